@@ -1,0 +1,234 @@
+"""A block is one commit: the unit of storage, of hashing and of reading. One value in the log.
+
+    offset  size  field
+         0    32  chain: Blake3(chain of the block before ‖ all bytes of this block after it)
+        32     4  magic "APB1"
+        36     4  size of the block in bytes, a multiple of 8
+        40     8  first offset
+        48     8  recorded time of every event in it (ns since 1970 UTC)
+        56     4  count of events, 1 to 1,000
+        60     4  zero
+        64        columns, each padded to 8 bytes, in this order:
+                  entity ids (8), instruments (8), frame ends from the block's start (4),
+                  chains (4), venues (4), kinds (2), classes (1), severities (1)
+                  frames
+
+The first block's "chain before" is Blake3 of the genesis record. A reader copies a block out of
+the store once and points into the copy. Columns only repeat what the frames say; `check_block`
+compares them, and `chain_of_prefix` re-encodes a block cut short, which is what the chain at an
+offset inside a block means.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import Final
+
+from blake3 import blake3
+
+from .bodies import AnyBody
+from .errors import ChainBroken, Corrupt, NotDecodable, OffsetOutOfRange
+from .facets import Columns, columns_of
+from .frame import Event
+from .kinds import KIND_NAMES
+
+BLOCK_HEADER: Final = struct.Struct("<32s4sIQQII")
+BLOCK_HEADER_SIZE_BYTES: Final = 64
+if BLOCK_HEADER.size != BLOCK_HEADER_SIZE_BYTES:
+    raise ImportError(f"block header is {BLOCK_HEADER.size} bytes, FORMAT.md says 64")
+BLOCK_EVENTS_MAX: Final = 1_000
+BLOCK_SIZE_BYTES_MAX: Final = 1 << 20
+"""A single larger event (its frame is at most 1 MiB) still makes a block of its own."""
+MAGIC: Final = b"APB1"
+CHAIN_SIZE_BYTES: Final = 32
+_WIDTHS: Final = (8, 8, 4, 4, 4, 2, 1, 1)
+if sys.byteorder != "little":
+    raise ImportError("columns are read in place, which needs a little-endian machine")
+
+
+def _starts(count: int) -> list[int]:
+    starts, at = [], BLOCK_HEADER_SIZE_BYTES
+    for width in _WIDTHS:
+        starts.append(at)
+        at += (width * count + 7) & ~7
+    starts.append(at)
+    return starts
+
+
+def chain_hash(previous: bytes, after_chain: bytes | memoryview) -> bytes:
+    return blake3(previous).update(after_chain).digest()
+
+
+def encode_block(
+    first: int, time: int, previous_chain: bytes, frames: Sequence[bytes], columns: Sequence[Columns]
+) -> bytes:
+    """The block of these frames; its chain stands in the first 32 bytes."""
+    count = len(frames)
+    assert 0 < count <= BLOCK_EVENTS_MAX and count == len(columns)
+    entities, instruments, chains, venues, kinds, classes, severities = zip(*columns, strict=True)
+    end = _starts(count)[-1]
+    ends = []
+    for frame in frames:
+        end += len(frame)
+        ends.append(end)
+    parts = [BLOCK_HEADER.pack(bytes(32), MAGIC, end, first, time, count, 0)]
+    for form, column in (
+        ("Q", entities), ("Q", instruments), ("I", ends), ("I", chains), ("I", venues),
+        ("H", kinds), ("B", classes), ("B", severities),
+    ):  # fmt: skip
+        packed = struct.pack(f"<{count}{form}", *column)
+        parts.append(packed + bytes(-len(packed) & 7))
+    parts.extend(frames)
+    after = b"".join(parts)[CHAIN_SIZE_BYTES:]
+    return chain_hash(previous_chain, after) + after
+
+
+class Block:
+    """Reads a copied block in place. Making one checks its sizes, not its hash or its frames.
+
+    Columns are memoryviews of `len(block)` items; `event(i)` decodes one frame and checks its
+    CRC. Valid for as long as it is held. Raises NotDecodable when the sizes cannot be.
+    """
+
+    __slots__ = ("__dict__", "_starts", "count", "data", "first", "time")
+
+    def __init__(self, data: bytes) -> None:
+        if len(data) < BLOCK_HEADER_SIZE_BYTES:
+            raise NotDecodable("reading a block", problem="it is cut short", size_bytes=len(data))
+        _, magic, size, self.first, self.time, count, zero = BLOCK_HEADER.unpack_from(data)
+        if magic != MAGIC or zero or size != len(data) or not 0 < count <= BLOCK_EVENTS_MAX:
+            raise NotDecodable(
+                "reading a block", problem="its header is impossible", first_offset=self.first,
+                magic=magic, declared_bytes=size, size_bytes=len(data), count=count,
+            )  # fmt: skip
+        self._starts = _starts(count)
+        if self._starts[-1] > size:
+            raise NotDecodable(
+                "reading a block", problem="its columns are longer than it", count=count,
+                size_bytes=size, first_offset=self.first,
+            )  # fmt: skip
+        self.count: int = count
+        self.data = data
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def stop(self) -> int:
+        """The offset after its last event."""
+        return self.first + self.count
+
+    @property
+    def chain(self) -> bytes:
+        return self.data[:CHAIN_SIZE_BYTES]
+
+    def _column(self, index: int, form: str) -> memoryview:
+        start = self._starts[index]
+        size_bytes = self.count * _WIDTHS[index]
+        return memoryview(self.data)[start : start + size_bytes].cast(form)  # type: ignore[call-overload, no-any-return]  # the format is not a literal
+
+    @cached_property
+    def entities(self) -> memoryview:
+        return self._column(0, "Q")
+
+    @cached_property
+    def instruments(self) -> memoryview:
+        return self._column(1, "Q")
+
+    @cached_property
+    def ends(self) -> memoryview:
+        return self._column(2, "I")
+
+    @cached_property
+    def chains(self) -> memoryview:
+        return self._column(3, "I")
+
+    @cached_property
+    def venues(self) -> memoryview:
+        return self._column(4, "I")
+
+    @cached_property
+    def kinds(self) -> memoryview:
+        return self._column(5, "H")
+
+    @cached_property
+    def classes(self) -> memoryview:
+        return self._column(6, "B")
+
+    @cached_property
+    def severities(self) -> memoryview:
+        return self._column(7, "B")
+
+    def frame_bounds(self, index: int) -> tuple[int, int]:
+        ends = self.ends
+        start = ends[index - 1] if index else self._starts[-1]
+        end = ends[index]
+        if not self._starts[-1] <= start < end <= len(self.data) or start & 7:
+            raise NotDecodable(
+                "reading a block", problem="a frame end is impossible",
+                offset=self.first + index, start=start, end=end,
+            )  # fmt: skip
+        return start, end
+
+    def event(self, index: int, *, verify: bool = True) -> Event:
+        """The event at this index. Raises Corrupt or NotDecodable, naming its offset."""
+        start, end = self.frame_bounds(index)
+        try:
+            event = Event(self.data, start, verify=verify)
+        except (Corrupt, NotDecodable) as error:
+            error.facts["offset"] = self.first + index
+            raise
+        if event.size != end - start or event.offset != self.first + index:
+            raise NotDecodable(
+                "reading a block", problem="a frame is not the one its column names",
+                offset=self.first + index, frame_offset=event.offset, size_bytes=event.size,
+            )  # fmt: skip
+        return event
+
+    def at(self, offset: int) -> Event:
+        if not self.first <= offset < self.stop:
+            raise OffsetOutOfRange("reading a block", offset=offset, first=self.first)
+        return self.event(offset - self.first)
+
+    def events(self, start: int = 0, stop: int | None = None) -> Iterator[Event]:
+        """Events by index, in order."""
+        for index in range(start, self.count if stop is None else stop):
+            yield self.event(index)
+
+    def check_chain(self, previous: bytes) -> None:
+        """Raises ChainBroken unless this block follows the block with that chain."""
+        if chain_hash(previous, memoryview(self.data)[CHAIN_SIZE_BYTES:]) != self.chain:
+            raise ChainBroken("checking the chain", offset=self.first, events=self.count)
+
+    def check_columns(self, index: int, event: Event, body: AnyBody) -> None:
+        """Raises Corrupt when the columns do not repeat what the frame says."""
+        says = columns_of(event.kind, event.severity, event.entity, body)
+        stored = Columns(
+            self.entities[index], self.instruments[index], self.chains[index], self.venues[index],
+            self.kinds[index], self.classes[index], self.severities[index],
+        )  # fmt: skip
+        if says != stored:
+            raise Corrupt(
+                "comparing a block's columns with its frames", problem="they differ",
+                offset=event.offset, kind=KIND_NAMES.get(event.kind, event.kind),
+            )  # fmt: skip
+
+    def prefix(self, stop: int, previous_chain: bytes) -> bytes:
+        """This block re-encoded with only its events before offset `stop`."""
+        count = stop - self.first
+        assert 0 < count <= self.count
+        if count == self.count:
+            return self.data
+        frames = [self.data[slice(*self.frame_bounds(index))] for index in range(count)]
+        columns = [
+            Columns(*row)
+            for row in zip(
+                self.entities[:count], self.instruments[:count], self.chains[:count],
+                self.venues[:count], self.kinds[:count], self.classes[:count],
+                self.severities[:count], strict=True,
+            )
+        ]  # fmt: skip
+        return encode_block(self.first, self.time, previous_chain, frames, columns)

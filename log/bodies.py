@@ -1,0 +1,167 @@
+"""The variable part of each kind of event: MessagePack maps with named fields.
+
+Fields at their default are left out, unknown fields are ignored, and a field once written keeps
+its name and meaning for ever; a change that this cannot express is a new version of the kind and
+a step in `upcast.py`. Dicts are stored with sorted keys, so equal facts have equal bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from .kinds import Kind
+
+
+class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Base of the bodies: immutable values."""
+
+
+class Extension(Body):
+    """What does not fit the 128 bytes of an instrument. Together they are the whole truth."""
+
+    key: bytes
+    """Canonical key: length-prefixed fields (registry.identity)."""
+    counter: int = 0
+    """0 = the id is the derived one; n = it is the nth fallback after collisions."""
+    symbol: str = ""
+    """The whole symbol, only when it is longer than the message's 16 bytes."""
+    name: str = ""
+    chain: str = ""
+    """CAIP-2."""
+    namespace: str = ""
+    """CAIP-19 asset namespace: erc20, token, slip44, …"""
+    address: str = ""
+    """CAIP-19 asset reference."""
+    venue: str = ""
+    """Slug of the issuing venue, when it has no MIC."""
+    identifiers: dict[str, str] = {}
+    """Scheme to value: cusip, sedol, figi, …; sorted by scheme."""
+    terms: dict[str, str | int] = {}
+    """Fields of other classes by name; exact numbers as decimal text; sorted by name."""
+
+
+class InstrumentBody(NamedTuple):
+    """Body of `instrument.*`: always the full state, so the newest frame is all a reader needs."""
+
+    message: bytes
+    extension: Extension
+
+
+class ListingBody(Body):
+    """Body of `listing.*`: the full state of one listing."""
+
+    fingerprint: bytes
+    instrument: int
+    instrument_fingerprint: bytes
+    asset_class: int
+    venue: str
+    """MIC, or the venue's slug in lower case."""
+    currency: str = ""
+    line: int = 0
+    symbol: str = ""
+    """Local symbol, empty = not known."""
+    primary: bool = False
+    status: int = 2
+    valid_from: int = 0
+    """ns, 0 = not known."""
+    valid_to: int = 0
+    """ns, the first instant at which it is no longer listed; 0 = open."""
+    counter: int = 0
+    revision: int = 1
+    tick: str = ""
+    lot: str = ""
+    """Exact numbers as decimal text, empty = not known."""
+
+
+class RelationBody(Body):
+    """Body of `relation.*`: a link from an instrument to another one, or to a named group."""
+
+    fingerprint: bytes
+    relation: int
+    asset_class: int
+    instrument: int
+    instrument_fingerprint: bytes
+    other: int = 0
+    """Id of the instrument at the far end; 0 for a group."""
+    other_fingerprint: bytes = b""
+    group_source: str = ""
+    group: str = ""
+    ratio_numerator: int = 1
+    ratio_denominator: int = 1
+    valid_to: int = 0
+    counter: int = 0
+
+
+class CollisionBody(Body):
+    """Two keys wanted one id. Written in the same commit as the newcomer's registration."""
+
+    asset_class: int
+    wanted: int
+    """The id that the newcomer's fingerprint derives to."""
+    assigned: int
+    """The fallback id it got, which is the entity of this event."""
+    counter: int
+    fingerprint: bytes
+    key: bytes
+    holder: int
+    """Entity that has the wanted id."""
+    holder_fingerprint: bytes
+    holder_key: bytes
+
+
+class ConflictBody(Body):
+    """A source disagrees with what another source said; nothing was changed."""
+
+    asset_class: int
+    field: str
+    held: str
+    held_source: str
+    offered: str
+    offered_source: str
+
+
+class AcknowledgedBody(Body):
+    """A person has seen an alert; a conflict so closed lets the held value stand."""
+
+    alert: int
+    """Offset of the collision or conflict."""
+    asset_class: int = 0
+    reason: str = ""
+
+
+class Metadata(Body):
+    """Where an event came from. An event without any costs no byte."""
+
+    source: str = ""
+    content_hash: bytes = b""
+    """Blake3 of the file or message it came from."""
+    request_id: str = ""
+    registry_head: int = -1
+    """For market events: the registry head the commit saw; -1 = not a market event."""
+
+
+BODY_TYPES: Final[dict[int, type[Body]]] = {
+    int(Kind.INSTRUMENT_REGISTERED): Extension,
+    int(Kind.INSTRUMENT_AMENDED): Extension,
+    int(Kind.INSTRUMENT_STATUS): Extension,
+    int(Kind.LISTING_ADDED): ListingBody,
+    int(Kind.LISTING_AMENDED): ListingBody,
+    int(Kind.LISTING_ENDED): ListingBody,
+    int(Kind.RELATION_ADDED): RelationBody,
+    int(Kind.COLLISION_DETECTED): CollisionBody,
+    int(Kind.CONFLICT_DETECTED): ConflictBody,
+    int(Kind.ALERT_ACKNOWLEDGED): AcknowledgedBody,
+}
+if BODY_TYPES.keys() != {int(kind) for kind in Kind}:
+    raise ImportError("every kind needs a body type")
+
+AnyBody = (
+    InstrumentBody
+    | ListingBody
+    | RelationBody
+    | CollisionBody
+    | ConflictBody
+    | AcknowledgedBody
+)

@@ -1,0 +1,79 @@
+"""Checkpoints: lines of `head chain time` beside the log, each written after a durable commit.
+
+A log whose tail was cut off, or that was recomputed with a valid chain of its own, still hashes
+right; but it no longer agrees with what these lines say it once was. They are appended at most
+once a second and on close, so an auditor who copies the file elsewhere can hold the log to it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .times import format_time
+
+INTERVAL_S: Final = 1.0
+
+
+class Checkpoint(NamedTuple):
+    head: int
+    chain: bytes
+
+
+class Checkpoints:
+    """Appends to and reads `home/checkpoints`. Lines that were cut by a crash are passed over."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written_at = float("-inf")
+        self._written_head = -1
+
+    def note(self, head: int, chain: bytes, recorded: int, *, now: bool = False) -> None:
+        """Writes a line if the last one is a second old, or at once with `now`."""
+        if head == self._written_head or head == 0:
+            return
+        moment = time.monotonic()
+        if not now and moment - self._written_at < INTERVAL_S:
+            return
+        line = f"{head} {chain.hex()} {format_time(recorded)}\n".encode()
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, line)
+        finally:
+            os.close(descriptor)
+        self._written_at, self._written_head = moment, head
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        """Every whole line, oldest first."""
+        if not self._path.exists():
+            return
+        with open(self._path, "rb") as lines:
+            for line in lines:
+                checkpoint = _parse(line)
+                if checkpoint is not None:
+                    yield checkpoint
+
+    def last(self) -> Checkpoint | None:
+        """The newest whole line, read from the end of the file."""
+        if not self._path.exists():
+            return None
+        with open(self._path, "rb") as lines:
+            lines.seek(max(0, lines.seek(0, os.SEEK_END) - 4096))
+            for line in reversed(lines.read().splitlines(keepends=True)):
+                checkpoint = _parse(line)
+                if checkpoint is not None:
+                    return checkpoint
+        return None
+
+
+def _parse(line: bytes) -> Checkpoint | None:
+    parts = line.split()
+    if not line.endswith(b"\n") or len(parts) != 3 or not parts[0].isdigit() or len(parts[1]) != 64:
+        return None
+    try:
+        return Checkpoint(int(parts[0]), bytes.fromhex(parts[1].decode("ascii")))
+    except ValueError:
+        return None

@@ -1,0 +1,136 @@
+"""One root for every error, and the errors of the ground floor.
+
+A message says what was being done, the facts, and the cure. Bytes from disk, sockets and feeds
+raise these; asserts are for our own mistakes only. `as_json` is the form that `--json` prints.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class AlphaPulseError(Exception):
+    """Root of all errors of this package.
+
+    doing: the action that failed, in words (`"appending 12 events"`).
+    facts: what a reader needs to judge it; they are printed as `name=value`.
+    problem, cure: default to the class's; give them where the instance knows better.
+    """
+
+    problem: ClassVar[str] = "it failed"
+    cure: ClassVar[str] = "see the message"
+
+    def __init__(
+        self, doing: str, *, problem: str | None = None, cure: str | None = None, **facts: object
+    ) -> None:
+        self.doing = doing
+        self.facts = facts
+        self.why = problem if problem is not None else self.problem
+        self.advice = cure if cure is not None else self.cure
+        super().__init__(doing)
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self.facts.items())
+        return f"{self.doing}: {self.why}{f' [{facts}]' if facts else ''} ({self.advice})"
+
+    def as_json(self) -> dict[str, str]:
+        facts = ", ".join(f"{name}={value}" for name, value in self.facts.items())
+        return {
+            "error": f"{type(self).__name__}: {self.why}{f' [{facts}]' if facts else ''}",
+            "doing": self.doing,
+            "cure": self.advice,
+        }
+
+
+class InvalidInput(AlphaPulseError, ValueError):
+    problem = "the input is not valid"
+    cure = "correct the value and try again"
+
+
+class HomeMissing(AlphaPulseError):
+    problem = "there is no registry home here"
+    cure = "make one with `alphapulse init`, or name another with --home"
+
+
+class HomeExists(AlphaPulseError):
+    problem = "there is already a registry home here"
+    cure = "choose an empty or missing directory"
+
+
+class HomeUnsupported(AlphaPulseError):
+    problem = "this directory cannot hold a registry"
+    cure = "use a directory on a local file system"
+
+
+class FormatTooNew(AlphaPulseError):
+    problem = "it was written by a newer version of this software"
+    cure = "upgrade alphapulse; nothing was changed"
+
+
+class Corrupt(AlphaPulseError):
+    problem = "the bytes are not what was written"
+    cure = "run `alphapulse audit`; `replay --to LAST_GOOD --into DIR` keeps the good prefix"
+
+
+class ChainBroken(Corrupt):
+    problem = "the hash chain does not hold, so the registry is read-only until a person decides"
+
+
+class NotDecodable(AlphaPulseError, ValueError):
+    problem = "the bytes do not follow the format"
+    cure = "see log/FORMAT.md; if they came from a log, run `alphapulse audit`"
+
+
+class TooLarge(AlphaPulseError, ValueError):
+    problem = "it is larger than the format allows"
+    cure = "split it or shorten it"
+
+
+class HeadMoved(AlphaPulseError):
+    problem = "another writer appended first"
+    cure = "catch up and decide again"
+
+
+class LogFull(AlphaPulseError):
+    problem = "there is not enough free disk space; nothing was written, reading goes on"
+    cure = "free disk space, or lower reserve_bytes; appends resume by themselves"
+
+
+class LogBusy(AlphaPulseError):
+    problem = "another process holds the write session"
+    cure = "wait for it, or look at why that process does not go on (it may be stopped)"
+
+
+class TooManyReaders(AlphaPulseError):
+    problem = "all reader slots of the log are taken"
+    cure = "close readers that are not used; slots of dead processes were already freed"
+
+
+class Closed(AlphaPulseError):
+    problem = "it is closed"
+    cure = "open it again"
+
+
+class ForkedProcess(AlphaPulseError):
+    problem = "it was opened before a fork, and a forked child must not use it"
+    cure = "open it in the child, or use the multiprocessing start method 'spawn'"
+
+
+class ReadOnly(AlphaPulseError):
+    problem = "it was opened for reading only"
+    cure = 'open it with mode="rw"'
+
+
+class ClockOff(AlphaPulseError):
+    problem = "the system clock cannot be trusted, and a recorded time stays for ever"
+    cure = "set the clock, then try again; nothing was written"
+
+
+class OffsetOutOfRange(AlphaPulseError, LookupError):
+    problem = "there is no event at this offset"
+    cure = "offsets go from 0 to head-1; `alphapulse stats` shows the head"
+
+
+class PatternError(AlphaPulseError, ValueError):
+    problem = "the pattern cannot be read"
+    cure = "write facet=value terms joined by and, or, not; see README, Patterns"

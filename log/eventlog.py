@@ -1,0 +1,252 @@
+"""The append-only log of events: one home, one writer at a time, any number of readers.
+
+Reading copies whole blocks out of short transactions (at most 1,000 events each), so a slow
+consumer never holds a transaction open. Nothing above this file knows which engine is below.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final, Literal, NamedTuple
+
+from .block import CHAIN_SIZE_BYTES, Block, chain_hash
+from .checkpoints import Checkpoints
+from .clock import RecordingClock
+from .errors import ChainBroken, Corrupt, HomeExists, OffsetOutOfRange, ReadOnly
+from .frame import Event
+from .home import Genesis, Home, new_genesis, publish_log
+from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore
+from .lock import WAIT_S_DEFAULT, WriterLock
+from .pattern import Pattern
+from .session import WriteSession
+from .stops import StopMarker, probe_after_crash
+from .store import BlockStore, Head
+from .subscription import Start, Subscription
+
+BATCH_EVENTS_MAX: Final = 1_000
+Durability = Literal["fsync", "relaxed"]
+Mode = Literal["rw", "r"]
+
+
+class LogStatistics(NamedTuple):
+    head: int
+    chain_head: bytes
+    blocks: int
+    size_bytes: int
+    readers: int
+    durable: bool
+
+
+class EventLog:
+    """Open with `EventLog.open`, close it or use it as a context manager. Thread-safe."""
+
+    def __init__(
+        self, home: Home, store: BlockStore, clock: RecordingClock, mode: Mode, broken: str
+    ) -> None:
+        self.home = home
+        self.store = store
+        self.clock = clock
+        self.lock = WriterLock(home.writer_lock)
+        self.mode = mode
+        self.broken = broken
+        """Why the chain cannot be trusted; empty when it can. Not empty means read-only."""
+        self._checkpoints = Checkpoints(home.checkpoints)
+        self._grown = threading.Condition()
+        self._closed = False
+        self._marker = StopMarker(home) if mode == "rw" else None
+
+    @classmethod
+    def create(
+        cls, home: str | os.PathLike[str], *, id_bits: int = 64, genesis: Genesis | None = None
+    ) -> None:
+        """Makes a home with an empty log. Raises HomeExists, HomeUnsupported, InvalidInput.
+
+        genesis: that of another home, to replay a prefix of it; else a new one is made.
+        """
+        place = Home(home)
+        if place.exists():
+            raise HomeExists(f"making the home {place.path}")
+        place.is_durable()
+        genesis = genesis or new_genesis(id_bits)
+        place.make_directories()
+        building = place.path / f"log.building-{os.getpid()}"
+        LmdbStore.create(building, genesis).close()
+        publish_log(place, building)
+
+    @classmethod
+    def open(
+        cls, home: str | os.PathLike[str], *, mode: Mode = "rw", durability: Durability = "fsync",
+        reserve_size_bytes: int = RESERVE_SIZE_BYTES, clock: RecordingClock | None = None,
+    ) -> EventLog:  # fmt: skip
+        """Opens an existing home. Cost: under 1 ms.
+
+        durability: "relaxed" does not wait for the disk and says so in every commit.
+        Raises HomeMissing, HomeUnsupported, FormatTooNew, Corrupt. A log that its checkpoints
+        contradict opens, read-only: `broken` says why.
+        """
+        place = Home(home)
+        place.require()
+        on_disk = place.is_durable()
+        place.make_directories()
+        probe_after_crash(place)
+        newest = Checkpoints(place.checkpoints).last()
+        synced = durability == "fsync"
+        store = LmdbStore.open(
+            place.log, sync=synced, durable=synced and on_disk,
+            reserve_size_bytes=reserve_size_bytes,
+        )  # fmt: skip
+        broken = ""
+        if newest is not None:
+            head = store.head()
+            if newest.head > head.offset:
+                broken = f"the log ends at {head.offset}, but a checkpoint saw it at {newest.head}"
+            else:
+                last = store.block_at(newest.head - 1)
+                if last is None or last[:CHAIN_SIZE_BYTES] != newest.chain:
+                    broken = f"the chain at {newest.head} is not what a checkpoint saw"
+        return cls(place, store, clock or RecordingClock(), mode, broken)
+
+    @property
+    def genesis(self) -> Genesis:
+        return self.store.genesis
+
+    @property
+    def head(self) -> int:
+        """The next offset: the count of events. Cost: 2 µs."""
+        return self.store.head().offset
+
+    @property
+    def chain_head(self) -> bytes:
+        return self.store.head().chain
+
+    def writing(self, wait_s: float = WAIT_S_DEFAULT) -> WriteSession:
+        """The write session, as a context manager. Entering raises LogBusy, ReadOnly, ChainBroken."""
+        return WriteSession(self, wait_s)
+
+    def check_writable(self) -> None:
+        if self.mode == "r":
+            raise ReadOnly(f"writing to {self.home.path}")
+        if self.broken:
+            raise ChainBroken(f"writing to {self.home.path}", problem=self.broken)
+
+    def after_commit(self, head: Head) -> None:
+        self._checkpoints.note(head.offset, head.chain, head.time)
+        with self._grown:
+            self._grown.notify_all()
+
+    def wait_past(self, offset: int, timeout_s: float) -> None:
+        """Returns when this process appended past `offset`, or after `timeout_s`: only a hint."""
+        with self._grown:
+            if self.head <= offset:
+                self._grown.wait(timeout_s)
+
+    def block(self, offset: int) -> Block:
+        """The block that holds `offset`, copied. Raises OffsetOutOfRange."""
+        data = self.store.block_at(offset)
+        if data is None:
+            raise OffsetOutOfRange("reading the log", offset=offset, head=self.head)
+        return Block(data)
+
+    def event(self, offset: int) -> Event:
+        """One event. Cost: 5 µs, most of it copying its block."""
+        return self.block(offset).at(offset)
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
+        """Blocks that hold offsets start to stop; the first and last may reach beyond them."""
+        stop = self.head if stop is None else stop
+        while start < stop:
+            batch = self.store.blocks(start, min(BATCH_EVENTS_MAX, stop - start))
+            if not batch:
+                return
+            for data in batch:
+                block = Block(data)
+                if block.stop <= start:
+                    raise Corrupt(
+                        "reading the log", problem="blocks overlap", first_offset=block.first,
+                        after=start,
+                    )  # fmt: skip
+                start = block.stop
+                yield block
+
+    def read(
+        self, start: int = 0, stop: int | None = None, pattern: Pattern | None = None
+    ) -> Iterator[Event]:
+        """Events from `start` (inclusive) to `stop` (exclusive, default: the head now) that match.
+
+        Only the columns of events that cannot match are looked at. Raises Corrupt, naming the
+        offset, at an event whose bytes are not what was written.
+        """
+        pattern = Pattern.parse("") if pattern is None else pattern
+        stop = self.head if stop is None else min(stop, self.head)
+        for block in self.blocks(start, stop):
+            first = max(start - block.first, 0)
+            yield from pattern.select(block, first, min(stop - block.first, block.count))
+
+    def offset_at(self, time: int) -> int:
+        """First offset recorded at or after `time` (ns); the head if there is none.
+
+        So `offset_at(time + 1)` is the head as it was at `time`. Cost: log2(n) block reads.
+        """
+        low, high = 0, self.head
+        while low < high:
+            block = self.block((low + high) // 2)
+            if block.time < time:
+                low = block.stop
+            else:
+                high = block.first
+        return low
+
+    def chain_at(self, head: int) -> bytes:
+        """The chain of a log that ended at `head`: inside a block, that block cut short."""
+        if head == 0:
+            return chain_hash(b"", self.genesis.encode())
+        block = self.block(head - 1)
+        if block.stop == head:
+            return block.chain
+        return block.prefix(head, self.chain_at(block.first))[:CHAIN_SIZE_BYTES]
+
+    def subscribe(
+        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None
+    ) -> Subscription:
+        """Events in log order: from `start` through history into live, without a seam.
+
+        start: "now", "beginning", an offset, or a time as RFC 3339 text. stop: end there.
+        Iterate it with `for` (blocks until the next event) or `async for`.
+        """
+        return Subscription(self, pattern, start, stop)
+
+    def statistics(self) -> LogStatistics:
+        head, stored = self.store.head(), self.store.statistics()
+        return LogStatistics(
+            head.offset, head.chain, stored.blocks, stored.size_bytes, stored.readers,
+            self.store.durable,
+        )  # fmt: skip
+
+    def checkpoint(self) -> None:
+        """Writes a checkpoint of the head now."""
+        if not self.broken:
+            head = self.store.head()
+            self._checkpoints.note(head.offset, head.chain, head.time, now=True)
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self.mode == "rw":
+            self.checkpoint()
+        self.lock.close()
+        self.store.close()
+        if self._marker is not None:
+            self._marker.remove()
+
+    def __enter__(self) -> EventLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()

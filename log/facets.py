@@ -1,0 +1,179 @@
+"""Facets: the properties of an event that patterns select on.
+
+`facets(event)` gives the values of one facet; most have one, `instrument` has one for each side.
+The most used facets also stand in a block's columns as fixed-width numbers (`Columns`), so that a
+selective scan never touches the frames that cannot match. Text is stored there as its CRC32
+(0 = none): equal text has an equal number, so a column can rule a frame out and the frame decides.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from .bodies import (
+    AnyBody,
+    CollisionBody,
+    InstrumentBody,
+    ListingBody,
+    RelationBody,
+)
+from .frame import Event
+from .kinds import CLASS_NAMES, KIND_NAMES, SEVERITY_NAMES, STATUS_NAMES
+from .message import FLAG_SYMBOL_LONG, InstrumentRecord
+
+FACETS: Final = (
+    "kind", "class", "chain", "venue", "instrument", "isin", "symbol", "currency", "status",
+    "severity", "source", "bps", "move_bps",
+)  # fmt: skip
+SEVERAL: Final = (1 << 64) - 1
+"""In the instrument column: more than one instrument, look at the frame."""
+
+
+class Columns(NamedTuple):
+    """What a block's columns say of one event."""
+
+    entity: int
+    instrument: int
+    chain: int
+    venue: int
+    kind: int
+    asset_class: int
+    severity: int
+
+
+def text_number(text: str) -> int:
+    """A u32 for the columns: 0 for empty text, else its CRC32 (1 where that is 0)."""
+    return (crc32(text.encode()) or 1) if text else 0
+
+
+def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
+    """The one derivation of the columns, used to write them and to check them."""
+    instrument, chain, venue = entity, "", ""
+    if isinstance(body, InstrumentBody):
+        asset_class = body.message[2]
+        chain = body.extension.chain
+        mic = body.message[88:92]
+        venue = mic.decode("ascii") if mic[0] else body.extension.venue
+    else:
+        asset_class = body.asset_class
+        if isinstance(body, ListingBody):
+            instrument, venue = body.instrument, body.venue
+        elif isinstance(body, RelationBody):
+            instrument = SEVERAL if body.other else body.instrument
+        elif isinstance(body, CollisionBody):
+            instrument = SEVERAL
+    return Columns(
+        entity, instrument, text_number(chain), text_number(venue), kind, asset_class, severity
+    )
+
+
+def symbol_of(body: InstrumentBody) -> str:
+    """The whole symbol, from the extension when the message holds only its start."""
+    if body.message[4] & FLAG_SYMBOL_LONG:
+        return body.extension.symbol
+    return InstrumentRecord(body.message).symbol
+
+
+def facet_values(event: Event, facet: str) -> tuple[str | int, ...]:
+    """The event's values of one facet, empty when it has none.
+
+    Text but for `instrument` (ids), `bps` and `move_bps` (integers). Raises KeyError for an
+    unknown facet. Cost: decodes the body at the first facet that needs it.
+    """
+    return _READERS[facet](event)
+
+
+def _kind(event: Event) -> tuple[str, ...]:
+    return (KIND_NAMES[event.kind],)
+
+
+def _class(event: Event) -> tuple[str, ...]:
+    body = event.body
+    number = body.message[2] if isinstance(body, InstrumentBody) else body.asset_class
+    return (CLASS_NAMES[number],) if number else ()
+
+
+def _chain(event: Event) -> tuple[str, ...]:
+    body = event.body
+    if isinstance(body, InstrumentBody) and body.extension.chain:
+        return (body.extension.chain,)
+    return ()
+
+
+def _venue(event: Event) -> tuple[str, ...]:
+    body = event.body
+    if isinstance(body, ListingBody):
+        return (body.venue,)
+    if isinstance(body, InstrumentBody):
+        venue = InstrumentRecord(body.message).venue or body.extension.venue
+        return (venue,) if venue else ()
+    return ()
+
+
+def _instrument(event: Event) -> tuple[int, ...]:
+    body = event.body
+    if isinstance(body, ListingBody):
+        return (body.instrument,)
+    if isinstance(body, RelationBody):
+        return (body.instrument, body.other) if body.other else (body.instrument,)
+    if isinstance(body, CollisionBody):
+        return (body.assigned, body.holder)
+    return (event.entity,)
+
+
+def _isin(event: Event) -> tuple[str, ...]:
+    body = event.body
+    isin = InstrumentRecord(body.message).isin if isinstance(body, InstrumentBody) else ""
+    return (isin,) if isin else ()
+
+
+def _symbol(event: Event) -> tuple[str, ...]:
+    body = event.body
+    if isinstance(body, InstrumentBody):
+        symbol = symbol_of(body)
+    elif isinstance(body, ListingBody):
+        symbol = body.symbol
+    else:
+        return ()
+    return (symbol,) if symbol else ()
+
+
+def _currency(event: Event) -> tuple[str, ...]:
+    body = event.body
+    if isinstance(body, InstrumentBody):
+        currency = InstrumentRecord(body.message).currency
+    elif isinstance(body, ListingBody):
+        currency = body.currency
+    else:
+        return ()
+    return (currency,) if currency else ()
+
+
+def _status(event: Event) -> tuple[str, ...]:
+    body = event.body
+    if isinstance(body, InstrumentBody):
+        return (STATUS_NAMES[body.message[3]],)
+    return (STATUS_NAMES[body.status],) if isinstance(body, ListingBody) else ()
+
+
+def _severity(event: Event) -> tuple[str, ...]:
+    return (SEVERITY_NAMES[event.severity],)
+
+
+def _source(event: Event) -> tuple[str, ...]:
+    return (event.source,) if event.source else ()
+
+
+def _none(event: Event) -> tuple[int, ...]:
+    """Market facets: no kind written to this log has them."""
+    return ()
+
+
+_READERS: Final = {
+    "kind": _kind, "class": _class, "chain": _chain, "venue": _venue, "instrument": _instrument,
+    "isin": _isin, "symbol": _symbol, "currency": _currency, "status": _status,
+    "severity": _severity, "source": _source, "bps": _none, "move_bps": _none,
+}  # fmt: skip
+if tuple(_READERS) != FACETS:
+    raise ImportError("every facet needs a reader")

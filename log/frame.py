@@ -1,0 +1,232 @@
+"""A frame is the bytes of one event: a fixed header, the body, and metadata if there is any.
+
+    offset  size  field
+         0     4  CRC32 of everything after it
+         4     4  size of the frame in bytes, a multiple of 8
+         8     2  kind
+        10     1  version of the kind
+        11     1  codec of the body after its fixed part
+        12     1  flags: bits 0-1 severity, bits 2-4 zero bytes of padding at the end
+        13     1  space of the entity
+        14     2  size of the metadata in bytes
+        16     8  offset in the log
+        24     8  recorded time (ns since 1970 UTC)
+        32     8  valid-from time (ns, i64; 0 = since recorded)
+        40     8  entity id
+        48     8  previous offset of the same entity, all ones = none
+        56        fixed part (128 bytes in `instrument.*`, else none), body, metadata, padding
+
+Padding keeps every frame, and so every 64-bit field in a block, 8-aligned. The fixed part is
+never compressed: an instrument message can be read in place. Frames come from disk, so decoding
+raises and never asserts, and looks at lengths before it allocates.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final, cast
+from zlib import crc32
+
+import msgspec
+
+from .bodies import BODY_TYPES, AnyBody, Extension, InstrumentBody, ListingBody, Metadata
+from .codec import Codec, pack, unpack
+from .errors import Corrupt, NotDecodable, TooLarge
+from .kinds import INSTRUMENT_KINDS, KIND_NAMES, SEVERITIES, SPACE_NAMES
+from .message import MESSAGE_SIZE_BYTES, verify_message
+from .upcast import VERSIONS, check_version, upcast
+
+FRAME_HEADER: Final = struct.Struct("<IIHBBBBHQQqQQ")
+FRAME_HEADER_SIZE_BYTES: Final = 56
+if FRAME_HEADER.size != FRAME_HEADER_SIZE_BYTES:
+    raise ImportError(f"frame header is {FRAME_HEADER.size} bytes, FORMAT.md says 56")
+FRAME_SIZE_BYTES_MAX: Final = 1 << 20
+METADATA_SIZE_BYTES_MAX: Final = 0xFFFF
+NO_PREVIOUS: Final = (1 << 64) - 1
+
+_HEADER_AFTER_CRC: Final = struct.Struct("<IHBBBBHQQqQQ")
+_CRC: Final = struct.Struct("<I")
+_encode_map = msgspec.msgpack.Encoder(order="deterministic").encode
+_DECODERS: Final = {
+    kind: msgspec.msgpack.Decoder(body_type) for kind, body_type in BODY_TYPES.items()
+}
+_decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
+_decode_raw = msgspec.msgpack.Decoder(dict[str, object]).decode
+_NO_METADATA: Final = Metadata()
+
+
+def encode_body(body: AnyBody) -> tuple[bytes, bytes]:
+    """The fixed part (empty but for instruments) and the MessagePack map."""
+    if isinstance(body, InstrumentBody):
+        return body.message, _encode_map(body.extension)
+    return b"", _encode_map(body)
+
+
+def encode_metadata(metadata: Metadata | None) -> bytes:
+    """Empty bytes for no metadata. The same object for many events is worth encoding once."""
+    if metadata is None or metadata == _NO_METADATA:
+        return b""
+    data = _encode_map(metadata)
+    if len(data) > METADATA_SIZE_BYTES_MAX:
+        raise TooLarge(
+            "encoding metadata", size_bytes=len(data), size_bytes_max=METADATA_SIZE_BYTES_MAX
+        )
+    return data
+
+
+def encode_frame(
+    *, kind: int, space: int, offset: int, recorded: int, valid_from: int, entity: int,
+    previous: int, fixed: bytes, rest: bytes, metadata: bytes = b"", codec: Codec = Codec.ZSTD,
+) -> bytes:  # fmt: skip
+    """One frame. `codec` is tried on `rest` when that is long enough to gain from it."""
+    rest, used = pack(rest, codec)
+    unpadded = FRAME_HEADER_SIZE_BYTES + len(fixed) + len(rest) + len(metadata)
+    padding = -unpadded & 7
+    size = unpadded + padding
+    if size > FRAME_SIZE_BYTES_MAX:
+        raise TooLarge("encoding an event", size_bytes=size, size_bytes_max=FRAME_SIZE_BYTES_MAX)
+    flags = SEVERITIES[kind] | padding << 2
+    after = b"".join((
+        _HEADER_AFTER_CRC.pack(
+            size, kind, VERSIONS[kind], used, flags, space, len(metadata), offset, recorded,
+            valid_from, entity, previous,
+        ),
+        fixed, rest, metadata, bytes(padding),
+    ))  # fmt: skip
+    return _CRC.pack(crc32(after)) + after
+
+
+class Event:
+    """One decoded event; body and metadata are decoded when first asked for.
+
+    It points into a copy of its block, so it stays valid for as long as it is held (and holds
+    that copy, up to 1 MiB). Cost: 0.8 µs to make, CRC included.
+    """
+
+    __slots__ = (
+        "_body", "_buffer", "_metadata", "_start", "codec", "entity", "kind", "metadata_size",
+        "offset", "padding", "previous", "recorded", "severity", "size", "space", "valid_from",
+        "version",
+    )  # fmt: skip
+
+    def __init__(self, buffer: bytes | memoryview, start: int = 0, *, verify: bool = True) -> None:
+        """Reads the frame at `start`; raises Corrupt or NotDecodable with what is wrong."""
+        if len(buffer) - start < FRAME_HEADER_SIZE_BYTES:
+            raise NotDecodable("reading a frame", problem="it is cut short", at_byte=start)
+        (
+            crc, self.size, self.kind, self.version, self.codec, flags, self.space,
+            self.metadata_size, self.offset, self.recorded, self.valid_from, self.entity, previous,
+        ) = FRAME_HEADER.unpack_from(buffer, start)  # fmt: skip
+        end = start + self.size
+        if self.size < FRAME_HEADER_SIZE_BYTES or self.size & 7 or end > len(buffer):
+            raise NotDecodable(
+                "reading a frame", problem="its size is impossible", size_bytes=self.size,
+                at_byte=start, available_bytes=len(buffer) - start,
+            )  # fmt: skip
+        if verify and crc32(memoryview(buffer)[start + 4 : end]) != crc:
+            raise Corrupt(
+                "reading a frame", problem="its CRC32 does not match its bytes",
+                offset=self.offset, size_bytes=self.size, kind=KIND_NAMES.get(self.kind, self.kind),
+            )  # fmt: skip
+        self._buffer = buffer
+        self._start = start
+        self.severity = flags & 3
+        self.padding = flags >> 2 & 7
+        self.previous = None if previous == NO_PREVIOUS else previous
+        self._body: AnyBody | None = None
+        self._metadata: Metadata | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """A copy of the bytes as they stand in the log."""
+        return bytes(self._buffer[self._start : self._start + self.size])
+
+    @property
+    def kind_name(self) -> str:
+        return KIND_NAMES.get(self.kind, str(self.kind))
+
+    @property
+    def space_name(self) -> str:
+        return SPACE_NAMES.get(self.space, str(self.space))
+
+    @property
+    def metadata(self) -> Metadata:
+        if self._metadata is None:
+            end = self._start + self.size - self.padding
+            data = self._buffer[end - self.metadata_size : end]
+            self._metadata = self._typed(_decode_metadata, data) if data else _NO_METADATA
+        return self._metadata
+
+    @property
+    def source(self) -> str:
+        return self.metadata.source
+
+    @property
+    def body(self) -> AnyBody:
+        if self._body is None:
+            self._body = self._decode_body()
+        return self._body
+
+    @property
+    def instrument_body(self) -> InstrumentBody:
+        """The body of an `instrument.*` event."""
+        body = self.body
+        if not isinstance(body, InstrumentBody):
+            raise TypeError(f"{self.kind_name} has no instrument message")
+        return body
+
+    def message_view(self) -> memoryview:
+        """The 128 bytes of an `instrument.*` event, in place."""
+        start = self._start + FRAME_HEADER_SIZE_BYTES
+        return memoryview(self._buffer)[start : start + MESSAGE_SIZE_BYTES]
+
+    def body_bytes(self) -> tuple[bytes, bytes]:
+        """The fixed part, and the rest unpacked."""
+        start = self._start + FRAME_HEADER_SIZE_BYTES
+        end = self._start + self.size - self.padding - self.metadata_size
+        fixed_end = start + MESSAGE_SIZE_BYTES if self.kind in INSTRUMENT_KINDS else start
+        if fixed_end > end:
+            raise NotDecodable(
+                "reading an event", problem="its parts are longer than its frame",
+                offset=self.offset, kind=self.kind_name,
+            )  # fmt: skip
+        fixed = bytes(self._buffer[start:fixed_end])
+        return fixed, unpack(bytes(self._buffer[fixed_end:end]), self.codec)
+
+    def _decode_body(self) -> AnyBody:
+        check_version(self.kind, self.version)
+        fixed, rest = self.body_bytes()
+        if self.version == VERSIONS[self.kind]:
+            decoded = self._typed(_DECODERS[self.kind].decode, rest)
+        else:
+            raw = upcast(self.kind, self.version, self._typed(_decode_raw, rest))
+            decoded = self._typed(lambda data: msgspec.convert(data, BODY_TYPES[self.kind]), raw)
+        if isinstance(decoded, Extension):
+            verify_message(fixed)
+            return InstrumentBody(fixed, decoded)
+        return cast(AnyBody, decoded)
+
+    def _typed(self, decode, data):  # type: ignore[no-untyped-def]  # one error for every decoder
+        try:
+            return decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise NotDecodable(
+                "reading an event", problem=str(error), offset=self.offset, kind=self.kind_name
+            ) from error
+
+    @property
+    def is_instrument(self) -> bool:
+        return self.kind in INSTRUMENT_KINDS
+
+    @property
+    def is_listing(self) -> bool:
+        return BODY_TYPES.get(self.kind) is ListingBody
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Event) and self.frame == other.frame
+
+    def __hash__(self) -> int:
+        return hash((self.offset, self.entity))
+
+    def __repr__(self) -> str:
+        return f"<{self.offset} {self.kind_name} {self.space_name} 0x{self.entity:016x}>"

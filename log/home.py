@@ -1,0 +1,153 @@
+"""A home is the one directory that holds a registry: its layout, making it, refusing bad places.
+
+    home/log/         LMDB: blocks, meta                 the record
+    home/views/       derived, may be deleted at any time
+    home/cursors/     one small file for each named cursor
+    home/checkpoints  append-only text: head, chain head, time
+    home/quarantine/  rows that importers refused, with their reasons
+    home/run/         writer lock, markers of open writers
+
+Directories are 0700 and files 0600. `log/` appears by rename once its genesis record is durable,
+so a half-made home cannot exist: a directory with a `log/` is a home, one without is not.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from .errors import FormatTooNew, HomeExists, HomeMissing, HomeUnsupported, InvalidInput
+
+FORMAT_VERSION: Final = 1
+ID_BITS_MIN: Final = 8
+ID_BITS_MAX: Final = 64
+_NETWORK: Final = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "ocfs2",
+     "gfs2", "fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "beegfs"}
+)  # fmt: skip
+_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
+
+
+class Genesis(msgspec.Struct, frozen=True):
+    """The first record of a log; its hash seeds the chain. A replayed home keeps it unchanged."""
+
+    format: int
+    log_id: bytes
+    """16 random bytes: which log this is. Views carry it, so a foreign view is noticed."""
+    id_bits: int
+    """Ids keep this many low bits; 64 but for tests of collisions."""
+    created: int
+    """ns since 1970 UTC."""
+
+    def encode(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+
+def decode_genesis(data: bytes, path: Path) -> Genesis:
+    """Raises FormatTooNew for a home of a later version, before anything else is looked at."""
+    try:
+        format_version = msgspec.msgpack.decode(data)["format"]
+        if format_version > FORMAT_VERSION:
+            raise FormatTooNew(
+                f"opening {path}", format=format_version, newest_known=FORMAT_VERSION
+            )
+        return msgspec.msgpack.decode(data, type=Genesis)
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise HomeUnsupported(
+            f"opening {path}", problem=f"its genesis record cannot be read: {error}",
+            cure="restore it from a backup",
+        ) from error  # fmt: skip
+
+
+class Home:
+    """Paths of one home. Making one touches nothing on disk."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))
+        self.log = self.path / "log"
+        self.views = self.path / "views"
+        self.cursors = self.path / "cursors"
+        self.quarantine = self.path / "quarantine"
+        self.checkpoints = self.path / "checkpoints"
+        self.run = self.path / "run"
+        self.writer_lock = self.run / "writer"
+
+    def exists(self) -> bool:
+        return self.log.is_dir()
+
+    def require(self) -> None:
+        """Raises HomeMissing unless this is a home."""
+        if not self.exists():
+            raise HomeMissing(f"opening {self.path}")
+
+    def make_directories(self) -> None:
+        """Makes what is missing around `log/`. Raises HomeUnsupported where that cannot be."""
+        try:
+            for directory in (self.path, self.views, self.cursors, self.quarantine, self.run):
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise HomeUnsupported(
+                f"making the home {self.path}", problem=error.strerror or str(error),
+                cure="name a directory that this user may write",
+            ) from error  # fmt: skip
+
+    def file_system(self) -> str:
+        """The type of the file system that holds (or would hold) this home, like `ext4`."""
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        device = os.stat(existing).st_dev
+        wanted = f"{os.major(device)}:{os.minor(device)}"
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+            for line in mounts:
+                before, _, after = line.partition(" - ")
+                if before.split()[2] == wanted:
+                    return after.split()[0]
+        return "unknown"
+
+    def is_durable(self) -> bool:
+        """False on memory file systems, where a receipt must not say durable.
+
+        Raises HomeUnsupported on network file systems: LMDB needs one machine's shared memory.
+        """
+        kind = self.file_system()
+        if kind in _NETWORK:
+            raise HomeUnsupported(
+                f"opening {self.path}", problem=f"{kind} is a network file system", file_system=kind
+            )
+        return kind not in _MEMORY
+
+
+def new_genesis(id_bits: int) -> Genesis:
+    if not ID_BITS_MIN <= id_bits <= ID_BITS_MAX:
+        raise InvalidInput(
+            "making a home", problem=f"id_bits must be {ID_BITS_MIN} to {ID_BITS_MAX}",
+            id_bits=id_bits,
+        )  # fmt: skip
+    return Genesis(FORMAT_VERSION, secrets.token_bytes(16), id_bits, time.time_ns())
+
+
+def sync_directory(path: Path) -> None:
+    """Makes renames and new names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish_log(home: Home, building: Path) -> None:
+    """Renames a complete log directory into place. Raises HomeExists if another was first."""
+    sync_directory(building)
+    try:
+        os.rename(building, home.log)
+    except OSError as error:
+        shutil.rmtree(building)
+        raise HomeExists(f"making the home {home.path}") from error
+    sync_directory(home.path)

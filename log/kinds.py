@@ -1,0 +1,111 @@
+"""The closed vocabularies of the wire: entity spaces, event kinds, classes, statuses, severities.
+
+The numbers are part of the format (FORMAT.md) and are never reused. Names are what patterns,
+JSON and people use.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class Space(IntEnum):
+    """Whose state an event changes; each space has its own ids."""
+
+    INSTRUMENT = 1
+    LISTING = 2
+    VENUE = 3
+    RELATION = 4
+
+
+class Kind(IntEnum):
+    """Kinds of events. The dotted name is `kind_name(kind)`."""
+
+    INSTRUMENT_REGISTERED = 1
+    INSTRUMENT_AMENDED = 2
+    INSTRUMENT_STATUS = 3
+    LISTING_ADDED = 16
+    LISTING_AMENDED = 17
+    LISTING_ENDED = 18
+    RELATION_ADDED = 32
+    COLLISION_DETECTED = 48
+    CONFLICT_DETECTED = 49
+    ALERT_ACKNOWLEDGED = 50
+
+
+class AssetClass(IntEnum):
+    """What sort of claim an instrument is."""
+
+    TOKEN = 1
+    COIN = 2
+    EQUITY = 3
+    ETF = 4
+    BOND = 5
+    CURRENCY = 6
+    FX_PAIR = 7
+    SPOT_PAIR = 8
+    DEX_POOL = 9
+    PERPETUAL = 10
+    FUTURE = 11
+    OPTION = 12
+    INDEX = 13
+    SYNTHETIC = 14
+    OUTCOME = 15
+
+
+class Status(IntEnum):
+    PENDING = 1
+    ACTIVE = 2
+    HALTED = 3
+    DELISTED = 4
+    EXPIRED = 5
+    MIGRATED = 6
+
+
+class Severity(IntEnum):
+    INFO = 0
+    WARNING = 1
+    CRITICAL = 2
+
+
+class RelationKind(IntEnum):
+    """Links between instruments; GROUPED links a token to a named group of one source."""
+
+    GROUPED = 1
+    UNDERLYING = 2
+    BRIDGED_FROM = 3
+    WRAPS = 4
+    RECEIPT_OF = 5
+    SUCCEEDS = 6
+    SAME_AS = 7
+    COMPONENT = 8
+
+
+def _dotted(kind: Kind) -> str:
+    return kind.name.lower().replace("_", ".", 1)
+
+
+KIND_NAMES: Final[dict[int, str]] = {int(kind): _dotted(kind) for kind in Kind}
+KINDS_BY_NAME: Final[dict[str, Kind]] = {_dotted(kind): kind for kind in Kind}
+CLASS_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in AssetClass}
+CLASSES_BY_NAME: Final[dict[str, AssetClass]] = {v.name.lower(): v for v in AssetClass}
+STATUS_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Status}
+STATUSES_BY_NAME: Final[dict[str, Status]] = {v.name.lower(): v for v in Status}
+SEVERITY_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Severity}
+SPACE_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Space}
+RELATION_NAMES: Final[dict[int, str]] = {int(v): v.name.lower() for v in RelationKind}
+
+INSTRUMENT_KINDS: Final = frozenset(
+    {Kind.INSTRUMENT_REGISTERED, Kind.INSTRUMENT_AMENDED, Kind.INSTRUMENT_STATUS}
+)
+"""Kinds whose body starts with the 128-byte instrument message."""
+
+LISTING_KINDS: Final = frozenset({Kind.LISTING_ADDED, Kind.LISTING_AMENDED, Kind.LISTING_ENDED})
+
+SEVERITIES: Final[dict[int, Severity]] = {
+    int(kind): Severity.INFO for kind in Kind
+} | {
+    int(Kind.COLLISION_DETECTED): Severity.CRITICAL,
+    int(Kind.CONFLICT_DETECTED): Severity.WARNING,
+}

@@ -1,0 +1,345 @@
+"""The engine on LMDB: one value for each block, keyed by its first offset (u64 big-endian).
+
+What LMDB does well (durable commits, readers without locks) is used as it is; what hurts is
+fenced here, each fence from a measurement (design notes in CONTRIBUTING):
+
+* opened in the default mode only for the record; never `writemap` (a full disk would be SIGBUS);
+* transactions are short and never leave a method: a held reader makes the file grow for good;
+* no memoryview leaves its transaction: blocks are copied out;
+* `set_mapsize` waits until no transaction of this process is open, since it kills them;
+* slots of dead readers are freed at open, every ten seconds and when slots or space run out;
+* one handle for each path and process; a forked child gets a typed error.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from .block import BLOCK_HEADER, chain_hash
+from .errors import (
+    Closed,
+    Corrupt,
+    ForkedProcess,
+    HeadMoved,
+    HomeUnsupported,
+    InvalidInput,
+    LogFull,
+    TooManyReaders,
+)
+from .home import Genesis, decode_genesis
+from .store import Head, StoreStatistics
+
+BLOCKS_DB: Final = b"blocks"
+META_DB: Final = b"meta"
+GENESIS_KEY: Final = b"genesis"
+MAP_SIZE_BYTES: Final = 64 << 30
+"""Sparse: address space, not disk."""
+MAP_FULL_RATIO: Final = 0.8
+READERS_MAX: Final = 1024
+READER_CHECK_S: Final = 10.0
+RESERVE_SIZE_BYTES: Final = 64 << 20
+"""Appends are refused when less than this would stay free, so that there is room to act."""
+_KEY: Final = struct.Struct(">Q")
+
+
+class LmdbStore:
+    """`open` an existing log directory or `create` one. See `BlockStore` for the contract."""
+
+    def __init__(
+        self, path: Path, *, sync: bool, durable: bool, reserve_size_bytes: int,
+        map_size_bytes: int,
+    ) -> None:  # fmt: skip
+        self._path = path
+        self._pid = os.getpid()
+        self._reserve_size_bytes = reserve_size_bytes
+        self._gate = _Gate()
+        self._closed = False
+        self._sync = sync
+        self._users = 0
+        self._checked_at = time.monotonic()
+        self.durable = durable
+        try:
+            self._env = lmdb.open(
+                str(path), map_size=map_size_bytes, max_dbs=2, max_readers=READERS_MAX,
+                mode=0o600, sync=sync, metasync=sync,
+            )  # fmt: skip
+        except lmdb.Error as error:
+            raise Corrupt(f"opening {path}", problem=str(error)) from error
+        self._env.reader_check()
+
+    @classmethod
+    def create(
+        cls, path: Path, genesis: Genesis, *, map_size_bytes: int = MAP_SIZE_BYTES
+    ) -> LmdbStore:
+        """A new store in the empty directory `path`, with its genesis record durable."""
+        path.mkdir(mode=0o700)
+        store = cls(
+            path, sync=True, durable=True, reserve_size_bytes=0, map_size_bytes=map_size_bytes
+        )
+        blocks, meta = store._env.open_db(BLOCKS_DB), store._env.open_db(META_DB)
+        with store._refusals("making the log"), store._env.begin(write=True) as txn:
+            txn.put(GENESIS_KEY, genesis.encode(), db=meta)
+        store._attach(blocks, genesis)
+        return store
+
+    @classmethod
+    def open(
+        cls, path: Path, *, sync: bool = True, durable: bool = True,
+        reserve_size_bytes: int = RESERVE_SIZE_BYTES, map_size_bytes: int = MAP_SIZE_BYTES,
+    ) -> LmdbStore:  # fmt: skip
+        """The one handle of this process for `path`; each `open` needs its own `close`.
+
+        sync: wait for the disk at each commit. durable: what commits may say of themselves.
+        Raises Corrupt or FormatTooNew when it is not a log that we can read, InvalidInput when
+        it is already open with another `sync`.
+        """
+        with _open_stores_lock:
+            store = _open_stores.get(path)
+            if store is None or store._pid != os.getpid():
+                store = cls(
+                    path, sync=sync, durable=durable, reserve_size_bytes=reserve_size_bytes,
+                    map_size_bytes=map_size_bytes,
+                )  # fmt: skip
+                store._load()
+                _open_stores[path] = store
+            elif store._sync != sync:
+                raise InvalidInput(
+                    f"opening {path}", problem="it is open with another durability",
+                    cure="use one durability in a process",
+                )  # fmt: skip
+            store._users += 1
+        return store
+
+    def _load(self) -> None:
+        try:
+            blocks = self._env.open_db(BLOCKS_DB, create=False)
+            meta = self._env.open_db(META_DB, create=False)
+            with self._env.begin(db=meta) as txn:
+                stored = txn.get(GENESIS_KEY)
+            if stored is None:
+                raise HomeUnsupported(f"opening {self._path}", problem="it has no genesis record")
+            genesis = decode_genesis(stored, self._path)
+        except lmdb.Error as error:
+            self._env.close()
+            raise Corrupt(f"opening {self._path}", problem=str(error)) from error
+        except BaseException:
+            self._env.close()
+            raise
+        self._attach(blocks, genesis)
+
+    def _attach(self, blocks: object, genesis: Genesis) -> None:
+        self._blocks = blocks
+        self.genesis = genesis
+        self._seed = chain_hash(b"", genesis.encode())
+
+    def head(self) -> Head:
+        """Cost: 2 µs, one short read transaction."""
+        with self._reading() as txn:
+            cursor = txn.cursor()
+            return self._head_from(cursor)
+
+    def _head_from(self, cursor: lmdb.Cursor) -> Head:
+        if not cursor.last():
+            return Head(0, self._seed, 0)
+        with memoryview(cursor.value()) as value:
+            if len(value) < BLOCK_HEADER.size:
+                raise Corrupt("reading the head", block=_KEY.unpack(cursor.key())[0])
+            chain, _, _, first, recorded, count, _ = BLOCK_HEADER.unpack_from(value)
+        return Head(first + count, chain, recorded)
+
+    def append(self, block: bytes, expected_head: int) -> None:
+        """One LMDB transaction begun, checked and committed on this thread. Cost: a flush."""
+        self._check_usable()
+        self._check_space(len(block))
+        grown = False
+        while True:
+            try:
+                with self._refusals("appending a block"), self._gate.shared():
+                    self._put(block, expected_head)
+                return
+            except lmdb.MapFullError as error:
+                if grown:
+                    raise LogFull(
+                        "appending a block", problem="the memory map cannot grow further",
+                        map_size_bytes=self._env.info()["map_size"],
+                    ) from error  # fmt: skip
+                self._env.reader_check()
+                self._grow()
+                grown = True
+            except lmdb.MapResizedError:
+                self._adopt_size()
+
+    def _put(self, block: bytes, expected_head: int) -> None:
+        with self._env.begin(write=True, db=self._blocks) as txn:
+            head = self._head_from(txn.cursor())
+            if head.offset != expected_head:
+                raise HeadMoved("appending a block", expected=expected_head, head=head.offset)
+            txn.put(_KEY.pack(expected_head), block, append=True)
+
+    def _check_space(self, size_bytes: int) -> None:
+        state = os.statvfs(self._path)
+        free_bytes = state.f_bavail * state.f_frsize
+        if free_bytes < self._reserve_size_bytes + size_bytes:
+            raise LogFull(
+                "appending a block", free_bytes=free_bytes, needed_bytes=size_bytes,
+                reserve_bytes=self._reserve_size_bytes,
+            )  # fmt: skip
+        info = self._env.info()
+        if (info["last_pgno"] + 1) * 4096 > MAP_FULL_RATIO * info["map_size"]:
+            self._grow()
+
+    def _grow(self) -> None:
+        with self._gate.alone():
+            self._env.set_mapsize(self._env.info()["map_size"] * 2)
+
+    def _adopt_size(self) -> None:
+        with self._gate.alone():
+            self._env.set_mapsize(0)
+
+    def block_at(self, offset: int) -> bytes | None:
+        with self._reading() as txn:
+            cursor = txn.cursor()
+            if not self._seek(cursor, offset):
+                return None
+            value = bytes(cursor.value())
+        _, _, _, first, _, count, _ = BLOCK_HEADER.unpack_from(value)
+        return value if first <= offset < first + count else None
+
+    def blocks(self, start: int, events_max: int) -> list[bytes]:
+        found: list[bytes] = []
+        with self._reading() as txn:
+            cursor = txn.cursor()
+            if not self._seek(cursor, start):
+                return found
+            events = 0
+            while events < events_max:
+                value = bytes(cursor.value())
+                found.append(value)
+                if len(value) < BLOCK_HEADER.size:
+                    break
+                events += BLOCK_HEADER.unpack_from(value)[5]
+                if not cursor.next():
+                    break
+        if found and BLOCK_HEADER.size <= len(found[0]):
+            _, _, _, first, _, count, _ = BLOCK_HEADER.unpack_from(found[0])
+            if first + count <= start:
+                return found[1:]
+        return found
+
+    @staticmethod
+    def _seek(cursor: lmdb.Cursor, offset: int) -> bool:
+        """To the last block whose first offset is at most `offset`."""
+        key = _KEY.pack(offset)
+        if cursor.set_range(key):
+            return cursor.key() == key or cursor.prev()
+        return cursor.last()
+
+    @contextmanager
+    def _reading(self) -> Iterator[lmdb.Transaction]:
+        self._check_usable()
+        now = time.monotonic()
+        if now - self._checked_at > READER_CHECK_S:
+            self._checked_at = now
+            self._env.reader_check()
+        with self._gate.shared():
+            with self._begin() as txn:
+                yield txn
+
+    def _begin(self) -> lmdb.Transaction:
+        try:
+            return self._env.begin(db=self._blocks, buffers=True)
+        except lmdb.ReadersFullError:
+            self._env.reader_check()
+        except lmdb.MapResizedError:
+            self._gate.promote(lambda: self._env.set_mapsize(0))
+        try:
+            return self._env.begin(db=self._blocks, buffers=True)
+        except lmdb.ReadersFullError as error:
+            raise TooManyReaders("reading the log", max_readers=READERS_MAX) from error
+
+    @contextmanager
+    def _refusals(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except lmdb.DiskError as error:
+            raise LogFull(doing, problem=f"the disk refused: {error}") from error
+        except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
+            raise Corrupt(doing, problem=str(error)) from error
+
+    def _check_usable(self) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedProcess("using the log", opened_by_pid=self._pid)
+        if self._closed:
+            raise Closed("using the log")
+
+    def statistics(self) -> StoreStatistics:
+        with self._reading() as txn:
+            entries = txn.stat(self._blocks)["entries"]
+        size_bytes = os.stat(self._path / "data.mdb").st_blocks * 512
+        info = self._env.info()
+        return StoreStatistics(entries, size_bytes, info["map_size"], info["num_readers"])
+
+    def close(self) -> None:
+        """Gives the handle back; the last user closes it. In a forked child nothing is touched."""
+        if os.getpid() != self._pid:
+            return
+        with _open_stores_lock:
+            self._users -= 1
+            if self._users > 0 or self._closed:
+                return
+            self._closed = True
+            if _open_stores.get(self._path) is self:
+                del _open_stores[self._path]
+        with self._gate.alone():
+            self._env.close()
+
+
+_open_stores: Final[dict[Path, LmdbStore]] = {}
+_open_stores_lock: Final = threading.Lock()
+
+
+class _Gate:
+    """Many transactions at a time, or one resize alone. A transaction may `promote` itself."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._inside = 0
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        with self._condition:
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._condition:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._condition.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        with self._condition:
+            self._condition.wait_for(lambda: self._inside == 0)
+            yield
+
+    def promote(self, action: Callable[[], None]) -> None:
+        """Runs `action` alone from inside `shared`, before that transaction has begun."""
+        with self._condition:
+            self._inside -= 1
+            self._condition.wait_for(lambda: self._inside == 0)
+            try:
+                action()
+            finally:
+                self._inside += 1
+
+

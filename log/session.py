@@ -1,0 +1,148 @@
+"""The write session: the one place where the log grows.
+
+Whoever holds the session holds the writer lock, so nothing changes between a decision and its
+commit. `append` builds frames in memory; `commit` makes one block of them, checks the head once
+more in the store's own transaction, and returns after the flush. A session may commit several
+times. Leaving it commits what is pending, unless an error is on its way out: then nothing of it
+is written.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from .block import BLOCK_EVENTS_MAX, BLOCK_SIZE_BYTES_MAX, Block, encode_block
+from .bodies import AnyBody
+from .codec import Codec
+from .facets import Columns, columns_of
+from .frame import NO_PREVIOUS, encode_body, encode_frame
+from .kinds import SEVERITIES
+from .store import Head
+
+if TYPE_CHECKING:
+    from .eventlog import EventLog
+
+
+class Draft(NamedTuple):
+    """An event that was decided and has no offset yet.
+
+    `metadata` is encoded (`encode_metadata`), since thousands of events of one file share it.
+    """
+
+    kind: int
+    space: int
+    entity: int
+    previous: int | None
+    body: AnyBody
+    metadata: bytes = b""
+    valid_from: int = 0
+
+
+class Commit(NamedTuple):
+    """What a commit wrote: offsets first to last, and the block itself.
+
+    durable: False when the store does not wait for stable storage (relaxed, or a memory disk).
+    """
+
+    first: int
+    last: int
+    time: int
+    durable: bool
+    block: Block
+
+
+class WriteSession:
+    """Made by `EventLog.writing()`. `head` counts what is pending."""
+
+    def __init__(self, log: EventLog, wait_s: float) -> None:
+        self._log = log
+        self._wait_s = wait_s
+        self._frames: list[bytes] = []
+        self._columns: list[Columns] = []
+        self._size_bytes = 0
+        self._time = 0
+        self._base = Head(0, b"", 0)
+
+    def __enter__(self) -> WriteSession:
+        self._log.lock.acquire(self._wait_s)
+        try:
+            self._log.check_writable()
+            self._base = self._log.store.head()
+        except BaseException:
+            self._log.lock.release()
+            raise
+        return self
+
+    @property
+    def head(self) -> int:
+        """The offset that the next event gets."""
+        return self._base.offset + len(self._frames)
+
+    @property
+    def committed(self) -> Head:
+        return self._base
+
+    def has_room(self, drafts: list[Draft]) -> bool:
+        """Whether these still fit the pending block; a rough size counts 1 kB an event."""
+        return (
+            len(self._frames) + len(drafts) <= BLOCK_EVENTS_MAX
+            and self._size_bytes + 1024 * len(drafts) <= BLOCK_SIZE_BYTES_MAX
+        )
+
+    def append(self, draft: Draft, codec: Codec = Codec.ZSTD) -> int:
+        """The offset the event will have once committed. Raises TooLarge, ClockOff.
+
+        A full block must be committed before (`has_room`): events decided together stay together.
+        """
+        if not self._frames:
+            self._time = self._log.clock.next_time(self._base.time)
+        fixed, rest = encode_body(draft.body)
+        frame = encode_frame(
+            kind=draft.kind, space=draft.space, offset=self.head, recorded=self._time,
+            valid_from=draft.valid_from, entity=draft.entity,
+            previous=NO_PREVIOUS if draft.previous is None else draft.previous,
+            fixed=fixed, rest=rest, metadata=draft.metadata, codec=codec,
+        )  # fmt: skip
+        columns = columns_of(draft.kind, SEVERITIES[draft.kind], draft.entity, draft.body)
+        offset = self.head
+        self._frames.append(frame)
+        self._columns.append(columns)
+        self._size_bytes += len(frame)
+        return offset
+
+    @property
+    def pending(self) -> int:
+        """Count of events that `commit` would write."""
+        return len(self._frames)
+
+    def discard(self) -> None:
+        """Forgets what is pending."""
+        self._frames, self._columns, self._size_bytes = [], [], 0
+
+    def commit(self) -> Commit | None:
+        """Writes what is pending as one block and waits for the flush; None if there is nothing.
+
+        On an error nothing of it is in the log, and it is no longer pending.
+        """
+        if not self._frames:
+            return None
+        frames, columns = self._frames, self._columns
+        self.discard()
+        block = Block(
+            encode_block(self._base.offset, self._time, self._base.chain, frames, columns)
+        )
+        self._log.store.append(block.data, self._base.offset)
+        self._base = Head(block.stop, block.chain, block.time)
+        self._log.after_commit(self._base)
+        return Commit(block.first, block.stop - 1, block.time, self._log.store.durable, block)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        try:
+            if kind is None:
+                self.commit()
+        finally:
+            self._log.lock.release()

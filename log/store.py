@@ -1,0 +1,53 @@
+"""What an engine must offer so that an `EventLog` can stand on it.
+
+A store keeps blocks in order of their first offset and knows one rule: *append this block if the
+head is still h*. It knows nothing of events. Blocks that it gives out are copies.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from .home import Genesis
+
+
+class Head(NamedTuple):
+    """Where the log ends: the next offset, the last block's chain and recorded time."""
+
+    offset: int
+    chain: bytes
+    time: int
+
+
+class StoreStatistics(NamedTuple):
+    blocks: int
+    size_bytes: int
+    """Bytes of the store's files on disk."""
+    map_size_bytes: int
+    readers: int
+
+
+class BlockStore(Protocol):
+    """One engine. Methods may be called from any thread; `append` only by the write session."""
+
+    @property
+    def genesis(self) -> Genesis: ...
+
+    @property
+    def durable(self) -> bool:
+        """True when `append` returns only after the block is on stable storage."""
+
+    def head(self) -> Head: ...
+
+    def append(self, block: bytes, expected_head: int) -> None:
+        """Raises HeadMoved when the head is another, LogFull when space is short."""
+
+    def block_at(self, offset: int) -> bytes | None:
+        """The block that holds this offset, None at or past the head."""
+
+    def blocks(self, start: int, events_max: int) -> list[bytes]:
+        """Blocks from the one that holds `start` on, until `events_max` events are reached."""
+
+    def statistics(self) -> StoreStatistics: ...
+
+    def close(self) -> None: ...

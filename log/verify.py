@@ -1,0 +1,306 @@
+"""Is the log what was written? Three verdicts that need nothing but the log itself.
+
+* bytes: every block and frame has possible sizes, a right CRC, a known kind and version, and the
+  block's columns repeat what its frames say;
+* continuity: offsets and blocks follow each other without gap, times never decrease, and every
+  frame names the previous event of its entity;
+* chain: each block's hash follows from the one before, from the genesis record on, and every
+  checkpoint saw the chain that is there now.
+
+It runs in a child process (`verify_in_child`), because a damaged LMDB file can end the process
+that reads it by SIGBUS or SIGABRT: that is then the verdict, and not the end of the auditor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from time import perf_counter_ns
+from typing import Final, NamedTuple
+from zlib import crc32
+
+from .block import Block, chain_hash
+from .checkpoints import Checkpoint, Checkpoints
+from .columns import check_columns_of_block
+from .errors import AlphaPulseError, Corrupt, NotDecodable
+from .frame import FRAME_HEADER, NO_PREVIOUS
+from .home import Home
+from .kinds import SEVERITIES, SPACE_NAMES
+from .lmdb_store import LmdbStore
+from .upcast import VERSIONS
+
+PROGRESS_EVENTS: Final = 50_000
+CURE: Final = (
+    "keep this home as it is; `alphapulse replay --to {last} --into DIR` makes a home with the "
+    "good events before it, or restore a backup"
+)
+CURE_EMPTY: Final = "restore a backup: not even the first event is good"
+CURE_CHECKPOINT: Final = (
+    "the log's tail is gone or was rewritten: restore a backup, or accept what is left with "
+    "`alphapulse replay --to {last} --into DIR`"
+)
+
+
+class Verdict(NamedTuple):
+    """One question, answered. `first_bad_offset` is None when it is fine or has no place."""
+
+    name: str
+    ok: bool
+    checked: int
+    rate_per_s: int
+    first_bad_offset: int | None = None
+    detail: str = ""
+    cure: str = ""
+
+
+class _Check:
+    """Runs one kind of check block by block until its first failure, and times it."""
+
+    def __init__(self, name: str, step: Callable[[Block], None]) -> None:
+        self.name = name
+        self._step = step
+        self._checked = 0
+        self._ns = 0
+        self._failure: tuple[int | None, str, str] | None = None
+
+    def block(self, block: Block) -> None:
+        if self._failure is not None:
+            return
+        began = perf_counter_ns()
+        try:
+            self._step(block)
+            self._checked += block.count
+        except (Corrupt, NotDecodable) as error:
+            offset = error.facts.get("offset")
+            self.fail(offset if isinstance(offset, int) else block.first, str(error.why))
+        except AlphaPulseError as error:
+            self.fail(block.first, str(error))
+        self._ns += perf_counter_ns() - began
+
+    def fail(self, offset: int | None, detail: str, cure: str = "") -> None:
+        if self._failure is None:
+            self._failure = (offset, detail, cure or cure_at(offset))
+
+    def verdict(self) -> Verdict:
+        rate_per_s = self._checked * 1_000_000_000 // max(self._ns, 1)
+        if self._failure is None:
+            return Verdict(self.name, True, self._checked, rate_per_s)
+        offset, detail, cure = self._failure
+        return Verdict(self.name, False, self._checked, rate_per_s, offset, detail, cure)
+
+
+def cure_at(first_bad_offset: int | None) -> str:
+    if not first_bad_offset:
+        return CURE_EMPTY
+    return CURE.format(last=first_bad_offset - 1)
+
+
+def verify_blocks(
+    blocks: Iterable[bytes], chain: bytes, checkpoints: Iterable[Checkpoint], *,
+    first: int = 0, progress: Callable[[int], None] | None = None,
+) -> list[Verdict]:  # fmt: skip
+    """The three verdicts on blocks in order, the first of which must start at offset `first`.
+
+    chain: of the block before. Cost: 1 µs an event in blocks of 64 and more.
+    """
+    state = _State(first, chain, from_start=first == 0)
+    bytes_, continuity = _Check("bytes", _check_bytes), _Check("continuity", state.continuity)
+    chained = _Check("chain", state.chained)
+    seen: dict[int, bytes] = {}
+    reported = 0
+    for data in blocks:
+        try:
+            block = Block(data)
+        except NotDecodable as error:
+            for check in (bytes_, continuity, chained):
+                check.fail(state.next_offset, error.why)
+            break
+        for check in (bytes_, continuity, chained):
+            check.block(block)
+        seen[block.stop] = block.chain
+        state.next_offset = block.stop
+        if progress is not None and block.stop - reported >= PROGRESS_EVENTS:
+            reported = block.stop
+            progress(reported)
+    _check_checkpoints(chained, checkpoints, seen, first, state.next_offset)
+    return [bytes_.verdict(), continuity.verdict(), chained.verdict()]
+
+
+def _check_checkpoints(
+    check: _Check, checkpoints: Iterable[Checkpoint], seen: dict[int, bytes], first: int, head: int
+) -> None:
+    for at, chain in checkpoints:
+        if at > head:
+            check.fail(
+                head, f"the log ends at {head}, but a checkpoint saw it at {at}: its tail was cut",
+                CURE_CHECKPOINT.format(last=head - 1) if head else CURE_EMPTY,
+            )  # fmt: skip
+        elif at > first and seen.get(at) != chain:
+            check.fail(
+                at - 1, f"the chain at {at} is not the one a checkpoint saw: it was rewritten",
+                "restore a backup: the log was rewritten at or before this offset",
+            )  # fmt: skip
+
+
+def _check_bytes(block: Block) -> None:
+    """Every frame's size, CRC, kind, version, severity; and the columns against the frames."""
+    data, view = block.data, memoryview(block.data)
+    start = block.frame_bounds(0)[0]
+    offset = block.first
+    unpack = FRAME_HEADER.unpack_from
+    for end in block.ends:
+        if not start + FRAME_HEADER.size <= end <= len(data):
+            raise NotDecodable("auditing", problem="a frame end is impossible", offset=offset)
+        crc, size, kind, version, _, flags, space, *_ = unpack(data, start)
+        if crc32(view[start + 4 : end]) != crc:
+            raise Corrupt("auditing", problem="a frame's CRC32 is wrong", offset=offset)
+        if size != end - start or size & 7:
+            raise NotDecodable("auditing", problem="a frame's size is wrong", offset=offset)
+        if not 0 < version <= VERSIONS.get(kind, 0) or space not in SPACE_NAMES:
+            raise NotDecodable(
+                "auditing", problem=f"unknown kind {kind} version {version} space {space}",
+                offset=offset,
+            )  # fmt: skip
+        if flags & 3 != SEVERITIES[kind] or flags >> 5:
+            raise NotDecodable("auditing", problem="a frame's flags are wrong", offset=offset)
+        start = end
+        offset += 1
+    if start != len(data):
+        raise NotDecodable("auditing", problem="bytes after the last frame", offset=offset - 1)
+    check_columns_of_block(block)
+
+
+class _State:
+    """What the continuity and chain checks remember between blocks."""
+
+    def __init__(self, first: int, chain: bytes, *, from_start: bool) -> None:
+        self.next_offset = first
+        self._chain = chain
+        self._time = 0
+        self._newest: dict[tuple[int, int], int] = {}
+        self._from_start = from_start
+
+    def continuity(self, block: Block) -> None:
+        if block.first != self.next_offset:
+            raise Corrupt(
+                "auditing", problem=f"block {block.first} follows offset {self.next_offset - 1}",
+                offset=self.next_offset,
+            )  # fmt: skip
+        if block.time < self._time:
+            raise Corrupt("auditing", problem="recorded time goes back", offset=block.first)
+        self._time = block.time
+        newest, unpack = self._newest, FRAME_HEADER.unpack_from
+        start, at = block.frame_bounds(0)[0], block.first
+        for end in block.ends:
+            (*_, space, _, offset, recorded, _, entity, previous) = unpack(block.data, start)
+            if offset != at or recorded != block.time:
+                raise Corrupt(
+                    "auditing", problem="a frame has another offset or time than its place",
+                    offset=at,
+                )  # fmt: skip
+            held = newest.get((space, entity), NO_PREVIOUS)
+            if held != previous and (self._from_start or held != NO_PREVIOUS):
+                raise Corrupt(
+                    "auditing", problem="a frame does not name the previous event of its entity",
+                    offset=at,
+                )  # fmt: skip
+            newest[space, entity] = at
+            start = end
+            at += 1
+
+    def chained(self, block: Block) -> None:
+        block.check_chain(self._chain)
+        self._chain = block.chain
+
+
+def verify_store(
+    home: Home, *, last_blocks: int | None = None, progress: Callable[[int], None] | None = None
+) -> list[Verdict]:
+    """Opens the log of a home in this process and checks it, or only its newest blocks."""
+    checkpoints = list(Checkpoints(home.checkpoints))
+    store = LmdbStore.open(home.log)
+    try:
+        first, chain = 0, chain_hash(b"", store.genesis.encode())
+        head = store.head().offset
+        if last_blocks is not None and head:
+            first, chain = _start_of_last(store, head, last_blocks, chain)
+        return verify_blocks(
+            _all_blocks(store, first), chain, checkpoints, first=first, progress=progress
+        )
+    finally:
+        store.close()
+
+
+def _start_of_last(
+    store: LmdbStore, head: int, count: int, seed: bytes
+) -> tuple[int, bytes]:
+    first = head
+    for _ in range(count):
+        data = store.block_at(first - 1)
+        if data is None:
+            break
+        first = Block(data).first
+        if first == 0:
+            return 0, seed
+    before = store.block_at(first - 1)
+    return (first, Block(before).chain) if before is not None else (0, seed)
+
+
+def _all_blocks(store: LmdbStore, first: int) -> Iterator[bytes]:
+    at = first
+    while batch := store.blocks(at, 1_000):
+        yield from batch
+        last = Block(batch[-1])
+        at = max(last.stop, at + 1)
+
+
+def verify_in_child(
+    home: Path, *, last_blocks: int | None = None, progress: Callable[[int], None] | None = None
+) -> list[Verdict]:
+    """`verify_store` in a new process. A child that dies by a signal gives a failed verdict."""
+    command = [sys.executable, "-m", "alphapulse.log.verify", os.fspath(home)]
+    if last_blocks is not None:
+        command.append(str(last_blocks))
+    reached, verdicts, complaint = 0, [], ""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None
+        for line in child.stdout:
+            message = json.loads(line)
+            if "progress" in message:
+                reached = message["progress"]
+                if progress is not None:
+                    progress(reached)
+            else:
+                verdicts.append(Verdict(**message))
+        complaint = child.stderr.read()
+    if child.returncode == 0 and len(verdicts) == 3:
+        return verdicts
+    lines = complaint.strip().splitlines()
+    how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit {child.returncode}"
+    detail = f"the process that read the log ended by {how}" + (f": {lines[-1]}" if lines else "")
+    return [
+        Verdict(name, False, reached, 0, reached, detail, cure_at(reached))
+        for name in ("bytes", "continuity", "chain")
+    ]
+
+
+def _main(arguments: list[str]) -> int:
+    def say(**message: object) -> None:
+        print(json.dumps(message), flush=True)
+
+    last_blocks = int(arguments[1]) if len(arguments) > 1 else None
+    for verdict in verify_store(
+        Home(arguments[0]), last_blocks=last_blocks, progress=lambda at: say(progress=at)
+    ):
+        say(**verdict._asdict())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:]))
