@@ -1,0 +1,166 @@
+"""Random events and random patterns that often meet, and what a pattern means, told naively."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from hypothesis import strategies as st
+
+from alphapulse.log.bodies import AnyBody
+from alphapulse.log.facets import facet_values
+from alphapulse.log.frame import Event
+from alphapulse.log.kinds import KIND_NAMES, AssetClass, Kind, Severity, Status
+from alphapulse.log.numbers import number
+from alphapulse.log.pattern_tree import AllOf, AnyOf, Node, Not, Operator, Term, Value, negate
+from alphapulse.log.pattern_tree import all_of as make_all_of
+from alphapulse.log.pattern_tree import any_of as make_any_of
+from alphapulse.log.pattern_tree import term as make_term
+
+from .builders import (
+    acknowledged_body,
+    collision_body,
+    conflict_body,
+    instrument_body,
+    listing_body,
+    make_event,
+    relation_body,
+)
+
+# "plumless" and "buckeroo" have one CRC32: a column cannot tell them apart.
+TWINS = ("plumless", "buckeroo")
+CHAINS = ("eip155:1", "eip155:137", *TWINS)
+VENUES = ("XNAS", "XETR", "binance", "xn", *TWINS)
+SYMBOLS = ("AAPL", "a b", "tok*", 'q"\\', "(x)", "and", "\u202etxt", "LongerThanSixteenBytes", "é")
+ISINS = ("US0378331005", "US5949181045", "DE0007164600")
+CURRENCIES = ("USD", "EUR")
+SOURCES = ("a.csv", "lists/optimism.json", "not")
+IDS = (1, 2, 3, (1 << 64) - 1)
+
+_ids = st.sampled_from(IDS)
+_classes = st.sampled_from(AssetClass)
+_statuses = st.sampled_from(Status)
+
+
+def _or_none(values: tuple[str, ...]) -> st.SearchStrategy[str]:
+    return st.sampled_from(("", *values))
+
+
+_instruments = st.builds(
+    instrument_body, _ids, asset_class=_classes, status=_statuses, symbol=_or_none(SYMBOLS),
+    isin=_or_none(ISINS), currency=_or_none(CURRENCIES), venue=_or_none(VENUES),
+    chain=_or_none(CHAINS),
+)  # fmt: skip
+_listings = st.builds(
+    listing_body, _ids, instrument=_ids, asset_class=_classes, venue=_or_none(VENUES),
+    currency=_or_none(CURRENCIES), symbol=_or_none(SYMBOLS), status=_statuses,
+)  # fmt: skip
+_relations = st.builds(
+    relation_body, _ids, asset_class=_classes, instrument=_ids, other=st.sampled_from((0, *IDS))
+)
+BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
+    Kind.INSTRUMENT_REGISTERED: _instruments,
+    Kind.INSTRUMENT_AMENDED: _instruments,
+    Kind.INSTRUMENT_STATUS: _instruments,
+    Kind.LISTING_ADDED: _listings,
+    Kind.LISTING_AMENDED: _listings,
+    Kind.LISTING_ENDED: _listings,
+    Kind.RELATION_ADDED: _relations,
+    Kind.COLLISION_DETECTED: st.builds(collision_body, _ids, holder=_ids, asset_class=_classes),
+    Kind.CONFLICT_DETECTED: st.builds(conflict_body, asset_class=_classes),
+    Kind.ALERT_ACKNOWLEDGED: st.builds(acknowledged_body),
+}
+assert BODIES.keys() == set(Kind)
+
+
+@st.composite
+def events(draw: st.DrawFn, size_max: int = 24) -> list[Event]:
+    """Some events with offsets from 0."""
+    kinds = draw(st.lists(st.sampled_from(Kind), min_size=1, max_size=size_max))
+    return [
+        make_event(
+            kind, draw(BODIES[kind]), offset=offset, entity=draw(_ids),
+            source=draw(_or_none(SOURCES)),
+        )
+        for offset, kind in enumerate(kinds)
+    ]  # fmt: skip
+
+
+_EXACT = {
+    "kind": (*KIND_NAMES.values(), "instrument", "listing", "collision"),
+    "class": tuple(value.name.lower() for value in AssetClass),
+    "status": tuple(value.name.lower() for value in Status),
+    "severity": tuple(value.name.lower() for value in Severity),
+    "instrument": tuple(hex(number) for number in IDS),
+    "chain": CHAINS,
+    "venue": (*VENUES, "BINANCE", "XN"),
+    "isin": ISINS,
+    "symbol": SYMBOLS,
+    "currency": (*CURRENCIES, "usd"),
+    "source": SOURCES,
+    "bps": ("5", "-0.10", "12e3"),
+    "move_bps": ("0", "1e-3"),
+}
+_PREFIXES = {
+    "chain": ("eip155:", "p", ""), "venue": ("X", "BIN", ""), "isin": ("US", "us03", ""),
+    "symbol": ("A", "a ", "tok*", "\u202e", ""), "source": ("lists/", "n", ""),
+}  # fmt: skip
+_OPERATORS: tuple[Operator, ...] = (">", ">=", "<", "<=")
+
+
+def _values(facet: str) -> st.SearchStrategy[list[Value]]:
+    exact = st.builds(Value, st.sampled_from(_EXACT[facet]), st.just(False))
+    if facet not in _PREFIXES:
+        return st.lists(exact, min_size=1, max_size=3)
+    starred = st.builds(Value, st.sampled_from(_PREFIXES[facet]), st.just(True))
+    return st.lists(exact | starred, min_size=1, max_size=3)
+
+
+@st.composite
+def terms(draw: st.DrawFn) -> Term:
+    facet = draw(st.sampled_from(sorted(_EXACT)))
+    if facet in ("bps", "move_bps") and draw(st.booleans()):
+        value = Value(draw(st.sampled_from(_EXACT[facet])))
+        return make_term(facet, draw(st.sampled_from(_OPERATORS)), [value])
+    return make_term(facet, "=", draw(_values(facet)))
+
+
+def trees() -> st.SearchStrategy[Node]:
+    return st.recursive(
+        terms(),
+        lambda inner: st.one_of(
+            inner.map(negate),
+            st.lists(inner, max_size=3).map(make_all_of),
+            st.lists(inner, max_size=3).map(make_any_of),
+        ),
+        max_leaves=8,
+    )
+
+
+def naive(node: Node, event: Event) -> bool:
+    """What the tree means, in the plainest words and without anything compiled."""
+    if isinstance(node, Not):
+        return not naive(node.part, event)
+    if isinstance(node, AllOf):
+        return all(naive(part, event) for part in node.parts)
+    if isinstance(node, AnyOf):
+        return any(naive(part, event) for part in node.parts)
+    held = [value for value in facet_values(event, node.facet) if value != ""]
+    return any(_meets(node, wanted, value) for wanted in node.values for value in held)
+
+
+def _meets(term: Term, wanted: Value, value: str | int) -> bool:
+    text = wanted.text
+    if term.facet == "instrument":
+        return value == int(text, 16)
+    if isinstance(value, int):
+        have, limit = Decimal(value), number(text).to_decimal()
+        return {
+            "=": have == limit, ">": have > limit, ">=": have >= limit,
+            "<": have < limit, "<=": have <= limit,
+        }[term.operator]  # fmt: skip
+    if term.facet == "kind":
+        return value.split(".")[: text.count(".") + 1] == text.split(".")
+    spellings = (text, text.lower()) if term.facet == "venue" else (text,)
+    if wanted.prefix:
+        return any(value.startswith(spelling) for spelling in spellings)
+    return value in spellings
