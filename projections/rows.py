@@ -1,0 +1,100 @@
+"""Canonical rows: the bytes that a view's digest sums, one row for each entity.
+
+A row says what is known and nothing of how it came to be known, so two homes that learnt the same
+facts in another order have equal rows: no offset, time of recording, valid-from of the last change,
+revision or source. Fields in open conflict are left out, because there the first one wins and order
+shows. Names of fields are those of `registry.facts` and of conflicts; a name that an entity does
+not have is no error, since conflicts come from the log.
+
+    instrument   message bytes 0-39, 48-83 and 88-123 (without valid-from, revision, CRC),
+                 then the extension as MessagePack with sorted keys
+    listing      its body as MessagePack with sorted keys, revision left out
+    relation     its body as MessagePack with sorted keys
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from alphapulse.log import (
+    DECIMALS_UNSET,
+    FLAG_CHAIN_ID,
+    FLAG_STRIKE,
+    FLAG_SYMBOL_LONG,
+    MANTISSA_UNSET,
+    Extension,
+    InstrumentBody,
+    ListingBody,
+    RelationBody,
+    encode_body,
+)
+
+NOTHING: Final[frozenset[str]] = frozenset()
+
+_UNSET_MANTISSA: Final = struct.pack("<q", MANTISSA_UNSET)
+_BLANKS: Final[dict[str, tuple[tuple[int, bytes], ...]]] = {
+    "class": ((2, b"\0"),),
+    "status": ((3, b"\0"),),
+    "decimals": ((6, bytes([DECIMALS_UNSET])),),
+    "parent": ((32, bytes(8)),),
+    "tick": ((7, b"\0"), (48, _UNSET_MANTISSA)),
+    "lot": ((80, b"\0"), (56, _UNSET_MANTISSA)),
+    "venue": ((88, bytes(4)),),
+    "currency": ((92, bytes(4)),),
+    "isin": ((96, bytes(12)),),
+    "symbol": ((82, b"\0"), (108, bytes(16))),
+}
+"""Field to (offset in the message, bytes it has there when it is not known)."""
+_LISTING_BLANKS: Final[dict[str, Any]] = {
+    "symbol": "", "currency": "", "tick": "", "lot": "", "primary": False, "status": 0,
+    "valid_from": 0, "valid_to": 0,
+}  # fmt: skip
+
+
+def canonical_row(
+    body: InstrumentBody | ListingBody | RelationBody, without: frozenset[str] = NOTHING
+) -> bytes:
+    """The row of one entity, `without` the fields in open conflict. Cost: 0.6 µs, 5 µs with any."""
+    if isinstance(body, InstrumentBody):
+        if without:
+            body = InstrumentBody(
+                _blank_message(body.message, without), _blank_extension(body.extension, without)
+            )
+        message, rest = encode_body(body)
+        return message[:40] + message[48:84] + message[88:124] + rest
+    if isinstance(body, ListingBody):
+        blanks = {field: _LISTING_BLANKS[field] for field in without & _LISTING_BLANKS.keys()}
+        if blanks or body.revision != 1:
+            body = replace(body, revision=1, **blanks)
+    return encode_body(body)[1]
+
+
+def _blank_message(message: bytes, fields: frozenset[str]) -> bytes:
+    """The message with fields unset. Its CRC is not made good: rows do not hold it."""
+    blanked = bytearray(message)
+    for field in fields:
+        for at, empty in _BLANKS.get(field, ()):
+            blanked[at : at + len(empty)] = empty
+    flags = message[4]
+    if "symbol" in fields:
+        blanked[4] &= ~FLAG_SYMBOL_LONG & 0xFF
+    if "expiry" in fields and not flags & FLAG_CHAIN_ID:
+        blanked[64:72] = bytes(8)
+    if ("strike" if flags & FLAG_STRIKE else "multiplier") in fields:
+        blanked[4] &= ~FLAG_STRIKE & 0xFF
+        blanked[72:80], blanked[81] = _UNSET_MANTISSA, 0
+    return bytes(blanked)
+
+
+def _blank_extension(extension: Extension, fields: frozenset[str]) -> Extension:
+    return replace(
+        extension,
+        symbol="" if "symbol" in fields else extension.symbol,
+        name="" if "name" in fields else extension.name,
+        venue="" if "venue" in fields else extension.venue,
+        identifiers={k: v for k, v in extension.identifiers.items() if k not in fields},
+        terms={k: v for k, v in extension.terms.items() if k not in fields},
+    )
