@@ -1,0 +1,555 @@
+"""Writing a table: put, link, and the order of stores that makes a kill at any point harmless.
+
+The idea: a fold is open from `begin` to `finish`, and all it does is repeatable. Within it `put`
+stores record bytes, arena_next, then the position, then (for a new entity) the key; `link` stores
+the cell, the count, then the posting word, then the key. A process killed in between leaves space
+that nothing leads to, never a word that leads to unfinished bytes. Whoever folds next sees
+in_progress ahead of applied, counts what is in the file instead of trusting the counters, folds
+the same events again (linking twice is linking once; the engine skips a put whose event the
+record's last_offset already covers), and `finish` sums the digest anew. That holds for a killed
+process, because its stores are in the page cache. After a power loss only a file that says
+`clean` can be trusted: `mark_clean` syncs everything before the flag, `mark_dirty` syncs the
+cleared flag before anything else may change.
+
+The invariant that breaks it all: two writers at once. The lock is the caller's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import mmap
+import os
+from array import array
+from typing import Final
+from zlib import crc32
+
+from .errors import ViewFull
+from .layout import (
+    APPLIED,
+    ARENA_NEXT,
+    BITS_MAX,
+    BLOCK_CLASS_MIN,
+    BLOCK_HEAD_WORDS,
+    BLOCKS,
+    BLOCKS_COUNT,
+    BOOT_ID,
+    CELLS_USED,
+    CLEAN,
+    CRC,
+    CRC_RESIDUE,
+    DIGEST_MASK,
+    IN_PROGRESS,
+    KEYS_USED,
+    MIX,
+    PAGE_SIZE_BYTES,
+    PAYLOAD_SIZE_BYTES,
+    POSTING_WORDS_EACH,
+    POSTINGS_FIRST,
+    POSTINGS_USED,
+    RECORD_BODY,
+    RECORD_SIZE_BYTES,
+    ROW_DIGEST_AT,
+    ROW_DIGEST_SIZE_BYTES,
+    STATIC_SIZE_BYTES,
+    SUPERSEDED,
+    TOTALS,
+    TOTALS_APPLIED,
+    TOTALS_NUMBER,
+    TOTALS_ROWS,
+    WORD_SIZE_BYTES,
+    Geometry,
+    TableSchema,
+    Totals,
+    bits_for,
+    pack_static,
+    whole_pages,
+)
+from .table_reader import TableReader, map_table, used_slots
+
+ROWS_MIN: Final = 1 << 7
+POSTINGS_PER_ROW: Final = 2
+_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+_SCAN_CELLS_MAX: Final = 14
+"""Blocks of up to so many cells are searched in place; of longer ones the writer keeps a set."""
+_REMEMBERED_CELLS_MAX: Final = 1 << 23
+_LINK_WORDS_MAX: Final = 8
+"""Words one link can take, beyond the first growth of a block that is full already. The dearest
+run is 1 to 3 cells: blocks of 4 and 8 words for two links."""
+
+
+class Table:
+    """The doors: `create` gives a writer, `open` a reader; `TableWriter.open` a writer again."""
+
+    @staticmethod
+    def create(
+        path: str | os.PathLike[str], schema: TableSchema, *, log_id: bytes, generation: int,
+        rows: int, boot_id: bytes, postings_per_row: int = POSTINGS_PER_ROW,
+    ) -> TableWriter:
+        """A new, empty, dirty table; a file of that name is unlinked first, never truncated.
+
+        rows: records that fit, updates included, and entities. postings_per_row: links for each
+        row beyond the first under its key, for all secondary indexes together. log_id, boot_id:
+        16 bytes each. All space is reserved here (a hole in a mapped file on a full disk is a
+        SIGBUS). Raises ViewFull, leaving no file.
+        """
+        rows = max(rows, ROWS_MIN)
+        bits = bits_for(rows)
+        geometry = _geometry(
+            generation, log_id, bits, (bits,) * len(schema.secondaries),
+            rows * postings_per_row * POSTING_WORDS_EACH, rows,
+        )
+        return _create(os.fspath(path), schema, geometry, boot_id)
+
+    @staticmethod
+    def open(
+        path: str | os.PathLike[str], schema: TableSchema, log_id: bytes, *,
+        boot_id: bytes | None = None,
+    ) -> TableReader:
+        """Maps a table for reading, about 0.1 ms at any size.
+
+        Raises ViewUnusable, whose problem says why: missing, cut, damaged, another view, version,
+        layout or log; with the boot_id of this boot given, also left dirty in another boot.
+        """
+        mapped, geometry = map_table(os.fspath(path), schema, log_id, boot_id, writable=False)
+        return TableReader(os.fspath(path), schema, mapped, geometry)
+
+
+class TableWriter(TableReader):
+    """The one writer of a generation. `put` and `link` belong between `begin` and `finish`.
+
+    Another process may write between two folds of ours, each under the caller's lock: `begin`
+    notices and loads what has changed.
+    """
+
+    __slots__ = (
+        "_arena_next", "_arena_stop", "_blocks", "_boot_id", "_cells_max", "_cells_used",
+        "_folding", "_keys_used", "_left_at", "_members", "_members_cells", "_postings_used",
+        "_repeat", "_row_count", "_total",
+    )
+
+    def __init__(
+        self, path: str, schema: TableSchema, mapped: mmap.mmap, geometry: Geometry, boot_id: bytes
+    ) -> None:
+        super().__init__(path, schema, mapped, geometry)
+        assert len(boot_id) == 16, boot_id
+        self._boot_id: Final = boot_id
+        self._arena_stop: Final = (
+            geometry.arena_at + geometry.arena_size_bytes - RECORD_SIZE_BYTES
+        )
+        self._cells_max: Final = 1 << (geometry.primary_bits - 1)
+        self._folding = False
+        self._repeat = False
+        self._members: dict[tuple[int, int], set[int]] = {}
+        self._members_cells = 0
+        self._load()
+
+    @staticmethod
+    def open(
+        path: str | os.PathLike[str], schema: TableSchema, log_id: bytes, *, boot_id: bytes
+    ) -> TableWriter:
+        """For the holder of the writer's lock. boot_id: 16 bytes, of this boot.
+
+        Raises ViewUnusable as `Table.open` does.
+        """
+        mapped, geometry = map_table(os.fspath(path), schema, log_id, boot_id, writable=True)
+        return TableWriter(os.fspath(path), schema, mapped, geometry, boot_id)
+
+    # Counters. Ours are the truth while we fold; the file's are the truth between folds.
+
+    def _load(self) -> None:
+        words = self.words
+        applied, in_progress = words[APPLIED], words[IN_PROGRESS]
+        self._arena_next = words[ARENA_NEXT]
+        self._postings_used = words[POSTINGS_USED]
+        totals = self._published()
+        self._row_count = totals.row_count
+        self._total = int.from_bytes(totals.digest, "little")
+        if in_progress == applied:
+            self._cells_used = words[CELLS_USED]
+            self._keys_used = words[KEYS_USED : KEYS_USED + len(self._secondaries)].tolist()
+            self._blocks = words[BLOCKS : BLOCKS + BLOCKS_COUNT].tolist()
+        else:
+            self._recount()
+        self._repeat = in_progress != applied
+        self._left_at = (applied, in_progress, words[TOTALS_NUMBER])
+
+    def _recount(self) -> None:
+        """A fold was cut off, so the counters are older than the file: count the file."""
+        self._cells_used = sum(1 for _ in used_slots(self._index))
+        self._keys_used = [0] * len(self._secondaries)
+        self._blocks = [0] * BLOCKS_COUNT
+        postings = self._postings
+        for number, (slots, _, _) in enumerate(self._secondaries):
+            for _, word in used_slots(slots):
+                self._keys_used[number] += 1
+                if not word & 1:
+                    self._cells(word)  # raises when the block is damaged
+                    self._blocks[_block_class(postings[word])] += 1
+
+    def begin(self, stop_offset: int) -> None:
+        """Opens the fold of the events from `applied` up to, not including, stop_offset."""
+        words = self.words
+        applied, in_progress = words[APPLIED], words[IN_PROGRESS]
+        assert stop_offset >= applied, (stop_offset, applied)
+        if self._folding or self._left_at != (applied, in_progress, words[TOTALS_NUMBER]):
+            self._load()
+        if words[CLEAN]:
+            self.mark_dirty()
+        # A cut-off fold stays in progress until all of it is folded again.
+        words[IN_PROGRESS] = in_progress = max(stop_offset, in_progress)
+        self._folding = in_progress > applied
+
+    def finish(self, stop_offset: int) -> None:
+        """Publishes row count and digest, then the applied offset. After a cut-off fold it sums
+        the digest from the rows, about 1 µs each; else it costs some µs."""
+        words = self.words
+        assert words[APPLIED] <= stop_offset <= words[IN_PROGRESS], "begin() comes before finish()"
+        if self._repeat:
+            self.recompute_digest()
+        self._publish(stop_offset)
+        words[CELLS_USED] = self._cells_used
+        for number, used in enumerate(self._keys_used):
+            words[KEYS_USED + number] = used
+        words[BLOCKS : BLOCKS + BLOCKS_COUNT] = memoryview(array("Q", self._blocks))
+        words[APPLIED] = stop_offset
+        self._folding = False
+        self._left_at = (stop_offset, words[IN_PROGRESS], words[TOTALS_NUMBER])
+        if self._members_cells > _REMEMBERED_CELLS_MAX:
+            self._members.clear()
+            self._members_cells = 0
+
+    def _publish(self, applied: int) -> None:
+        words = self.words
+        number = words[TOTALS_NUMBER] + 1
+        at = TOTALS[number & 1]
+        self._total &= DIGEST_MASK
+        digest = self._total.to_bytes(ROW_DIGEST_SIZE_BYTES, "little")
+        words[at : at + ROW_DIGEST_SIZE_BYTES // WORD_SIZE_BYTES] = memoryview(digest).cast("Q")
+        words[at + TOTALS_ROWS] = self._row_count
+        words[at + TOTALS_APPLIED] = applied
+        words[TOTALS_NUMBER] = number
+
+    def recompute_digest(self) -> None:
+        """Sums row count and digest from the rows, checking each CRC; outside of a fold the
+        result is published at once. Raises ViewUnusable when a record is damaged."""
+        totals = self.sum_rows()
+        self._row_count = totals.row_count
+        self._total = int.from_bytes(totals.digest, "little")
+        self._repeat = False
+        if not self._folding:
+            self._publish(self.applied)
+            self._left_at = (*self._left_at[:2], self.words[TOTALS_NUMBER])
+
+    def _published(self) -> Totals:
+        return super().totals
+
+    @property
+    def totals(self) -> Totals:
+        """Within a fold: as of the last put, with the offset still to be applied."""
+        if not self._folding:
+            return self._published()
+        digest = (self._total & DIGEST_MASK).to_bytes(ROW_DIGEST_SIZE_BYTES, "little")
+        return Totals(self.applied, self._row_count, digest)
+
+    # Rows
+
+    def put(
+        self, key: int, payload: bytes, *, last_offset: int, data_offset: int, row_digest: int,
+        aux: int = 0,
+    ) -> int:
+        """Insert or replace the entity's record; returns its cell. About 1.5 µs.
+
+        payload: 128 bytes. row_digest: below 2^256, 0 when the row is not counted. Raises ViewFull
+        before it changes anything.
+        """
+        assert self._folding, "begin() comes before put()"
+        assert key, "0 marks a free slot"
+        assert len(payload) == PAYLOAD_SIZE_BYTES, len(payload)
+        index, mask, words = self._index, self._mask, self.words
+        i = (key << 1) & mask
+        found = index[i]
+        while found != key and found:
+            i = (i + 2) & mask
+            found = index[i]
+        position = self._arena_next
+        if position > self._arena_stop or not (found or self._cells_used < self._cells_max):
+            raise self._full("a record", rows=self._cells_used, records=self.arena_used)
+        body = RECORD_BODY.pack(
+            payload, last_offset, data_offset,
+            row_digest.to_bytes(ROW_DIGEST_SIZE_BYTES, "little"), aux, 0,
+        )
+        mapped = self._map
+        mapped[position : position + RECORD_SIZE_BYTES] = body + CRC.pack(crc32(body))
+        words[ARENA_NEXT] = self._arena_next = position + RECORD_SIZE_BYTES
+        if found:
+            at = index[i + 1] + ROW_DIGEST_AT
+            old_digest = int.from_bytes(mapped[at : at + ROW_DIGEST_SIZE_BYTES], "little")
+            index[i + 1] = position
+            if old_digest:
+                self._row_count -= 1
+                self._total -= old_digest
+        else:
+            index[i + 1] = position
+            index[i] = key
+            self._cells_used += 1
+        if row_digest:
+            self._row_count += 1
+            self._total += row_digest
+        return i + 1
+
+    # Postings
+
+    def link(self, index: int | str, key: int, cell: int) -> None:
+        """Put the cell under a secondary key, where it stays for ever; again does nothing.
+
+        About 1 µs. Raises ViewFull before it changes anything.
+        """
+        assert self._folding, "begin() comes before link()"
+        assert key, "0 marks a free slot"
+        assert cell & 1, cell
+        number = index if isinstance(index, int) else self._numbers[index]
+        slots, shift, mask = self._secondaries[number]
+        i = key * MIX >> shift & mask
+        found = slots[i]
+        while found != key:
+            if not found:
+                if self._keys_used[number] >= (mask + 2) >> 2:
+                    raise self._full("a key", index=self.schema.secondaries[number])
+                slots[i + 1] = cell
+                slots[i] = key
+                self._keys_used[number] += 1
+                return
+            i = (i + 2) & mask
+            found = slots[i]
+        word = slots[i + 1]
+        if word == cell:
+            return
+        if word & 1:
+            slots[i + 1] = self._new_block(2, memoryview(array("Q", (word, cell))))
+            return
+        postings = self._postings
+        count = postings[word + 1]
+        start = word + BLOCK_HEAD_WORDS
+        members = None
+        if count > _SCAN_CELLS_MAX:
+            members = self._members_of(number, key, count, start)
+            if cell in members:
+                return
+        elif cell in postings[start : start + count].tolist():
+            return
+        if count < postings[word]:
+            postings[start + count] = cell
+            postings[word + 1] = count + 1
+        else:
+            slots[i + 1] = self._new_block(count + 1, postings[start : start + count], cell)
+            self._blocks[_block_class(count)] -= 1
+        if members is not None:
+            members.add(cell)
+            self._members_cells += 1
+
+    def _members_of(self, number: int, key: int, count: int, start: int) -> set[int]:
+        """The cells of a long block as a set. Blocks only ever gain cells at the end, so a set
+        that is short (another process linked meanwhile) needs just the rest."""
+        members = self._members.get((number, key))
+        if members is None:
+            members = self._members[number, key] = set()
+        if len(members) != count:
+            self._members_cells += count - len(members)
+            members.update(self._postings[start + len(members) : start + count].tolist())
+        return members
+
+    def _new_block(self, count: int, cells: memoryview, last: int = 0) -> int:
+        """Appends a block of the cells (and one more when `last` is given), with the room that is
+        left up to a power of two; returns its word number."""
+        size_class = max(BLOCK_CLASS_MIN, (count + BLOCK_HEAD_WORDS - 1).bit_length())
+        size = 1 << size_class
+        word = self._postings_used
+        postings = self._postings
+        if word + size > len(postings):
+            raise self._full("a posting", words=word, cells=count)
+        postings[word] = size - BLOCK_HEAD_WORDS
+        postings[word + 1] = count
+        start = word + BLOCK_HEAD_WORDS
+        postings[start : start + len(cells)] = cells
+        if last:
+            postings[start + count - 1] = last
+        self.words[POSTINGS_USED] = self._postings_used = word + size
+        self._blocks[size_class] += 1
+        return word
+
+    def _full(self, what: str, **facts: object) -> ViewFull:
+        return ViewFull(
+            f"adding {what} to view {self.schema.name}", problem="this generation is full",
+            cure="grow_into() a larger one", path=self.path, **facts,
+        )
+
+    # Space
+
+    def room_for(self, rows: int, links: int) -> bool:
+        """Whether so many puts and links fit for certain, whatever their keys: each put takes a
+        record, each link a new key or the growth of the largest block not yet grown."""
+        if self._arena_next + (rows - 1) * RECORD_SIZE_BYTES > self._arena_stop:
+            return False
+        if self._cells_used + rows > self._cells_max:
+            return False
+        for used, (_, _, mask) in zip(self._keys_used, self._secondaries, strict=True):
+            if used + links > (mask + 2) >> 2:
+                return False
+        need, left = _LINK_WORDS_MAX * links, links
+        for size_class in range(BLOCKS_COUNT - 1, 0, -1):
+            grown = min(left, self._blocks[size_class])
+            need += grown << (size_class + 1)
+            left -= grown
+        return self._postings_used + need <= len(self._postings)
+
+    def grow_into(
+        self, path: str | os.PathLike[str], generation: int, rows: int, *,
+        postings_per_row: int = POSTINGS_PER_ROW,
+    ) -> TableWriter:
+        """A new file with the current records, without the garbage, and all postings.
+
+        rows: as for `create`, and at least twice what is here; secondary indexes and the posting
+        area get twice what they hold when that is more. It has the same applied and in-progress
+        offsets and the same digest; an open fold goes on in the new one. About 3 µs a row. Raises
+        ViewFull, or ViewUnusable when something here is damaged, leaving no new file; this table
+        is not changed. The caller makes the new one current and then calls `supersede` here.
+        """
+        rows = max(rows, 2 * self._cells_used, ROWS_MIN)
+        in_force = sum(count << size_class for size_class, count in enumerate(self._blocks))
+        geometry = _geometry(
+            generation, self.geometry.log_id, bits_for(rows),
+            tuple(bits_for(max(rows, 2 * used)) for used in self._keys_used),
+            max(rows * postings_per_row * POSTING_WORDS_EACH, 4 * in_force), rows,
+        )
+        new = _create(os.fspath(path), self.schema, geometry, self._boot_id)
+        try:
+            self._copy_into(new)
+        except BaseException:
+            new.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            raise
+        return new
+
+    def _copy_into(self, new: TableWriter) -> None:
+        new._append_records(self)
+        index = self._index
+        for number, (slots, _, _) in enumerate(self._secondaries):
+            for key, word in used_slots(slots):
+                try:
+                    cells = tuple(new.cell(index[cell - 1]) for cell in self._cells(word))
+                except IndexError as error:
+                    raise self._damaged("a posting", key=f"{key:#018x}") from error
+                if min(cells, default=-1) < 0:
+                    raise self._damaged("a posting", key=f"{key:#018x}")
+                new._append_key(number, key, cells)
+        new.words[IN_PROGRESS] = self.in_progress
+        new._row_count, new._total = self._row_count, self._total
+        new._folding = True
+        new._repeat = False
+        new.finish(self.applied)
+        new._folding, new._repeat = self._folding, self._repeat
+
+    def _append_records(self, old: TableWriter) -> None:
+        """Copies every record an index slot of `old` leads to, checking its CRC."""
+        arena, index, mask, mapped = old.arena, self._index, self._mask, self._map
+        position = self._arena_next
+        for key, old_position in used_slots(old._index):
+            record = arena[old_position : old_position + RECORD_SIZE_BYTES]
+            if crc32(record) != CRC_RESIDUE:
+                raise old._damaged("a record", key=f"{key:#018x}", position=old_position)
+            mapped[position : position + RECORD_SIZE_BYTES] = record
+            i = (key << 1) & mask
+            while index[i]:
+                i = (i + 2) & mask
+            index[i + 1] = position
+            index[i] = key
+            position += RECORD_SIZE_BYTES
+            self._cells_used += 1
+        self.words[ARENA_NEXT] = self._arena_next = position
+
+    def _append_key(self, number: int, key: int, cells: tuple[int, ...]) -> None:
+        slots, shift, mask = self._secondaries[number]
+        i = key * MIX >> shift & mask
+        while slots[i]:
+            i = (i + 2) & mask
+        if len(cells) == 1:
+            slots[i + 1] = cells[0]
+        else:
+            slots[i + 1] = self._new_block(len(cells), memoryview(array("Q", cells)))
+        slots[i] = key
+        self._keys_used[number] += 1
+
+    # States of the file
+
+    def mark_clean(self) -> None:
+        """Syncs all of it, then says so: it may be trusted after a power loss. Milliseconds."""
+        assert not self._folding, "finish() comes before mark_clean()"
+        assert self.applied == self.in_progress, "a fold was cut off and not repeated"
+        self._map.flush()
+        self.words[CLEAN] = 1
+        self._map.flush(0, PAGE_SIZE_BYTES)
+
+    def mark_dirty(self) -> None:
+        """Comes before the first `begin` after opening; costs a sync when the file was clean."""
+        words = self.words
+        if words[CLEAN] or self.boot_id != self._boot_id:
+            words[BOOT_ID : BOOT_ID + 2] = memoryview(self._boot_id).cast("Q")
+            words[CLEAN] = 0
+            self._map.flush(0, PAGE_SIZE_BYTES)
+
+    def supersede(self, generation: int) -> None:
+        """Tells readers that have this file mapped where to go on. It is never written again."""
+        assert generation > self.generation, generation
+        self.words[SUPERSEDED] = generation
+
+
+def _geometry(
+    generation: int, log_id: bytes, primary_bits: int, secondary_bits: tuple[int, ...],
+    postings_words: int, records: int,
+) -> Geometry:
+    """Sections rounded up to whole pages, so that each starts at a page."""
+    assert generation > 0, generation
+    assert len(log_id) == 16, log_id
+    assert max(primary_bits, *secondary_bits, 0) <= BITS_MAX, (primary_bits, secondary_bits)
+    postings_size_bytes = whole_pages((POSTINGS_FIRST + postings_words) * WORD_SIZE_BYTES)
+    return Geometry(
+        generation, log_id, primary_bits, secondary_bits, postings_size_bytes // WORD_SIZE_BYTES,
+        whole_pages(records * RECORD_SIZE_BYTES),
+    )
+
+
+def _create(path: str, schema: TableSchema, geometry: Geometry, boot_id: bytes) -> TableWriter:
+    """The static header is written last: a file whose making was killed has none."""
+    assert len(boot_id) == 16, boot_id
+    size_bytes = geometry.file_size_bytes
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        fd = os.open(path, flags, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, size_bytes)
+            mapped = mmap.mmap(fd, size_bytes, access=mmap.ACCESS_WRITE)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        if error.errno not in _NO_SPACE:
+            raise
+        raise ViewFull(
+            f"making view {schema.name}", path=path, size_bytes=size_bytes, reason=error.strerror
+        ) from error
+    with memoryview(mapped).cast("Q") as words:
+        words[BOOT_ID : BOOT_ID + 2] = memoryview(boot_id).cast("Q")
+        words[ARENA_NEXT] = geometry.arena_at
+        words[POSTINGS_USED] = POSTINGS_FIRST
+    mapped[:STATIC_SIZE_BYTES] = pack_static(schema, geometry)
+    return TableWriter(path, schema, mapped, geometry, boot_id)
+
+
+def _block_class(capacity: int) -> int:
+    """k of a block of 2^k words."""
+    return (capacity + BLOCK_HEAD_WORDS).bit_length() - 1
