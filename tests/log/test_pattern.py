@@ -155,6 +155,12 @@ def test_a_mic_is_found_as_written_only() -> None:
     assert not matches("venue=xetr", listing)
 
 
+def test_empty_text_is_no_value() -> None:
+    listing = make_event(Kind.LISTING_ADDED, listing_body(venue="", symbol=""))
+    assert not matches("venue=*", listing)
+    assert matches("venue!=* symbol!=*", listing)
+
+
 def test_the_instrument_facet_sees_every_side() -> None:
     relation = make_event(Kind.RELATION_ADDED, relation_body(3, instrument=5, other=6), entity=3)
     for text in ("instrument=0x5", "instrument=0x6", "instrument=0x9,0x6"):
@@ -313,6 +319,11 @@ def test_typed_patterns_have_the_limits_of_text() -> None:
     for level in range(32):
         pattern = ~(pattern & where(symbol=f"S{level}"))
     assert Pattern.parse(str(pattern)) == pattern
+    with pytest.raises(PatternError, match="nests too deeply"):
+        ~(pattern & where(symbol="B"))
+    pattern = ~(facet("bps") > 5)
+    for level in range(31):
+        pattern = ~(pattern & where(symbol=f"S{level}"))
     with pytest.raises(PatternError, match="nests too deeply"):
         ~(pattern & where(symbol="B"))
 

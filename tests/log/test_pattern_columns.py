@@ -92,6 +92,12 @@ def test_numbers_are_found_in_their_place_only(column: list[int], wanted: int) -
     assert bounds_of(f"instrument={wanted:#x}", block) == (expected, expected)
 
 
+def test_rare_bytes_across_two_numbers_are_no_number() -> None:
+    # The bytes of 0 and 1 side by side hold those of 256, one byte early.
+    column = [5] * 40 + [0, 1, 256, 256, 0, 1, 5]
+    assert bounds_of("instrument=0x100", Columns(47, instruments=column)) == ([42, 43], [42, 43])
+
+
 @pytest.mark.parametrize("every", [2, 7, 8, 9, 100, 2_000])
 def test_rare_and_common_numbers(every: int) -> None:
     number = text_number("eip155:1")
@@ -155,6 +161,17 @@ def test_text_with_one_number_is_told_apart_by_the_frame() -> None:
     assert pattern.candidates(block) == [0, 1]
     assert [event.offset for event in pattern.select(block)] == [0]
     assert [event.offset for event in (~pattern).select(block)] == [1, 2]
+
+
+@pytest.mark.parametrize("text", ["symbol=AAPL", "currency=USD", "status=active", "venue=XNAS"])
+def test_listings_are_selected_like_instruments(text: str) -> None:
+    body = instrument_body(symbol="AAPL", currency="USD", venue="XNAS")
+    block = make_block([
+        make_event(Kind.LISTING_ADDED, listing_body(), offset=0),
+        make_event(Kind.INSTRUMENT_AMENDED, body, offset=1),
+        make_event(Kind.LISTING_ENDED, listing_body(), offset=2),
+    ])  # fmt: skip
+    assert [event.offset for event in Pattern.parse(text).select(block)] == [0, 1, 2]
 
 
 def test_every_side_of_a_relation_is_selected() -> None:
