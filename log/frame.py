@@ -33,7 +33,7 @@ from .bodies import BODY_TYPES, AnyBody, Extension, InstrumentBody, ListingBody,
 from .codec import Codec, pack, unpack
 from .errors import Corrupt, NotDecodable, TooLarge
 from .kinds import INSTRUMENT_KINDS, KIND_NAMES, SEVERITIES, SPACE_NAMES
-from .message import MESSAGE_SIZE_BYTES, verify_message
+from .message import MESSAGE_SIZE_BYTES
 from .upcast import VERSIONS, check_version, upcast
 
 FRAME_HEADER: Final = struct.Struct("<IIHBBBBHQQqQQ")
@@ -96,6 +96,16 @@ def encode_frame(
     return _CRC.pack(crc32(after)) + after
 
 
+def decode_metadata(data: bytes) -> Metadata:
+    """What `encode_metadata` wrote; raises NotDecodable."""
+    if not data:
+        return _NO_METADATA
+    try:
+        return _decode_metadata(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise NotDecodable("reading metadata", problem=str(error)) from error
+
+
 class Event:
     """One decoded event; body and metadata are decoded when first asked for.
 
@@ -153,8 +163,7 @@ class Event:
     def metadata(self) -> Metadata:
         if self._metadata is None:
             end = self._start + self.size - self.padding
-            data = self._buffer[end - self.metadata_size : end]
-            self._metadata = self._typed(_decode_metadata, data) if data else _NO_METADATA
+            self._metadata = decode_metadata(bytes(self._buffer[end - self.metadata_size : end]))
         return self._metadata
 
     @property
@@ -202,7 +211,6 @@ class Event:
             raw = upcast(self.kind, self.version, self._typed(_decode_raw, rest))
             decoded = self._typed(lambda data: msgspec.convert(data, BODY_TYPES[self.kind]), raw)
         if isinstance(decoded, Extension):
-            verify_message(fixed)
             return InstrumentBody(fixed, decoded)
         return cast(AnyBody, decoded)
 

@@ -116,6 +116,11 @@ class WriteSession:
         """Count of events that `commit` would write."""
         return len(self._frames)
 
+    @property
+    def durable(self) -> bool:
+        """Whether a commit of this log waits for stable storage."""
+        return self._log.store.durable
+
     def discard(self) -> None:
         """Forgets what is pending."""
         self._frames, self._columns, self._size_bytes = [], [], 0

@@ -1,0 +1,59 @@
+"""Folds of the log into views: derived tables that any process maps and reads without locks.
+
+The engine keeps them in step with the log, rebuilds what is missing or torn, and sums a digest
+over each. Everything here can be thrown away and made again; nothing here decides anything.
+"""
+
+from .engine import Progress, Rebuilt, Views, ViewState
+from .errors import ViewFull, ViewUnusable
+from .history import DATA_KINDS, backwards, state_before
+from .keys import hash_key, isin_key, pair_key, text_key
+from .layout import SUPERSEDED
+from .records import (
+    AlertRecord,
+    ListingRecord,
+    RelationRecord,
+    RequestRecord,
+    group_key,
+)
+from .rows import canonical_row
+from .table_reader import Cells, TableReader
+from .views import (
+    CONFLICT_FIELDS,
+    VIEWS,
+    VIEWS_BY_NAME,
+    alert_key,
+    fields_in_conflict,
+    request_key,
+)
+
+__all__ = [
+    "CONFLICT_FIELDS",
+    "DATA_KINDS",
+    "SUPERSEDED",
+    "VIEWS",
+    "VIEWS_BY_NAME",
+    "AlertRecord",
+    "Cells",
+    "ListingRecord",
+    "Progress",
+    "Rebuilt",
+    "RelationRecord",
+    "RequestRecord",
+    "TableReader",
+    "ViewFull",
+    "ViewState",
+    "ViewUnusable",
+    "Views",
+    "alert_key",
+    "backwards",
+    "canonical_row",
+    "fields_in_conflict",
+    "group_key",
+    "hash_key",
+    "isin_key",
+    "pair_key",
+    "request_key",
+    "state_before",
+    "text_key",
+]

@@ -1,0 +1,395 @@
+"""The engine: keeps every view's table in step with the log.
+
+One idea: *a view is a fold of the log up to an offset that stands in its own header*. So there is
+one operation, folding from the applied offset to the head, and everything else is a case of it:
+after a commit it is one block; for an opener that finds views behind, some blocks; for a missing,
+torn, foreign or older file, all of them into a new generation. Folding happens under the writer
+lock; readers take no lock, follow `superseded` words to the next generation, and may serve an
+older offset. What is never done is to change a file that readers have mapped into another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from time import perf_counter
+from typing import Final, NamedTuple
+
+from alphapulse.log import Block, EventLog, LogBusy
+
+from .errors import ViewUnusable
+from .generations import Generations
+from .layout import SUPERSEDED
+from .table import Table, TableWriter
+from .table_reader import TableReader
+from .views import LINKS_PER_EVENT, VIEWS, VIEWS_BY_NAME, View
+
+ROWS_MIN: Final = 2_048
+GROWTH_FACTOR: Final = 4
+_REMAP_TRIES: Final = 100
+Progress = Callable[[str, int, int], None]
+"""Called with view, events done, events in all."""
+
+
+class ViewState(NamedTuple):
+    """Where a view is. lag_events counts events it has not folded yet."""
+
+    offset: int
+    digest: bytes
+    rows: int
+    lag_events: int
+
+
+class Rebuilt(NamedTuple):
+    """Outcome of a rebuild: `equal` compares with the live view at the same offset."""
+
+    view: str
+    events: int
+    events_per_s: int
+    digest: bytes
+    live_digest: bytes | None
+    differing: list[int]
+    """Keys whose rows differ, at most 20."""
+
+    @property
+    def equal(self) -> bool:
+        return self.digest == self.live_digest
+
+
+def _boot_id() -> bytes:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as text:
+        return bytes.fromhex(text.read().strip().replace("-", ""))
+
+
+class Views:
+    """All views of one home in this process.
+
+    `table(name)` is what lookups probe: cheap to call, always the generation in force. Methods
+    whose names end in `_locked` need the writer lock, which the caller holds.
+    """
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._boot_id = _boot_id()
+        self._generations = Generations(log.home.views)
+        self._stamp = (0, 0)
+        self._readers: dict[str, TableReader] = {}
+        self._writers: dict[str, TableWriter] = {}
+        self._wrote = False
+        self.rebuilt: list[str] = []
+        """Views that had to be rebuilt from the log when opened, in order."""
+        self._open()
+
+    def _open(self) -> None:
+        """Advances the views if the lock is free; else serves what is there."""
+        if self._log.lock.try_acquire():
+            try:
+                self.catch_up_locked()
+            finally:
+                self._log.lock.release()
+            return
+        try:
+            self._remap()
+        except ViewUnusable:
+            self._log.lock.acquire()
+            try:
+                self.catch_up_locked()
+            finally:
+                self._log.lock.release()
+
+    # Reading
+
+    def table(self, name: str) -> TableReader:
+        """The table in force. Cost: 0.1 µs."""
+        reader = self._readers[name]
+        return self._remap_one(name) if reader.words[SUPERSEDED] else reader
+
+    def recheck(self, name: str) -> TableReader | None:
+        """After a miss: another table to ask, if CURRENT has changed since; else None."""
+        if self._generations.stamp() == self._stamp:
+            return None
+        before = self._readers[name]
+        self._remap()
+        after = self._readers[name]
+        return None if after is before else after
+
+    def _remap_one(self, name: str) -> TableReader:
+        self._remap()
+        return self._readers[name]
+
+    def _remap(self) -> None:
+        """Maps what CURRENT names. Tries again while others switch; raises ViewUnusable."""
+        for attempt in range(_REMAP_TRIES):
+            stamp = self._generations.stamp()
+            current = self._generations.current()
+            try:
+                for view in VIEWS:
+                    name = view.schema.name
+                    self._map_reader(name, current.get(name, 0))
+            except ViewUnusable:
+                if attempt == _REMAP_TRIES - 1 or self._generations.stamp() == stamp:
+                    raise
+                continue
+            self._stamp = stamp
+            return
+
+    def _map_reader(self, name: str, generation: int) -> None:
+        held = self._readers.get(name)
+        if held is not None and held.generation == generation:
+            return
+        self._readers[name] = Table.open(
+            self._generations.path(name, generation), VIEWS_BY_NAME[name].schema,
+            self._log.genesis.log_id,
+        )  # fmt: skip
+
+    def states(self) -> dict[str, ViewState]:
+        """Offset, digest and lag of each view as this process sees it."""
+        head, states = self._log.head, {}
+        for view in VIEWS:
+            totals = self.table(view.schema.name).totals
+            states[view.schema.name] = ViewState(
+                totals.applied, totals.digest, totals.row_count, max(head - totals.applied, 0)
+            )
+        return states
+
+    # Writing
+
+    def catch_up_locked(self) -> None:
+        """Opens or rebuilds what cannot be used, then folds up to the head."""
+        head = self._log.head
+        for view in VIEWS:
+            writer = self._writer_locked(view)
+            if writer.applied > head:
+                self._rebuild_locked(view)
+            elif writer.applied < max(head, writer.in_progress):
+                self._fold_range(view, writer, max(head, writer.in_progress))
+        self._stamp = self._generations.stamp()
+
+    def _writer_locked(self, view: View) -> TableWriter:
+        name = view.schema.name
+        writer = self._writers.get(name)
+        if writer is not None and not writer.words[SUPERSEDED]:
+            return writer
+        generation = self._generations.current().get(name, 0)
+        try:
+            opened = TableWriter.open(
+                self._generations.path(name, generation), view.schema, self._log.genesis.log_id,
+                boot_id=self._boot_id,
+            )  # fmt: skip
+        except ViewUnusable:
+            return self._rebuild_locked(view)
+        self._adopt(name, opened)
+        self._finish_switch(view, generation)
+        return opened
+
+    def _finish_switch(self, view: View, generation: int) -> None:
+        """A switch that was cut off between CURRENT and the old file's word is completed."""
+        for number, path in self._generations.files(view.schema.name):
+            if number < generation:
+                with contextlib.suppress(ViewUnusable):  # readers of a broken file remap on a miss
+                    old = TableWriter.open(
+                        path, view.schema, self._log.genesis.log_id, boot_id=self._boot_id
+                    )
+                    if not old.superseded:
+                        old.supersede(generation)
+                    old.close()
+
+    def _adopt(self, name: str, writer: TableWriter) -> None:
+        self._writers[name] = writer
+        self._readers[name] = writer
+        self._wrote = True
+
+    def _rebuild_locked(self, view: View) -> TableWriter:
+        """A new generation from the whole log, in force at once."""
+        name = view.schema.name
+        writer = self._create(view)
+        writer = self._fold_range(view, writer, self._log.head, in_force=False)
+        self._switch(name, writer)
+        if self._log.head:
+            self.rebuilt.append(name)
+        return writer
+
+    def _create(self, view: View) -> TableWriter:
+        name = view.schema.name
+        generation = self._generations.next_number(name)
+        return Table.create(
+            self._generations.path(name, generation), view.schema,
+            log_id=self._log.genesis.log_id, generation=generation,
+            rows=max(ROWS_MIN, self._expected_rows(view)), boot_id=self._boot_id,
+        )  # fmt: skip
+
+    def _expected_rows(self, view: View) -> int:
+        """Records a fold of the whole log makes: one for each event of its kinds."""
+        if view.sees_all:
+            return 0
+        count = 0
+        for block in self._log.blocks():
+            kinds = block.kinds.tolist()
+            count += sum(kinds.count(kind) for kind in view.kinds)
+        return count + (ROWS_MIN if count else 0)
+
+    def _switch(self, name: str, writer: TableWriter) -> None:
+        old = self._writers.get(name) or self._readers.get(name)
+        self._generations.switch(name, writer.generation)
+        if isinstance(old, TableWriter) and not old.superseded:
+            old.supersede(writer.generation)
+        self._adopt(name, writer)
+        self._finish_switch(VIEWS_BY_NAME[name], writer.generation)
+        self._stamp = self._generations.stamp()
+
+    def reserve_locked(self, kinds: Iterable[int]) -> None:
+        """Makes room for events of these kinds, before they are committed. Raises ViewFull."""
+        kinds = list(kinds)
+        for view in VIEWS:
+            count = len(kinds) if view.sees_all else sum(kind in view.kinds for kind in kinds)
+            if count:
+                self._room(view, self._writers[view.schema.name], count)
+
+    def _room(self, view: View, writer: TableWriter, count: int, *, in_force: bool = True
+    ) -> TableWriter:  # fmt: skip
+        if writer.room_for(count, LINKS_PER_EVENT * count):
+            return writer
+        name = view.schema.name
+        generation = self._generations.next_number(name)
+        rows = max(GROWTH_FACTOR * writer.arena_used, GROWTH_FACTOR * count, ROWS_MIN)
+        grown = writer.grow_into(self._generations.path(name, generation), generation, rows)
+        if in_force:
+            self._switch(name, grown)
+        else:
+            writer.close()
+        return grown
+
+    def apply_locked(self, block: Block) -> None:
+        """Folds a block that was just committed."""
+        for view in VIEWS:
+            writer = self._writers[view.schema.name]
+            self._fold_block(view, writer, block, block.first)
+
+    def _fold_range(
+        self, view: View, writer: TableWriter, stop: int, *, in_force: bool = True,
+        progress: Progress | None = None,
+    ) -> TableWriter:  # fmt: skip
+        """From the applied offset to `stop`; each block's hash is checked once."""
+        start = writer.applied
+        chain = self._log.chain_at(self._log.block(start).first) if start < stop else b""
+        for block in self._log.blocks(start, stop):
+            block.check_chain(chain)
+            chain = block.chain
+            kinds = block.kinds.tolist()
+            count = block.count if view.sees_all else sum(kinds.count(k) for k in view.kinds)
+            writer = self._room(view, writer, count, in_force=in_force)
+            self._fold_block(view, writer, block, start)
+            start = block.stop
+            if progress is not None:
+                progress(view.schema.name, start, stop)
+        return writer
+
+    def _fold_block(self, view: View, writer: TableWriter, block: Block, start: int) -> None:
+        writer.begin(block.stop)
+        kinds, fetch = view.kinds, self._log.event
+        for index, kind in enumerate(block.kinds.tolist()):
+            if kind in kinds and block.first + index >= start:
+                view.fold(block.event(index, verify=False), writer, fetch)
+        writer.finish(block.stop)
+
+    # Rebuilding by hand
+
+    def rebuild(
+        self, names: Iterable[str] = (), *, check: bool = False, progress: Progress | None = None
+    ) -> list[Rebuilt]:
+        """Builds views beside the live ones, compares, and puts the new ones in force.
+
+        names: none means all. check: compare only, change nothing. The live views serve readers
+        all the while; writers wait only for the last few events. Raises KeyError, ViewFull.
+        """
+        views = [VIEWS_BY_NAME[name] for name in names] or list(VIEWS)
+        return [self._rebuild_one(view, check=check, progress=progress) for view in views]
+
+    def _rebuild_one(self, view: View, *, check: bool, progress: Progress | None) -> Rebuilt:
+        name, lock = view.schema.name, self._log.lock
+        lock.acquire()
+        try:
+            self.catch_up_locked()
+            writer = self._create(view)
+        finally:
+            lock.release()
+        began = perf_counter()
+        try:
+            writer = self._fold_range(
+                view, writer, self._log.head, in_force=False, progress=progress
+            )
+            lock.acquire()
+            try:
+                self.catch_up_locked()
+                writer = self._fold_range(view, writer, self._log.head, in_force=False)
+                elapsed_s = perf_counter() - began
+                live = self._writers[name]
+                differing = _differing(live, writer)
+                result = Rebuilt(
+                    name, writer.applied, int(writer.applied / max(elapsed_s, 1e-9)),
+                    writer.digest, live.digest, differing,
+                )  # fmt: skip
+                if not check:
+                    self._switch(name, writer)
+            finally:
+                lock.release()
+        except BaseException:
+            self._drop(writer)
+            raise
+        if check:
+            self._drop(writer)
+        return result
+
+    @staticmethod
+    def _drop(writer: TableWriter) -> None:
+        """Removes a generation that was never in force, its growths included."""
+        path = writer.path
+        writer.close()
+        Path(path).unlink(missing_ok=True)
+
+    def build_as_of(self, name: str, stop: int) -> TableWriter:
+        """A table of one view as it was when the head was `stop`, in a file of its own.
+
+        The caller closes it and removes `path`. Cost: a rebuild up to there.
+        """
+        lock = self._log.lock
+        lock.acquire()
+        try:
+            writer = self._create(VIEWS_BY_NAME[name])
+        finally:
+            lock.release()
+        return self._fold_range(VIEWS_BY_NAME[name], writer, stop, in_force=False)
+
+    def close(self) -> None:
+        """Marks the views clean (a sync of what changed) if nobody is writing, and unmaps them."""
+        if self._wrote:
+            with contextlib.suppress(LogBusy):  # a writer is at work: it will mark them itself
+                self._log.lock.acquire(0)
+                try:
+                    for writer in self._writers.values():
+                        if not (writer.superseded or writer.clean):
+                            writer.mark_clean()
+                finally:
+                    self._log.lock.release()
+        for table in (*self._readers.values(), *self._writers.values()):
+            table.close()
+        self._readers.clear()
+        self._writers.clear()
+
+
+def _differing(live: TableReader, built: TableReader, most: int = 20) -> list[int]:
+    """Keys whose payload or row digest is not the same in both, or that only one has."""
+    if live.digest == built.digest and live.row_count == built.row_count:
+        return []
+    found = []
+    for key, position in built.keys():
+        other = live.find(key)
+        if other < 0 or _row(live, other) != _row(built, position):
+            found.append(key)
+    found.extend(key for key, _ in live.keys() if built.find(key) < 0)
+    return sorted(found)[:most]
+
+
+def _row(table: TableReader, position: int) -> tuple[bytes, int]:
+    return table.payload(position), table.trailer(position).row_digest

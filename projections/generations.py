@@ -1,0 +1,77 @@
+"""Which file of a view is in force: `views/<view>.<generation>`, named by `views/CURRENT`.
+
+CURRENT is a small text file, one line `view generation` each, replaced by rename; so a reader sees
+the old set or the new one and never half of either. A generation is never changed into another:
+growing and rebuilding make a new file beside, and one earlier generation is kept to go back to.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+CURRENT: Final = "CURRENT"
+
+
+class Generations:
+    """Reads and switches generations in one `views/` directory. Switching needs the writer lock."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._current = directory / CURRENT
+
+    def path(self, view: str, generation: int) -> Path:
+        return self.directory / f"{view}.{generation}"
+
+    def current(self) -> dict[str, int]:
+        """View to generation; empty when there is no CURRENT or it is damaged."""
+        try:
+            lines = self._current.read_text(encoding="ascii", errors="replace").splitlines()
+        except FileNotFoundError:
+            return {}
+        found = {}
+        for line in lines:
+            view, _, number = line.partition(" ")
+            if number.isdigit() and int(number):
+                found[view] = int(number)
+        return found
+
+    def stamp(self) -> tuple[int, int]:
+        """Changes whenever CURRENT is replaced. Cost: one stat."""
+        try:
+            state = os.stat(self._current)
+        except FileNotFoundError:
+            return (0, 0)
+        return (state.st_ino, state.st_mtime_ns)
+
+    def next_number(self, view: str) -> int:
+        """A generation that no file has."""
+        return max((number for number, _ in self.files(view)), default=0) + 1
+
+    def files(self, view: str) -> list[tuple[int, Path]]:
+        """(generation, path) of every file of a view, oldest first."""
+        found = []
+        for path in self.directory.glob(f"{view}.*"):
+            number = path.name[len(view) + 1 :]
+            if number.isdigit():
+                found.append((int(number), path))
+        return sorted(found)
+
+    def switch(self, view: str, generation: int) -> None:
+        """Makes a generation the one in force and removes all but the one before it."""
+        current = self.current()
+        before = current.get(view, 0)
+        current[view] = generation
+        text = "".join(f"{name} {number}\n" for name, number in sorted(current.items()))
+        building = self._current.with_suffix(f".{os.getpid()}")
+        descriptor = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, text.encode("ascii"))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.rename(building, self._current)
+        for number, path in self.files(view):
+            if number < generation and number != before:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,261 @@
+"""Payloads of the views other than instruments: 128 bytes each, read in place by flyweights.
+
+An instrument's payload is its 128-byte message itself (`alphapulse.log.InstrumentRecord`). These
+are private to the views and may change with a schema version, since views are rebuilt at will.
+Text that is cut here stands whole in the event that `data_offset` names.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+
+from alphapulse.log import (
+    AssetClass,
+    Kind,
+    ListingBody,
+    RelationBody,
+    RelationKind,
+    Space,
+    Status,
+)
+
+from .keys import text_key
+from .layout import PAYLOAD_SIZE_BYTES
+
+LISTING: Final = struct.Struct("<Q16sQqqIHBBBBBB12s24s28s4x")
+RELATION: Final = struct.Struct("<Q16sQQQqqqqIBB42x")
+ALERT: Final = struct.Struct("<QQQBxH100x")
+REQUEST: Final = struct.Struct("<Q32s88x")
+for _layout in (LISTING, RELATION, ALERT, REQUEST):
+    if _layout.size != PAYLOAD_SIZE_BYTES:
+        raise ImportError(f"payload {_layout.format} has {_layout.size} bytes, not 128")
+
+FLAG_PRIMARY: Final = 1
+FLAG_CUT: Final = 2
+_CURRENCY_BYTES: Final = 12
+_VENUE_BYTES: Final = 24
+_SYMBOL_BYTES: Final = 28
+NOT_ACKNOWLEDGED: Final = (1 << 64) - 1
+
+_Q: Final = struct.Struct("<Q").unpack_from
+_SIGNED: Final = struct.Struct("<q").unpack_from
+_I: Final = struct.Struct("<I").unpack_from
+_H: Final = struct.Struct("<H").unpack_from
+
+
+def _cut(text: str, size_bytes: int) -> bytes:
+    raw = text.encode()
+    return raw if len(raw) <= size_bytes else raw[:size_bytes].decode(errors="ignore").encode()
+
+
+def pack_listing(id: int, body: ListingBody) -> bytes:
+    symbol = _cut(body.symbol, _SYMBOL_BYTES)
+    venue = _cut(body.venue, _VENUE_BYTES)
+    currency = _cut(body.currency, _CURRENCY_BYTES)
+    whole = (len(symbol), len(venue), len(currency)) == (
+        len(body.symbol.encode()), len(body.venue.encode()), len(body.currency.encode())
+    )  # fmt: skip
+    flags = FLAG_PRIMARY * body.primary | FLAG_CUT * (not whole)
+    return LISTING.pack(
+        id, body.fingerprint, body.instrument, body.valid_from, body.valid_to, body.revision,
+        body.line, body.status, flags, body.asset_class, len(symbol), len(venue), len(currency),
+        currency, venue, symbol,
+    )  # fmt: skip
+
+
+class ListingRecord:
+    """An instrument at a venue, read in place. It points into a view's mapping: see `Views`."""
+
+    __slots__ = ("_at", "_buffer")
+
+    def __init__(self, buffer: bytes | memoryview, at: int = 0) -> None:
+        self._buffer = buffer
+        self._at = at
+
+    @property
+    def id(self) -> int:
+        return int(_Q(self._buffer, self._at)[0])
+
+    @property
+    def fingerprint(self) -> bytes:
+        return bytes(self._buffer[self._at + 8 : self._at + 24])
+
+    @property
+    def instrument(self) -> int:
+        return int(_Q(self._buffer, self._at + 24)[0])
+
+    @property
+    def valid_from(self) -> int:
+        """ns since 1970 UTC; 0 = not known."""
+        return int(_SIGNED(self._buffer, self._at + 32)[0])
+
+    @property
+    def valid_to(self) -> int:
+        """ns, the first instant at which it is no longer listed; 0 = open."""
+        return int(_SIGNED(self._buffer, self._at + 40)[0])
+
+    @property
+    def revision(self) -> int:
+        return int(_I(self._buffer, self._at + 48)[0])
+
+    @property
+    def line(self) -> int:
+        return int(_H(self._buffer, self._at + 52)[0])
+
+    @property
+    def status(self) -> Status:
+        return Status(self._buffer[self._at + 54])
+
+    @property
+    def primary(self) -> bool:
+        return bool(self._buffer[self._at + 55] & FLAG_PRIMARY)
+
+    @property
+    def is_cut(self) -> bool:
+        """Symbol, venue or currency did not fit; `Registry.listing_body` has them whole."""
+        return bool(self._buffer[self._at + 55] & FLAG_CUT)
+
+    @property
+    def asset_class(self) -> AssetClass:
+        return AssetClass(self._buffer[self._at + 56])
+
+    @property
+    def currency(self) -> str:
+        return self._text(60, 59)
+
+    @property
+    def venue(self) -> str:
+        """MIC, or slug in lower case."""
+        return self._text(72, 58)
+
+    @property
+    def symbol(self) -> str:
+        return self._text(96, 57)
+
+    def current(self, at: int) -> bool:
+        """Whether it is listed at `at` (ns): after it began, if that is known, and not ended."""
+        return self.valid_from <= at and (self.valid_to == 0 or at < self.valid_to)
+
+    def _text(self, at: int, size_at: int) -> str:
+        start = self._at + at
+        return str(self._buffer[start : start + self._buffer[self._at + size_at]], "utf-8")
+
+    def __repr__(self) -> str:
+        return f"<listing 0x{self.id:016x} {self.symbol!r} at {self.venue}>"
+
+
+def group_key(source: str, group: str) -> int:
+    return text_key(f"{source}\0{group}")
+
+
+def pack_relation(id: int, body: RelationBody, valid_from: int) -> bytes:
+    group = group_key(body.group_source, body.group) if body.group else 0
+    return RELATION.pack(
+        id, body.fingerprint, body.instrument, body.other, group, valid_from, body.valid_to,
+        body.ratio_numerator, body.ratio_denominator, 1, body.relation, body.asset_class,
+    )  # fmt: skip
+
+
+class RelationRecord:
+    """A link from an instrument to another, or to a named group; read in place."""
+
+    __slots__ = ("_at", "_buffer")
+
+    def __init__(self, buffer: bytes | memoryview, at: int = 0) -> None:
+        self._buffer = buffer
+        self._at = at
+
+    @property
+    def id(self) -> int:
+        return int(_Q(self._buffer, self._at)[0])
+
+    @property
+    def fingerprint(self) -> bytes:
+        return bytes(self._buffer[self._at + 8 : self._at + 24])
+
+    @property
+    def instrument(self) -> int:
+        return int(_Q(self._buffer, self._at + 24)[0])
+
+    @property
+    def other(self) -> int:
+        """Instrument at the far end, 0 for a group."""
+        return int(_Q(self._buffer, self._at + 32)[0])
+
+    @property
+    def group(self) -> int:
+        """Key of the group (`group_key`), 0 for a link to an instrument."""
+        return int(_Q(self._buffer, self._at + 40)[0])
+
+    @property
+    def valid_from(self) -> int:
+        return int(_SIGNED(self._buffer, self._at + 48)[0])
+
+    @property
+    def valid_to(self) -> int:
+        return int(_SIGNED(self._buffer, self._at + 56)[0])
+
+    @property
+    def relation(self) -> RelationKind:
+        return RelationKind(self._buffer[self._at + 84])
+
+
+def pack_alert(offset: int, acknowledged: int, entity: int, space: int, kind: int) -> bytes:
+    return ALERT.pack(offset, acknowledged, entity, space, kind)
+
+
+class AlertRecord:
+    """A collision or conflict, and whether a person has seen it; read in place."""
+
+    __slots__ = ("_at", "_buffer")
+
+    def __init__(self, buffer: bytes | memoryview, at: int = 0) -> None:
+        self._buffer = buffer
+        self._at = at
+
+    @property
+    def offset(self) -> int:
+        """Of the event that raised it."""
+        return int(_Q(self._buffer, self._at)[0])
+
+    @property
+    def acknowledged(self) -> int | None:
+        """Offset of the acknowledgement, None while it is open."""
+        offset = int(_Q(self._buffer, self._at + 8)[0])
+        return None if offset == NOT_ACKNOWLEDGED else offset
+
+    @property
+    def entity(self) -> int:
+        return int(_Q(self._buffer, self._at + 16)[0])
+
+    @property
+    def space(self) -> Space:
+        return Space(self._buffer[self._at + 24])
+
+    @property
+    def kind(self) -> Kind:
+        return Kind(_H(self._buffer, self._at + 26)[0])
+
+
+def pack_request(offset: int, digest: bytes) -> bytes:
+    return REQUEST.pack(offset, digest)
+
+
+class RequestRecord:
+    """Which event a request id led to; read in place."""
+
+    __slots__ = ("_at", "_buffer")
+
+    def __init__(self, buffer: bytes | memoryview, at: int = 0) -> None:
+        self._buffer = buffer
+        self._at = at
+
+    @property
+    def offset(self) -> int:
+        return int(_Q(self._buffer, self._at)[0])
+
+    @property
+    def digest(self) -> bytes:
+        """Blake3 of the request id, 32 bytes."""
+        return bytes(self._buffer[self._at + 8 : self._at + 40])

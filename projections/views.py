@@ -1,0 +1,286 @@
+"""The views: what each keeps of the log, and how one event changes it.
+
+A view is a schema and a fold. The fold of an event is *idempotent*: it may run again after a
+crash, so it puts a record only when the stored one is older than the event, and linking the same
+cell twice does nothing. It is *deterministic*: it reads nothing but the event, the table and, by
+offset, earlier events. Whoever once carried a symbol or an ISIN stays linked under it for ever;
+whether it did at a given moment is answered from the entity's history.
+
+A view counts in its digest only what another home that learnt the same facts in another order
+would count too; see `rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from blake3 import blake3
+
+from alphapulse.log import (
+    AcknowledgedBody,
+    AnyBody,
+    CollisionBody,
+    ConflictBody,
+    Event,
+    InstrumentBody,
+    InstrumentRecord,
+    Kind,
+    ListingBody,
+    RelationBody,
+    Space,
+    symbol_of,
+)
+
+from .keys import hash_key, isin_key, pair_key, text_key
+from .layout import TableSchema
+from .records import (
+    NOT_ACKNOWLEDGED,
+    group_key,
+    pack_alert,
+    pack_listing,
+    pack_relation,
+    pack_request,
+)
+from .rows import canonical_row
+from .table import TableWriter
+
+Fetch = Callable[[int], Event]
+"""Reads an earlier event by offset."""
+
+CONFLICT_FIELDS: Final = (
+    "symbol", "name", "decimals", "isin", "currency", "class", "tick", "lot", "cusip", "sedol",
+    "figi", "composite_figi", "lei", "cfi", "primary", "valid_from", "valid_to", "multiplier",
+    "parent", "status",
+)  # fmt: skip
+"""Fields that sources may disagree on; the place is the bit in a record's aux word. Append only."""
+_BITS: Final = {field: 1 << bit for bit, field in enumerate(CONFLICT_FIELDS)}
+_OTHER_BIT: Final = 1 << 63
+
+
+class View(Protocol):
+    """One projection. `registering` are the kinds that add a row: they size a rebuild."""
+
+    schema: TableSchema
+    kinds: frozenset[int]
+    registering: frozenset[int]
+    sees_all: bool
+
+    def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None: ...
+
+
+def _digest(row: bytes) -> int:
+    return int.from_bytes(blake3(row).digest(), "little")
+
+
+def conflict_bit(field: str) -> int:
+    return _BITS.get(field, _OTHER_BIT)
+
+
+def fields_in_conflict(aux: int) -> frozenset[str]:
+    """The fields whose bits are set in a record's aux word."""
+    if not aux:
+        return frozenset()
+    return frozenset(field for field, bit in _BITS.items() if aux & bit)
+
+
+class _EntityView:
+    """What instruments and listings share: full state in each data event, conflicts in aux."""
+
+    space: Space
+    data_kinds: frozenset[int]
+
+    def payload(self, event: Event, body: AnyBody) -> bytes:
+        raise TypeError("each entity view has its own payload")
+
+    def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
+        raise TypeError("each entity view has its own links")
+
+    def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
+        if event.space != self.space:
+            return
+        entity = event.entity
+        position = table.find(entity)
+        fresh = position < 0 or table.last_offset(position) < event.offset
+        if event.kind in self.data_kinds:
+            body = event.body
+            if fresh:
+                aux = table.trailer(position).aux if position >= 0 else 0
+                row = canonical_row(body, fields_in_conflict(aux))  # type: ignore[arg-type]  # data kinds have rows
+                cell = table.put(
+                    entity, self.payload(event, body), last_offset=event.offset,
+                    data_offset=event.offset, row_digest=_digest(row), aux=aux,
+                )  # fmt: skip
+            else:
+                cell = table.cell(entity)
+            self.link(body, table, cell)
+        elif fresh and position >= 0:
+            self._note(event, table, position, fetch)
+
+    def _note(self, event: Event, table: TableWriter, position: int, fetch: Fetch) -> None:
+        """Collisions, conflicts and acknowledgements: the state stays, the chain goes on."""
+        held = table.trailer(position)
+        aux, row_digest, body = held.aux, held.row_digest, event.body
+        if isinstance(body, ConflictBody):
+            aux |= conflict_bit(body.field)
+        elif isinstance(body, AcknowledgedBody):
+            alert = fetch(body.alert).body
+            if isinstance(alert, ConflictBody):
+                aux &= ~conflict_bit(alert.field)
+        if aux != held.aux:
+            state = fetch(held.data_offset).body
+            row_digest = _digest(canonical_row(state, fields_in_conflict(aux)))  # type: ignore[arg-type]  # data kinds have rows
+        table.put(
+            event.entity, table.payload(position), last_offset=event.offset,
+            data_offset=held.data_offset, row_digest=row_digest, aux=aux,
+        )  # fmt: skip
+
+
+_ALERT_KINDS: Final = frozenset(
+    {Kind.COLLISION_DETECTED, Kind.CONFLICT_DETECTED, Kind.ALERT_ACKNOWLEDGED}
+)
+
+
+class InstrumentView(_EntityView):
+    """Instruments by id, ISIN, symbol and address. The payload is the 128-byte message."""
+
+    schema = TableSchema("instruments", 1, ("isin", "symbol", "address"))
+    space = Space.INSTRUMENT
+    data_kinds = frozenset(
+        {Kind.INSTRUMENT_REGISTERED, Kind.INSTRUMENT_AMENDED, Kind.INSTRUMENT_STATUS}
+    )
+    kinds = data_kinds | _ALERT_KINDS
+    registering = frozenset({int(Kind.INSTRUMENT_REGISTERED)})
+    sees_all = False
+
+    def payload(self, event: Event, body: AnyBody) -> bytes:
+        assert isinstance(body, InstrumentBody)
+        return body.message
+
+    def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
+        assert isinstance(body, InstrumentBody)
+        isin = InstrumentRecord(body.message).isin
+        if isin:
+            table.link(0, isin_key(isin), cell)
+        symbol = symbol_of(body)
+        if symbol:
+            table.link(1, text_key(symbol), cell)
+        address = body.extension.address
+        if address:
+            table.link(2, text_key(address), cell)
+
+
+class ListingView(_EntityView):
+    """Listings by id, instrument, venue and symbol, symbol, venue."""
+
+    schema = TableSchema("listings", 1, ("instrument", "venue_symbol", "symbol", "venue"))
+    space = Space.LISTING
+    data_kinds = frozenset({Kind.LISTING_ADDED, Kind.LISTING_AMENDED, Kind.LISTING_ENDED})
+    kinds = data_kinds | _ALERT_KINDS
+    registering = frozenset({int(Kind.LISTING_ADDED)})
+    sees_all = False
+
+    def payload(self, event: Event, body: AnyBody) -> bytes:
+        assert isinstance(body, ListingBody)
+        return pack_listing(event.entity, body)
+
+    def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
+        assert isinstance(body, ListingBody)
+        table.link(0, body.instrument, cell)
+        if body.symbol:
+            table.link(1, pair_key(body.venue, body.symbol), cell)
+            table.link(2, text_key(body.symbol), cell)
+        table.link(3, text_key(body.venue), cell)
+
+
+class RelationView(_EntityView):
+    """Relations by id, by either instrument, and by group: who is a sibling of whom."""
+
+    schema = TableSchema("relations", 1, ("instrument", "group"))
+    space = Space.RELATION
+    data_kinds = frozenset({Kind.RELATION_ADDED})
+    kinds = data_kinds | _ALERT_KINDS
+    registering = frozenset({int(Kind.RELATION_ADDED)})
+    sees_all = False
+
+    def payload(self, event: Event, body: AnyBody) -> bytes:
+        assert isinstance(body, RelationBody)
+        return pack_relation(event.entity, body, event.valid_from)
+
+    def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
+        assert isinstance(body, RelationBody)
+        table.link(0, body.instrument, cell)
+        if body.other:
+            table.link(0, body.other, cell)
+        if body.group:
+            table.link(1, group_key(body.group_source, body.group), cell)
+
+
+class AlertView:
+    """Collisions and conflicts. Open ones are the rows that count; acknowledged ones stay."""
+
+    schema = TableSchema("alerts", 1, ())
+    kinds = _ALERT_KINDS
+    registering = frozenset({int(Kind.COLLISION_DETECTED), int(Kind.CONFLICT_DETECTED)})
+    sees_all = False
+
+    def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
+        acknowledged, alert = NOT_ACKNOWLEDGED, event
+        if event.kind == Kind.ALERT_ACKNOWLEDGED:
+            assert isinstance(event.body, AcknowledgedBody)
+            acknowledged, alert = event.offset, fetch(event.body.alert)
+        key = alert_key(alert.space, alert.entity, alert.body)
+        position = table.find(key)
+        if position >= 0 and table.last_offset(position) >= event.offset:
+            return
+        row_digest = key if acknowledged == NOT_ACKNOWLEDGED else 0
+        table.put(
+            key, pack_alert(alert.offset, acknowledged, alert.entity, alert.space, alert.kind),
+            last_offset=event.offset, data_offset=alert.offset, row_digest=row_digest,
+        )  # fmt: skip
+
+
+def alert_key(space: int, entity: int, body: AnyBody) -> int:
+    """What makes two alerts the same one: a disagreement is raised once for each field, value
+    and source."""
+    parts = (space.to_bytes(1, "little"), entity.to_bytes(8, "little"))
+    if isinstance(body, CollisionBody):
+        return hash_key(b"collision", *parts, body.fingerprint)
+    assert isinstance(body, ConflictBody)
+    return hash_key(
+        b"conflict", *parts, body.field.encode(), body.offered.encode(),
+        body.offered_source.encode(),
+    )  # fmt: skip
+
+
+class RequestView:
+    """Request ids and the first event each led to, so that a retry finds what it did before."""
+
+    schema = TableSchema("requests", 1, ())
+    kinds: frozenset[int] = frozenset(int(kind) for kind in Kind)
+    registering: frozenset[int] = frozenset()
+    sees_all = True
+
+    def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
+        request_id = event.metadata.request_id if event.metadata_size else ""
+        if not request_id:
+            return
+        key, digest = request_key(request_id)
+        if table.find(key) < 0:
+            table.put(
+                key, pack_request(event.offset, digest), last_offset=event.offset,
+                data_offset=event.offset, row_digest=_digest(digest),
+            )  # fmt: skip
+
+
+def request_key(request_id: str) -> tuple[int, bytes]:
+    """The primary key, and the digest that the record holds against it."""
+    digest = blake3(request_id.encode()).digest()
+    return int.from_bytes(digest[:8], "little") or 1, digest
+
+
+VIEWS: Final[tuple[View, ...]] = (
+    InstrumentView(), ListingView(), RelationView(), AlertView(), RequestView(),
+)  # fmt: skip
+VIEWS_BY_NAME: Final = {view.schema.name: view for view in VIEWS}
+LINKS_PER_EVENT: Final = 4

@@ -1,0 +1,99 @@
+"""Deciding what to write, and the doors: identity, collisions, commands, lookups, the facade.
+
+Every decision is a pure function of the state at the head, made inside the log's write session.
+Outside of it the views answer questions and decide nothing.
+"""
+
+from alphapulse.log import AlphaPulseError, InstrumentRecord, InvalidInput, Pattern, Status
+
+from .commands import (
+    Acknowledge,
+    AddListing,
+    AddToGroup,
+    Amend,
+    EndListing,
+    Receipt,
+    Register,
+    SetStatus,
+)
+from .errors import (
+    Ambiguous,
+    IdSpaceFull,
+    IllegalEvent,
+    IllegalTransition,
+    RequestReused,
+    UnknownAlert,
+    UnknownInstrument,
+    UnknownListing,
+)
+from .facts import Facts, facts_from, facts_of
+from .identity import fingerprint_of, key_text
+from .instruments import (
+    CLASSES,
+    AnyInstrument,
+    Bond,
+    Coin,
+    Currency,
+    Equity,
+    Etf,
+    Listing,
+    Token,
+    class_named,
+    from_mapping,
+    native_coin,
+)
+from .lookup import FORMS, Lookup, Match
+from .registry import AsOf, Listings, Registry, RegistryStatistics
+from .state import Origin
+from .writer import Outcome, Unit
+
+__all__ = [
+    "Acknowledge",
+    "AddListing",
+    "AddToGroup",
+    "AlphaPulseError",
+    "Ambiguous",
+    "Amend",
+    "AnyInstrument",
+    "AsOf",
+    "Bond",
+    "CLASSES",
+    "Coin",
+    "Currency",
+    "EndListing",
+    "Equity",
+    "Etf",
+    "FORMS",
+    "Facts",
+    "IdSpaceFull",
+    "IllegalEvent",
+    "IllegalTransition",
+    "InstrumentRecord",
+    "InvalidInput",
+    "Listing",
+    "Listings",
+    "Lookup",
+    "Match",
+    "Origin",
+    "Outcome",
+    "Pattern",
+    "Receipt",
+    "Register",
+    "Registry",
+    "RegistryStatistics",
+    "RequestReused",
+    "SetStatus",
+    "Status",
+    "Token",
+    "Unit",
+    "UnknownAlert",
+    "UnknownInstrument",
+    "UnknownListing",
+    "class_named",
+    "facts_from",
+    "facts_of",
+    "fingerprint_of",
+    "from_mapping",
+    "key_text",
+    "native_coin",
+]

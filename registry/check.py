@@ -1,0 +1,239 @@
+"""Is this event legal after what came before it?
+
+One function, called by every writer for each event it is about to append and by the audit for
+each event it reads. So what the audit calls wrong can never be written, and what a writer may do
+is what the audit accepts: ids re-derive from keys, collisions follow the rule, revisions count up
+by one, statuses follow the table, links name things that exist.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, NoReturn, Protocol
+
+from alphapulse.log import (
+    KIND_NAMES,
+    AcknowledgedBody,
+    AnyBody,
+    CollisionBody,
+    ConflictBody,
+    InstrumentBody,
+    InstrumentRecord,
+    Kind,
+    ListingBody,
+    RelationBody,
+    RelationKind,
+    Space,
+    Status,
+)
+
+from .errors import IllegalEvent
+from .identity import (
+    fingerprint_of,
+    group_relation_key,
+    id_candidates,
+    listing_key,
+    primary_id,
+    relation_key,
+    venue_fingerprint,
+)
+
+NEXT: Final[dict[Status, frozenset[Status]]] = {
+    Status.PENDING: frozenset({Status.ACTIVE, Status.DELISTED}),
+    Status.ACTIVE: frozenset({Status.HALTED, Status.DELISTED, Status.EXPIRED, Status.MIGRATED}),
+    Status.HALTED: frozenset({Status.ACTIVE, Status.DELISTED, Status.EXPIRED, Status.MIGRATED}),
+    Status.DELISTED: frozenset({Status.ACTIVE}),
+    Status.EXPIRED: frozenset(),
+    Status.MIGRATED: frozenset(),
+}
+"""Life of an instrument. A delisted one may come back; expiry and migration are final."""
+if NEXT.keys() != set(Status):
+    raise ImportError("the table of statuses is not total")
+
+
+class Entity(NamedTuple):
+    """What a check needs to know of an entity before the event."""
+
+    fingerprint: bytes
+    last_offset: int
+    revision: int
+    status: int
+    counter: int
+
+
+class Before(Protocol):
+    """The state before the event: the session's in a writer, a plain dict in the audit."""
+
+    @property
+    def id_bits(self) -> int: ...
+
+    def entity(self, space: int, id: int) -> Entity | None: ...
+
+    def alert(self, offset: int) -> tuple[int, int, bool] | None:
+        """(space, entity, open) of the alert raised at this offset."""
+
+
+def check(
+    state: Before, kind: int, space: int, entity: int, previous: int | None, body: AnyBody
+) -> Entity:
+    """The entity after the event; raises IllegalEvent, naming the rule that it breaks.
+
+    The result's `last_offset` is still that of the event before; the caller sets it.
+    """
+    held = state.entity(space, entity)
+    if previous != (held.last_offset if held else None):
+        _refuse(kind, "it does not name the previous event of its entity")
+    if isinstance(body, InstrumentBody):
+        after = _instrument(state, kind, space, entity, held, body)
+    elif isinstance(body, ListingBody):
+        after = _listing(state, kind, space, entity, held, body)
+    elif isinstance(body, RelationBody):
+        after = _relation(state, kind, space, entity, held, body)
+    elif isinstance(body, CollisionBody):
+        after = _collision(state, kind, space, entity, held, body)
+    elif isinstance(body, ConflictBody):
+        after = _conflict(kind, held, body)
+    else:
+        after = _acknowledged(state, kind, space, entity, held, body)
+    return after
+
+
+def _refuse(kind: int, rule: str, **facts: object) -> NoReturn:
+    raise IllegalEvent(
+        f"checking {KIND_NAMES.get(kind, kind)}", problem=rule, cure=IllegalEvent.cure, **facts
+    )
+
+
+def _instrument(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: InstrumentBody
+) -> Entity:
+    record, key = InstrumentRecord(body.message), body.extension.key
+    fingerprint, revision, status = record.fingerprint, record.revision, record.status
+    record.verify()
+    if space != Space.INSTRUMENT or record.id != entity or fingerprint != fingerprint_of(key):
+        _refuse(kind, "id, fingerprint and key do not belong together")
+    if kind == Kind.INSTRUMENT_REGISTERED:
+        _check_new(state, kind, space, entity, held, fingerprint, body.extension.counter, revision)
+        return Entity(fingerprint, -1, revision, status, body.extension.counter)
+    held = _check_next(kind, held, fingerprint, body.extension.counter, revision)
+    if kind == Kind.INSTRUMENT_STATUS:
+        if status not in NEXT[Status(held.status)]:
+            _refuse(kind, f"{Status(held.status).name} cannot become {status.name}")
+    elif status != held.status:
+        _refuse(kind, "an amendment does not change the status")
+    return held._replace(revision=revision, status=status)
+
+
+def _listing(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: ListingBody
+) -> Entity:
+    owner = state.entity(Space.INSTRUMENT, body.instrument)
+    if owner is None or owner.fingerprint != body.instrument_fingerprint:
+        _refuse(kind, "its instrument is not registered", instrument=f"0x{body.instrument:016x}")
+    key = listing_key(
+        body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line
+    )
+    if space != Space.LISTING or fingerprint_of(key) != body.fingerprint:
+        _refuse(kind, "fingerprint and key do not belong together")
+    if body.valid_to and body.valid_to <= body.valid_from:
+        _refuse(kind, "it ends before it begins")
+    if kind == Kind.LISTING_ADDED:
+        _check_new(
+            state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
+        )
+        return Entity(body.fingerprint, -1, body.revision, body.status, body.counter)
+    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    if kind == Kind.LISTING_ENDED and not body.valid_to:
+        _refuse(kind, "it says no end")
+    return held._replace(revision=body.revision, status=body.status)
+
+
+def _relation(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: RelationBody
+) -> Entity:
+    owner = state.entity(Space.INSTRUMENT, body.instrument)
+    if owner is None or owner.fingerprint != body.instrument_fingerprint:
+        _refuse(kind, "its instrument is not registered", instrument=f"0x{body.instrument:016x}")
+    if body.relation == RelationKind.GROUPED:
+        key = group_relation_key(body.instrument_fingerprint, body.group_source, body.group)
+    else:
+        other = state.entity(Space.INSTRUMENT, body.other)
+        if other is None or other.fingerprint != body.other_fingerprint:
+            _refuse(kind, "its far end is not registered", other=f"0x{body.other:016x}")
+        key = relation_key(
+            RelationKind(body.relation), body.instrument_fingerprint, body.other_fingerprint
+        )
+    if space != Space.RELATION or fingerprint_of(key) != body.fingerprint:
+        _refuse(kind, "fingerprint and key do not belong together")
+    _check_new(state, kind, space, entity, held, body.fingerprint, body.counter, 1)
+    return Entity(body.fingerprint, -1, 1, Status.ACTIVE, body.counter)
+
+
+def _check_new(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, fingerprint: bytes,
+    counter: int, revision: int,
+) -> None:  # fmt: skip
+    """The id must be the first free one of its fingerprint's candidates."""
+    if held is not None:
+        _refuse(kind, "its id is taken", id=f"0x{entity:016x}")
+    if revision != 1:
+        _refuse(kind, "its first revision is not 1", revision=revision)
+    for number, candidate in id_candidates(fingerprint, state.id_bits):
+        if candidate == entity:
+            if number != counter:
+                _refuse(kind, "its counter is not that of its id", counter=counter)
+            return
+        holder = state.entity(space, candidate)
+        if holder is None:
+            _refuse(kind, "an earlier id of its key is free", free=f"0x{candidate:016x}")
+        if holder.fingerprint == fingerprint:
+            _refuse(kind, "its key is registered already", id=f"0x{candidate:016x}")
+    _refuse(kind, "its id does not derive from its key", id=f"0x{entity:016x}")
+
+
+def _check_next(
+    kind: int, held: Entity | None, fingerprint: bytes, counter: int, revision: int
+) -> Entity:
+    if held is None or held.fingerprint != fingerprint or held.counter != counter:
+        _refuse(kind, "it is about something that was not registered")
+    if revision != held.revision + 1:
+        _refuse(kind, f"revision {revision} does not follow {held.revision}")
+    return held
+
+
+def _collision(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: CollisionBody
+) -> Entity:
+    holder = state.entity(space, body.holder)
+    fingerprint = fingerprint_of(body.key)
+    if held is None or held.fingerprint != body.fingerprint or body.assigned != entity:
+        _refuse(kind, "the newcomer is not registered before it")
+    if fingerprint != body.fingerprint or body.counter != held.counter or not body.counter:
+        _refuse(kind, "key, fingerprint and counter do not belong together")
+    if body.holder != body.wanted or body.wanted == entity:
+        _refuse(kind, "nobody else holds the wanted id")
+    if holder is None or holder.fingerprint != body.holder_fingerprint:
+        _refuse(kind, "the holder is another")
+    if fingerprint_of(body.holder_key) != body.holder_fingerprint:
+        _refuse(kind, "the holder's key and fingerprint do not belong together")
+    if primary_id(body.fingerprint, state.id_bits) not in (body.wanted, 0):
+        _refuse(kind, "the wanted id does not derive from the key")
+    return held
+
+
+def _conflict(kind: int, held: Entity | None, body: ConflictBody) -> Entity:
+    if held is None:
+        _refuse(kind, "it is about something that was not registered")
+    if body.held == body.offered:
+        _refuse(kind, "both sides say the same")
+    return held
+
+
+def _acknowledged(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: AcknowledgedBody
+) -> Entity:
+    found = state.alert(body.alert)
+    if held is None or found is None or found[:2] != (space, entity):
+        _refuse(kind, "there is no such alert of this entity", alert=body.alert)
+    if not found[2]:
+        _refuse(kind, "the alert is acknowledged already", alert=body.alert)
+    return held

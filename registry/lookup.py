@@ -1,0 +1,246 @@
+"""Finding instruments: by id, fingerprint, ISIN, address, symbol, symbol at a venue; now or then.
+
+A lookup probes a view for candidates and lets the record decide. Views never forget who once
+carried a symbol or an ISIN, so the same candidates serve the past: with `stop` given, each one's
+own history says what it was when the head was there. `find` is the order of forms that the
+command line uses: the first form with matches wins, and all its matches are returned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final, NamedTuple
+
+from alphapulse.log import (
+    Event,
+    EventLog,
+    InstrumentBody,
+    InstrumentRecord,
+    InvalidInput,
+    ListingBody,
+    symbol_of,
+)
+from alphapulse.projections import (
+    Cells,
+    TableReader,
+    Views,
+    isin_key,
+    pair_key,
+    state_before,
+    text_key,
+)
+
+from . import validation
+from .chains import CHAINS_BY_SHORT_NAME, chain_from
+from .facts import asset_of
+from .identity import fingerprint_of, id_candidates, security_key, token_key
+
+FORMS: Final = ("id", "fingerprint", "isin", "address", "symbol")
+_ID: Final = re.compile(r"0x[0-9a-fA-F]{1,16}", re.ASCII)
+_FINGERPRINT: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{32}", re.ASCII)
+
+
+class Match(NamedTuple):
+    """One instrument found: its full state and where it stands in the log."""
+
+    id: int
+    body: InstrumentBody
+    offset: int
+    """Of the event that holds this state."""
+
+    @property
+    def record(self) -> InstrumentRecord:
+        return InstrumentRecord(self.body.message)
+
+
+class Lookup:
+    """Read-only questions about instruments. `stop`: as when the head was there; None = now."""
+
+    def __init__(self, log: EventLog, views: Views) -> None:
+        self._log = log
+        self._views = views
+
+    # One instrument by id
+
+    def match(self, id: int, stop: int | None = None) -> Match | None:
+        """The full state of one instrument. Cost: 8 µs now; 8 µs an event of it for the past."""
+        table = self._views.table("instruments")
+        position = table.find(id)
+        if position < 0:
+            other = self._views.recheck("instruments")
+            if other is None or (position := (table := other).find(id)) < 0:
+                return None
+        return self._state(table, position, id, stop)
+
+    def _state(self, table: TableReader, position: int, id: int, stop: int | None) -> Match | None:
+        trailer = table.trailer(position)
+        event: Event | None
+        if stop is None or trailer.data_offset < stop:
+            event = self._log.event(trailer.data_offset)
+        else:
+            event = state_before(self._log, trailer.last_offset, stop)
+        return None if event is None else Match(id, event.instrument_body, event.offset)
+
+    def _matches(
+        self, table: TableReader, cells: Cells, stop: int | None,
+        wanted: Callable[[Match], bool],
+    ) -> list[Match]:  # fmt: skip
+        found = []
+        for cell in cells:
+            position = table.position_of(cell)
+            match = self._state(table, position, table.key_of(cell), stop)
+            if match is not None and wanted(match):
+                found.append(match)
+        return found
+
+    # Forms
+
+    def by_fingerprint(self, fingerprint: bytes, stop: int | None = None) -> Match | None:
+        """The instrument with this fingerprint, whatever id it got."""
+        for _, id in id_candidates(fingerprint, self._log.genesis.id_bits):
+            match = self.match(id)
+            if match is None:
+                return None
+            if match.record.fingerprint == fingerprint:
+                return match if stop is None else self.match(id, stop)
+        return None
+
+    def by_isin(self, isin: str, stop: int | None = None) -> list[Match]:
+        """Instruments that carry this ISIN, or were registered under it. Raises InvalidInput."""
+        isin = validation.isin(isin)
+        table = self._views.table("instruments")
+        cells = table.postings("isin", isin_key(isin))
+        found = self._matches(table, cells, stop, lambda match: match.record.isin == isin)
+        if found:
+            return found
+        born = self.by_fingerprint(fingerprint_of(security_key("isin", isin)), stop)
+        return [] if born is None else [born]
+
+    def by_address(
+        self, chain: str, address: str, namespace: str = "", stop: int | None = None
+    ) -> Match | None:
+        """The token or coin at an address of a chain, which may be a placeholder for the coin."""
+        _, chain, namespace, reference = asset_of(chain_from(chain), address, namespace)
+        return self.by_fingerprint(fingerprint_of(token_key(chain, namespace, reference)), stop)
+
+    def by_symbol(self, symbol: str, venue: str = "", stop: int | None = None) -> list[Match]:
+        """Instruments of this exact symbol, their own or that of a listing (at `venue`)."""
+        found: dict[int, Match] = {}
+        if not venue:
+            table = self._views.table("instruments")
+            cells = table.postings("symbol", text_key(symbol))
+            for match in self._matches(
+                table, cells, stop, lambda match: symbol_of(match.body) == symbol
+            ):
+                found[match.id] = match
+            index, key = "symbol", text_key(symbol)
+        else:
+            venue = validation.venue(venue)
+            index, key = "venue_symbol", pair_key(venue, symbol)
+        for body in self._listing_bodies(index, key, stop):
+            fits = body.symbol == symbol and (not venue or body.venue == venue)
+            if fits and body.instrument not in found:
+                found_match = self.match(body.instrument, stop)
+                if found_match is not None:
+                    found[body.instrument] = found_match
+        return list(found.values())
+
+    def _listing_bodies(self, index: str, key: int, stop: int | None) -> Iterator[ListingBody]:
+        table = self._views.table("listings")
+        for cell in table.postings(index, key):
+            trailer = table.trailer(table.position_of(cell))
+            if stop is None or trailer.data_offset < stop:
+                event: Event | None = self._log.event(trailer.data_offset)
+            else:
+                event = state_before(self._log, trailer.last_offset, stop)
+            if event is not None and isinstance(event.body, ListingBody):
+                yield event.body
+
+    # Any key
+
+    def find(self, key: str, by: str = "", stop: int | None = None) -> tuple[str, list[Match]]:
+        """(form, matches): the first form of FORMS with matches, or only the form `by`.
+
+        A key that cannot be of a form is not tried as that form, unless `by` says it is: then it
+        raises InvalidInput. No match at all gives ("", []).
+        """
+        if by:
+            if by not in FORMS:
+                raise InvalidInput("looking up", problem=f"there is no form {by!r}",
+                                   cure=f"use one of {', '.join(FORMS)}")  # fmt: skip
+            return by, self._form(by, key, stop)
+        for form in FORMS:
+            try:
+                found = self._form(form, key, stop)
+            except InvalidInput:
+                continue  # the key is not of this form: the next one is tried
+            if found:
+                return form, found
+        return "", []
+
+    def _form(self, form: str, key: str, stop: int | None) -> list[Match]:
+        if form == "id":
+            if not _ID.fullmatch(key):
+                raise InvalidInput("looking up by id", problem="an id is 0x and up to 16 hex digits")
+            found = self.match(int(key, 16), stop)
+        elif form == "fingerprint":
+            if not _FINGERPRINT.fullmatch(key):
+                raise InvalidInput("looking up by fingerprint", problem="it is 32 hex digits")
+            found = self.by_fingerprint(bytes.fromhex(key[-32:]), stop)
+        elif form == "isin":
+            return self.by_isin(key, stop)
+        elif form == "address":
+            found = self.by_address(*split_address(key), stop=stop)
+        else:
+            matches = self.by_symbol(key, stop=stop)
+            symbol, at, venue = key.rpartition("@")
+            if not matches and at and symbol:
+                return self.by_symbol(symbol, venue, stop)
+            return matches
+        return [] if found is None else [found]
+
+    # Nothing found
+
+    def near(self, key: str, most: int = 10) -> list[tuple[str, Match]]:
+        """(why it is near, match) for a key without matches: other case, other chain, check digit."""
+        found: list[tuple[str, Match]] = []
+        corrected = validation.isin_near(key)
+        if corrected is not None:
+            found += [("the ISIN with its right check digit", match)
+                      for match in self.by_isin(corrected)]  # fmt: skip
+        table = self._views.table("instruments")
+        address = key.rpartition(":")[2].rpartition("/")[2]
+        for spelling in dict.fromkeys((address, address.lower())):
+            cells = table.postings("address", text_key(spelling))
+            found += [
+                (f"the same address on {match.body.extension.chain}", match)
+                for match in self._matches(table, cells, None, lambda _: True)
+            ]
+        spellings = dict.fromkeys((key.upper(), key.lower(), key.capitalize(), key.strip()))
+        for spelling in spellings:
+            if spelling != key:
+                found += [("the symbol in another case", m) for m in self.by_symbol(spelling)]
+        unique = {match.id: (why, match) for why, match in reversed(found)}
+        return list(reversed(unique.values()))[:most]
+
+
+def split_address(key: str) -> tuple[str, str, str]:
+    """(chain, address, namespace) of `CHAIN:ADDRESS` or CAIP-19 `CHAIN/NAMESPACE:REFERENCE`.
+
+    The chain is CAIP-2 or a short name such as `ethereum`. Raises InvalidInput.
+    """
+    chain, slash, asset = key.partition("/")
+    if slash:
+        namespace, colon, reference = asset.partition(":")
+        if colon and ":" in chain:
+            return chain, reference, namespace
+    parts = key.split(":")
+    if len(parts) >= 3:
+        return ":".join(parts[:2]), ":".join(parts[2:]), ""
+    if len(parts) == 2 and parts[0].lower() in CHAINS_BY_SHORT_NAME:
+        return parts[0], parts[1], ""
+    raise InvalidInput(
+        "looking up by address", problem="it is neither CHAIN:ADDRESS nor CAIP-19",
+        cure="write eip155:1:0x… or eip155:1/erc20:0x…",
+    )  # fmt: skip

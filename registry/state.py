@@ -1,0 +1,266 @@
+"""The state that decisions are made against: the views at the head, under a group's own events.
+
+A group is decided before anything of it is written, so a decision must see the events decided
+just before it. `State` is the views (brought to the head by whoever holds the session) with an
+overlay of those events, which falls through to the view and the log. A unit of commands is all or
+nothing: `begin_unit` and `abandon_unit` work on the overlay alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from alphapulse.log import (
+    AcknowledgedBody,
+    AnyBody,
+    CollisionBody,
+    ConflictBody,
+    Draft,
+    EventLog,
+    InstrumentBody,
+    InstrumentRecord,
+    ListingBody,
+    Metadata,
+    RelationBody,
+    Space,
+    Status,
+    decode_metadata,
+    encode_metadata,
+)
+from alphapulse.projections import (
+    AlertRecord,
+    RequestRecord,
+    TableReader,
+    Views,
+    alert_key,
+    request_key,
+)
+
+from .check import Entity, check
+from .identity import id_candidates
+
+K = TypeVar("K")
+V = TypeVar("V")
+DataBody = InstrumentBody | ListingBody | RelationBody
+_VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
+                  Space.RELATION: "relations"}  # fmt: skip
+
+
+class Origin(NamedTuple):
+    """Where commands come from; kept in each event they lead to."""
+
+    source: str = ""
+    content_hash: bytes = b""
+    request_id: str = ""
+
+    def metadata(self) -> bytes:
+        return encode_metadata(
+            Metadata(
+                source=self.source, content_hash=self.content_hash, request_id=self.request_id
+            )
+        )
+
+
+class Held(NamedTuple):
+    """An entity with its newest full state."""
+
+    id: int
+    entity: Entity
+    body: DataBody
+    data_offset: int
+    """Offset of the event that holds the body."""
+
+
+class State:
+    """Made inside a write session, for one group. Not thread-safe, and not kept."""
+
+    def __init__(self, log: EventLog, views: Views, head: int) -> None:
+        self._log = log
+        self._tables: dict[int, TableReader] = {
+            space: views.table(name) for space, name in _VIEW_OF_SPACE.items()
+        }
+        self._alerts = views.table("alerts")
+        self._requests = views.table("requests")
+        self._overlay: dict[tuple[int, int], Held] = {}
+        self._new_alerts: dict[int, tuple[int, int, int, bool]] = {}
+        self._new_requests: dict[str, int] = {}
+        self._pending: dict[int, Draft] = {}
+        self._undo: list[Callable[[], None]] = []
+        self.head = head
+        """Offset of the next event that is emitted."""
+        self.drafts: list[Draft] = []
+        """Events of the unit that is being decided."""
+
+    @property
+    def id_bits(self) -> int:
+        return self._log.genesis.id_bits
+
+    # Reading
+
+    def held(self, space: int, id: int) -> Held | None:
+        """The entity with this id, its newest body read from the log. Cost: 8 µs when it exists."""
+        found = self._overlay.get((space, id))
+        if found is not None:
+            return found
+        table = self._tables[space]
+        position = table.find(id)
+        if position < 0:
+            return None
+        trailer = table.trailer(position)
+        body = self._log.event(trailer.data_offset).body
+        assert isinstance(body, InstrumentBody | ListingBody | RelationBody)
+        return Held(id, _entity_of(body, trailer.last_offset), body, trailer.data_offset)
+
+    def entity(self, space: int, id: int) -> Entity | None:
+        """As `held`, without the body. Cost: 1 µs when nobody has the id."""
+        found = self._overlay.get((space, id))
+        if found is not None:
+            return found.entity
+        if self._tables[space].find(id) < 0:
+            return None
+        held = self.held(space, id)
+        return held.entity if held else None
+
+    def find(self, space: int, fingerprint: bytes) -> Held | None:
+        """Whoever is registered under this fingerprint, collisions included."""
+        for _, id in id_candidates(fingerprint, self.id_bits):
+            held = self.held(space, id)
+            if held is None:
+                return None
+            if held.entity.fingerprint == fingerprint:
+                return held
+        return None
+
+    def alert(self, offset: int) -> tuple[int, int, bool] | None:
+        """(space, entity, open) of the alert raised at `offset`."""
+        for raised, space, entity, is_open in self._new_alerts.values():
+            if raised == offset:
+                return space, entity, is_open
+        if not 0 <= offset < self._log.head:
+            return None
+        event = self._log.event(offset)
+        if not isinstance(event.body, CollisionBody | ConflictBody):
+            return None
+        key = alert_key(event.space, event.entity, event.body)
+        position = self._alerts.find(key)
+        is_open = position >= 0 and (
+            AlertRecord(self._alerts.arena, position).acknowledged is None
+        )
+        return event.space, event.entity, is_open and key not in self._new_alerts
+
+    def has_alert(self, space: int, entity: int, body: ConflictBody) -> bool:
+        """Whether this very disagreement was raised before, open or acknowledged."""
+        key = alert_key(space, entity, body)
+        return key in self._new_alerts or self._alerts.find(key) >= 0
+
+    def request(self, request_id: str) -> int | None:
+        """Offset of the first event that this request id led to."""
+        if request_id in self._new_requests:
+            return self._new_requests[request_id]
+        key, digest = request_key(request_id)
+        position = self._requests.find(key)
+        if position < 0:
+            return None
+        record = RequestRecord(self._requests.arena, position)
+        return record.offset if record.digest == digest else None
+
+    def event_at(self, offset: int) -> tuple[AnyBody, int, int, int]:
+        """(body, kind, space, entity) of the event at `offset`."""
+        draft = self._pending.get(offset)
+        found = draft if draft is not None else self._log.event(offset)
+        return found.body, found.kind, found.space, found.entity
+
+    def source_of(self, held: Held, value_of: Callable[[DataBody], object]) -> str:
+        """The source that first said the value which a field has now.
+
+        value_of: from a body to the field's value. Cost: 8 µs for each event of the entity.
+        """
+        value, source = value_of(held.body), ""
+        at: int | None = held.entity.last_offset
+        while at is not None:
+            body, said_by, at = self._past(at)
+            if isinstance(body, InstrumentBody | ListingBody | RelationBody):
+                if value_of(body) != value:
+                    break
+                source = said_by
+        return source
+
+    def _past(self, offset: int) -> tuple[AnyBody, str, int | None]:
+        """(body, source, previous offset) of an event, decided in this group or in the log."""
+        draft = self._pending.get(offset)
+        if draft is not None:
+            return draft.body, decode_metadata(draft.metadata).source, draft.previous
+        event = self._log.event(offset)
+        return event.body, event.source, event.previous
+
+    # Emitting
+
+    def emit(
+        self, kind: int, space: int, entity: int, body: AnyBody, *, metadata: bytes,
+        valid_from: int = 0,
+    ) -> int:  # fmt: skip
+        """Checks the event, adds it to the unit and to the overlay; returns its offset."""
+        before = self.entity(space, entity)
+        previous = before.last_offset if before else None
+        after = check(self, kind, space, entity, previous, body)
+        offset = self.head
+        draft = Draft(kind, space, entity, previous, body, metadata, valid_from)
+        self.drafts.append(draft)
+        self.head += 1
+        after = after._replace(last_offset=offset)
+        if isinstance(body, InstrumentBody | ListingBody | RelationBody):
+            held = Held(entity, after, body, offset)
+        else:
+            known = self.held(space, entity)
+            assert known is not None
+            held = known._replace(entity=after)
+        self._set(self._pending, offset, draft)
+        self._set(self._overlay, (space, entity), held)
+        if isinstance(body, CollisionBody | ConflictBody):
+            key = alert_key(space, entity, body)
+            self._set(self._new_alerts, key, (offset, space, entity, True))
+        elif isinstance(body, AcknowledgedBody):
+            alert, _, _ = self._past(body.alert)
+            key = alert_key(space, entity, alert)
+            self._set(self._new_alerts, key, (body.alert, space, entity, False))
+        return offset
+
+    def remember_request(self, request_id: str, offset: int) -> None:
+        """Within this group, the same request id again finds `offset`."""
+        self._set(self._new_requests, request_id, offset)
+
+    def _set(self, where: dict[K, V], key: K, value: V) -> None:
+        known, old = key in where, where.get(key)
+        self._undo.append(lambda: _restore(where, key, known, old))
+        where[key] = value
+
+    def begin_unit(self) -> None:
+        self.drafts = []
+        self._undo.clear()
+
+    def abandon_unit(self) -> None:
+        """Forgets the unit: the overlay and the head are as they were before it."""
+        for undo in reversed(self._undo):
+            undo()
+        self.head -= len(self.drafts)
+        self.begin_unit()
+
+
+def _restore(where: dict[K, V], key: K, known: bool, old: V | None) -> None:
+    if known:
+        where[key] = old  # type: ignore[assignment]  # it was a value of this dict
+    else:
+        del where[key]
+
+
+def _entity_of(body: DataBody, last_offset: int) -> Entity:
+    if isinstance(body, InstrumentBody):
+        record = InstrumentRecord(body.message)
+        return Entity(
+            record.fingerprint, last_offset, record.revision, record.status,
+            body.extension.counter,
+        )  # fmt: skip
+    if isinstance(body, ListingBody):
+        return Entity(body.fingerprint, last_offset, body.revision, body.status, body.counter)
+    return Entity(body.fingerprint, last_offset, 1, Status.ACTIVE, body.counter)

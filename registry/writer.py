@@ -1,0 +1,130 @@
+"""Group commit: callers that write at the same time share one session and one flush.
+
+Whoever gets the turn decides for everyone who is waiting: it takes the queue, enters the write
+session, brings the views to the head, decides each unit against one state, and commits blocks of
+at most 1,000 events. Each caller then gets its own receipts or its own error. A unit is a few
+commands that stand or fall together; one that is refused leaves no trace and touches no other.
+Acknowledged means: on stable storage, and in this process's views.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from alphapulse.log import AlphaPulseError, Closed, Draft, EventLog, WriteSession
+from alphapulse.projections import Views
+
+from .commands import Command, Receipt, decide
+from .state import Origin, State
+
+
+class Unit(NamedTuple):
+    """Commands that are all carried out, or none."""
+
+    commands: Sequence[Command]
+    origin: Origin
+
+
+Outcome = list[Receipt] | AlphaPulseError
+"""Of a unit: a receipt for each command, or why it was refused."""
+
+
+class _Ticket:
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self.units = units
+        self.outcomes: list[Outcome | None] = [None] * len(units)
+        self.done = False
+
+
+class Writer:
+    """The one way in. `submit` may be called from any thread."""
+
+    def __init__(self, log: EventLog, views: Views, wait_s: float) -> None:
+        self._log = log
+        self._views = views
+        self._wait_s = wait_s
+        self._turn = threading.Lock()
+        self._queue: list[_Ticket] = []
+        self._queue_lock = threading.Lock()
+        self.groups = 0
+        """Sessions entered so far."""
+
+    def submit(self, units: Sequence[Unit]) -> list[Outcome]:
+        """An outcome for each unit, in order. Raises nothing of its own but KeyboardInterrupt."""
+        ticket = _Ticket(units)
+        with self._queue_lock:
+            self._queue.append(ticket)
+        with self._turn:
+            if not ticket.done:
+                with self._queue_lock:
+                    tickets, self._queue = self._queue, []
+                self._lead(tickets)
+        return [outcome for outcome in ticket.outcomes if outcome is not None]
+
+    def _lead(self, tickets: list[_Ticket]) -> None:
+        """Carries out everybody's units; whatever happens, each ends with an outcome."""
+        failure: AlphaPulseError = Closed("writing", problem="the writing process was interrupted")
+        try:
+            self.groups += 1
+            with self._log.writing(self._wait_s) as session:
+                _Group(self._log, self._views, session).run(tickets)
+        except AlphaPulseError as error:
+            failure = error
+        finally:
+            for ticket in tickets:
+                for index, outcome in enumerate(ticket.outcomes):
+                    if outcome is None:
+                        ticket.outcomes[index] = failure
+                ticket.done = True
+
+
+class _Group:
+    """One session's work. Units are in flight from their decision until their block is durable."""
+
+    def __init__(self, log: EventLog, views: Views, session: WriteSession) -> None:
+        self._session = session
+        self._views = views
+        views.catch_up_locked()
+        self._state = State(log, views, session.head)
+        self._in_flight: list[tuple[_Ticket, int, list[Receipt]]] = []
+        self._kinds: list[int] = []
+
+    def run(self, tickets: list[_Ticket]) -> None:
+        for ticket in tickets:
+            for index, unit in enumerate(ticket.units):
+                self._unit(ticket, index, unit)
+        self._flush()
+
+    def _unit(self, ticket: _Ticket, index: int, unit: Unit) -> None:
+        state = self._state
+        state.begin_unit()
+        try:
+            receipts = [decide(command, state, unit.origin) for command in unit.commands]
+        except AlphaPulseError as error:
+            state.abandon_unit()
+            ticket.outcomes[index] = error
+            return
+        self._append(state.drafts)
+        self._in_flight.append((ticket, index, receipts))
+
+    def _append(self, drafts: list[Draft]) -> None:
+        if not self._session.has_room(drafts):
+            self._flush()
+        for draft in drafts:
+            self._session.append(draft)
+            self._kinds.append(draft.kind)
+
+    def _flush(self) -> None:
+        """Reserves space in the views, commits, folds the block, and only then answers."""
+        if self._session.pending:
+            self._views.reserve_locked(self._kinds)
+            commit = self._session.commit()
+            assert commit is not None
+            self._kinds.clear()
+            self._views.apply_locked(commit.block)
+        durable = self._session.durable
+        for ticket, index, receipts in self._in_flight:
+            ticket.outcomes[index] = [receipt._replace(durable=durable) for receipt in receipts]
+        self._in_flight.clear()
