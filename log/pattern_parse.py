@@ -78,9 +78,7 @@ class _Reader:
     def _all(self) -> Node:
         parts = [self._not()]
         while True:
-            if not self._take_word("and") and (
-                self._peek() in ("", ")") or self._word().lower() == "or"
-            ):
+            if not self._take_word("and") and (self._peek() in ("", ")") or self._is_word("or")):
                 return all_of(parts)
             parts.append(self._not())
 
@@ -207,11 +205,15 @@ class _Reader:
         at = self.at + ahead
         return next((sign for sign in _OPERATORS if self.text.startswith(sign, at)), None)
 
-    def _take_word(self, connective: str) -> bool:
+    def _is_word(self, connective: str) -> bool:
+        """Whether the connective is next, and not a facet of that name."""
         word = self._word()
-        if word.lower() != connective or self._operator(len(word)):
+        return word.lower() == connective and not self._operator(len(word))
+
+    def _take_word(self, connective: str) -> bool:
+        if not self._is_word(connective):
             return False
-        self.at += len(word)
+        self.at += len(connective)
         self._skip_space()
         return True
 

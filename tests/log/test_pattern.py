@@ -321,6 +321,12 @@ def test_typed_patterns_have_the_limits_of_text() -> None:
     assert Pattern.parse(str(pattern)) == pattern
     with pytest.raises(PatternError, match="nests too deeply"):
         ~(pattern & where(symbol="B"))
+    pattern = where(symbol="A")
+    for level in range(64):
+        pattern = (pattern | where(symbol=f"S{level}")) & where(source=f"T{level}")
+    assert Pattern.parse(str(pattern)) == pattern
+    with pytest.raises(PatternError, match="nests too deeply"):
+        (pattern | where(symbol="B")) & where(symbol="C")
     pattern = ~(facet("bps") > 5)
     for level in range(31):
         pattern = ~(pattern & where(symbol=f"S{level}"))
