@@ -63,8 +63,9 @@ def chain_hash(previous: bytes, after_chain: bytes | memoryview) -> bytes:
 
 
 def encode_block(
-    first: int, time: int, previous_chain: bytes, frames: Sequence[bytes], columns: Sequence[Columns]
-) -> bytes:
+    first: int, time: int, previous_chain: bytes, frames: Sequence[bytes],
+    columns: Sequence[Columns],
+) -> bytes:  # fmt: skip
     """The block of these frames; its chain stands in the first 32 bytes."""
     count = len(frames)
     assert 0 < count <= BLOCK_EVENTS_MAX and count == len(columns)
@@ -98,6 +99,8 @@ class Block:
     def __init__(self, data: bytes) -> None:
         if len(data) < BLOCK_HEADER_SIZE_BYTES:
             raise NotDecodable("reading a block", problem="it is cut short", size_bytes=len(data))
+        self.first: int
+        self.time: int
         _, magic, size, self.first, self.time, count, zero = BLOCK_HEADER.unpack_from(data)
         if magic != MAGIC or zero or size != len(data) or not 0 < count <= BLOCK_EVENTS_MAX:
             raise NotDecodable(

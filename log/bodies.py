@@ -18,7 +18,7 @@ class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Base of the bodies: immutable values."""
 
 
-class Extension(Body):
+class Extension(Body, frozen=True):
     """What does not fit the 128 bytes of an instrument. Together they are the whole truth."""
 
     key: bytes
@@ -49,7 +49,7 @@ class InstrumentBody(NamedTuple):
     extension: Extension
 
 
-class ListingBody(Body):
+class ListingBody(Body, frozen=True):
     """Body of `listing.*`: the full state of one listing."""
 
     fingerprint: bytes
@@ -75,7 +75,7 @@ class ListingBody(Body):
     """Exact numbers as decimal text, empty = not known."""
 
 
-class RelationBody(Body):
+class RelationBody(Body, frozen=True):
     """Body of `relation.*`: a link from an instrument to another one, or to a named group."""
 
     fingerprint: bytes
@@ -94,7 +94,7 @@ class RelationBody(Body):
     counter: int = 0
 
 
-class CollisionBody(Body):
+class CollisionBody(Body, frozen=True):
     """Two keys wanted one id. Written in the same commit as the newcomer's registration."""
 
     asset_class: int
@@ -111,7 +111,7 @@ class CollisionBody(Body):
     holder_key: bytes
 
 
-class ConflictBody(Body):
+class ConflictBody(Body, frozen=True):
     """A source disagrees with what another source said; nothing was changed."""
 
     asset_class: int
@@ -122,7 +122,7 @@ class ConflictBody(Body):
     offered_source: str
 
 
-class AcknowledgedBody(Body):
+class AcknowledgedBody(Body, frozen=True):
     """A person has seen an alert; a conflict so closed lets the held value stand."""
 
     alert: int
@@ -131,7 +131,7 @@ class AcknowledgedBody(Body):
     reason: str = ""
 
 
-class Metadata(Body):
+class Metadata(Body, frozen=True):
     """Where an event came from. An event without any costs no byte."""
 
     source: str = ""

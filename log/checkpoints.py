@@ -39,7 +39,8 @@ class Checkpoints:
         if not now and moment - self._written_at < INTERVAL_S:
             return
         line = f"{head} {chain.hex()} {format_time(recorded)}\n".encode()
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self._path, flags, 0o600)
         try:
             os.write(descriptor, line)
         finally:

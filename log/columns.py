@@ -46,7 +46,7 @@ def check_columns_of_block(block: Block) -> None:
     start = block.frame_bounds(0)[0]
     rows = zip(
         range(block.count), block.ends, block.entities, block.instruments, block.chains,
-        block.venues, block.kinds, block.classes, block.severities,
+        block.venues, block.kinds, block.classes, block.severities, strict=True,
     )  # fmt: skip
     for index, end, entity, instrument, chain, venue, kind, asset_class, severity in rows:
         header = unpack(data, start)

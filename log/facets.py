@@ -8,6 +8,7 @@ selective scan never touches the frames that cannot match. Text is stored there 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -170,7 +171,7 @@ def _none(event: Event) -> tuple[int, ...]:
     return ()
 
 
-_READERS: Final = {
+_READERS: Final[dict[str, Callable[[Event], tuple[str | int, ...]]]] = {
     "kind": _kind, "class": _class, "chain": _chain, "venue": _venue, "instrument": _instrument,
     "isin": _isin, "symbol": _symbol, "currency": _currency, "status": _status,
     "severity": _severity, "source": _source, "bps": _none, "move_bps": _none,

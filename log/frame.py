@@ -205,22 +205,19 @@ class Event:
     def _decode_body(self) -> AnyBody:
         check_version(self.kind, self.version)
         fixed, rest = self.body_bytes()
-        if self.version == VERSIONS[self.kind]:
-            decoded = self._typed(_DECODERS[self.kind].decode, rest)
-        else:
-            raw = upcast(self.kind, self.version, self._typed(_decode_raw, rest))
-            decoded = self._typed(lambda data: msgspec.convert(data, BODY_TYPES[self.kind]), raw)
-        if isinstance(decoded, Extension):
-            return InstrumentBody(fixed, decoded)
-        return cast(AnyBody, decoded)
-
-    def _typed(self, decode, data):  # type: ignore[no-untyped-def]  # one error for every decoder
         try:
-            return decode(data)
+            if self.version == VERSIONS[self.kind]:
+                decoded = _DECODERS[self.kind].decode(rest)
+            else:
+                raw = upcast(self.kind, self.version, _decode_raw(rest))
+                decoded = msgspec.convert(raw, BODY_TYPES[self.kind])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise NotDecodable(
                 "reading an event", problem=str(error), offset=self.offset, kind=self.kind_name
             ) from error
+        if isinstance(decoded, Extension):
+            return InstrumentBody(fixed, decoded)
+        return cast(AnyBody, decoded)
 
     @property
     def is_instrument(self) -> bool:

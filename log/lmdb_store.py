@@ -136,7 +136,7 @@ class LmdbStore:
             raise
         self._attach(blocks, genesis)
 
-    def _attach(self, blocks: object, genesis: Genesis) -> None:
+    def _attach(self, blocks: lmdb._Database, genesis: Genesis) -> None:
         self._blocks = blocks
         self.genesis = genesis
         self._seed = chain_hash(b"", genesis.encode())

@@ -118,7 +118,7 @@ def verify_message(data: bytes | memoryview) -> None:
         )
     if data[0] != MESSAGE_TYPE_INSTRUMENT or data[1] != MESSAGE_VERSION:
         raise NotDecodable(
-            "reading an instrument message", type=data[0], version=data[1], known="type 1, version 1"
+            "reading an instrument message", type=data[0], version=data[1], known="1 and 1"
         )
     if data[2] not in _CLASSES or data[3] not in _STATUSES:
         raise NotDecodable("reading an instrument message", asset_class=data[2], status=data[3])

@@ -7,7 +7,7 @@ over each. Everything here can be thrown away and made again; nothing here decid
 from .engine import Progress, Rebuilt, Views, ViewState
 from .errors import ViewFull, ViewUnusable
 from .history import DATA_KINDS, backwards, state_before
-from .keys import hash_key, isin_key, pair_key, text_key
+from .keys import address_key, hash_key, isin_key, pair_key, text_key
 from .layout import SUPERSEDED
 from .records import (
     AlertRecord,
@@ -45,6 +45,7 @@ __all__ = [
     "ViewState",
     "ViewUnusable",
     "Views",
+    "address_key",
     "alert_key",
     "backwards",
     "canonical_row",

@@ -23,7 +23,7 @@ from .generations import Generations
 from .layout import SUPERSEDED
 from .table import Table, TableWriter
 from .table_reader import TableReader
-from .views import LINKS_PER_EVENT, VIEWS, VIEWS_BY_NAME, View
+from .views import VIEWS, VIEWS_BY_NAME, View
 
 ROWS_MIN: Final = 2_048
 GROWTH_FACTOR: Final = 4
@@ -248,7 +248,8 @@ class Views:
 
     def _room(self, view: View, writer: TableWriter, count: int, *, in_force: bool = True
     ) -> TableWriter:  # fmt: skip
-        if writer.room_for(count, LINKS_PER_EVENT * count):
+        most, each = view.links_per_event
+        if writer.room_for(count, most * count, links_each_index=each * count):
             return writer
         name = view.schema.name
         generation = self._generations.next_number(name)
@@ -287,10 +288,7 @@ class Views:
 
     def _fold_block(self, view: View, writer: TableWriter, block: Block, start: int) -> None:
         writer.begin(block.stop)
-        kinds, fetch = view.kinds, self._log.event
-        for index, kind in enumerate(block.kinds.tolist()):
-            if kind in kinds and block.first + index >= start:
-                view.fold(block.event(index, verify=False), writer, fetch)
+        view.fold_block(block, start, writer, self._log.event)
         writer.finish(block.stop)
 
     # Rebuilding by hand
@@ -383,11 +381,12 @@ def _differing(live: TableReader, built: TableReader, most: int = 20) -> list[in
     if live.digest == built.digest and live.row_count == built.row_count:
         return []
     found = []
-    for key, position in built.keys():
+    for key, position in built.keys():  # noqa: SIM118  # not a dict: it gives pairs
         other = live.find(key)
         if other < 0 or _row(live, other) != _row(built, position):
             found.append(key)
-    found.extend(key for key, _ in live.keys() if built.find(key) < 0)
+    rows = live.keys()
+    found.extend(key for key, _ in rows if built.find(key) < 0)
     return sorted(found)[:most]
 
 

@@ -24,10 +24,21 @@ def isin_key(isin: str) -> int:
 
 def text_key(text: str) -> int:
     """Exact for up to seven UTF-8 bytes, which is most symbols; else 63 bits of Blake3."""
-    raw = text.encode()
+    return bytes_key(text.encode())
+
+
+def bytes_key(raw: bytes) -> int:
+    """`text_key` of text that is UTF-8 already."""
     if len(raw) <= 7:
         return (int.from_bytes(raw, "little") << 3 | len(raw)) + 1
     return int.from_bytes(blake3(raw).digest(8), "little") | _LONG
+
+
+def address_key(address: str) -> int:
+    """Of a CAIP-19 reference: the low 64 bits of an EVM address, else as `text_key`."""
+    if len(address) == 42 and address.startswith("0x"):
+        return int(address[-16:], 16) or 1
+    return text_key(address)
 
 
 def pair_key(first: str, second: str) -> int:

@@ -386,15 +386,19 @@ class TableWriter(TableReader):
 
     # Space
 
-    def room_for(self, rows: int, links: int) -> bool:
+    def room_for(self, rows: int, links: int, *, links_each_index: int | None = None) -> bool:
         """Whether so many puts and links fit for certain, whatever their keys: each put takes a
-        record, each link a new key or the growth of the largest block not yet grown."""
+        record, each link a new key or the growth of the largest block not yet grown.
+
+        links_each_index: how many of the links one index may get at most; None = all of them.
+        """
+        new_keys = links if links_each_index is None else links_each_index
         if self._arena_next + (rows - 1) * RECORD_SIZE_BYTES > self._arena_stop:
             return False
         if self._cells_used + rows > self._cells_max:
             return False
         for used, (_, _, mask) in zip(self._keys_used, self._secondaries, strict=True):
-            if used + links > (mask + 2) >> 2:
+            if used + new_keys > (mask + 2) >> 2:
                 return False
         need, left = _LINK_WORDS_MAX * links, links
         for size_class in range(BLOCKS_COUNT - 1, 0, -1):

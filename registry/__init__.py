@@ -6,6 +6,7 @@ Outside of it the views answer questions and decide nothing.
 
 from alphapulse.log import AlphaPulseError, InstrumentRecord, InvalidInput, Pattern, Status
 
+from .audit import audit
 from .commands import (
     Acknowledge,
     AddListing,
@@ -44,10 +45,13 @@ from .instruments import (
 )
 from .lookup import FORMS, Lookup, Match
 from .registry import AsOf, Listings, Registry, RegistryStatistics
+from .replay import ReplayReport, replay_into
 from .state import Origin
 from .writer import Outcome, Unit
 
 __all__ = [
+    "CLASSES",
+    "FORMS",
     "Acknowledge",
     "AddListing",
     "AddToGroup",
@@ -57,13 +61,11 @@ __all__ = [
     "AnyInstrument",
     "AsOf",
     "Bond",
-    "CLASSES",
     "Coin",
     "Currency",
     "EndListing",
     "Equity",
     "Etf",
-    "FORMS",
     "Facts",
     "IdSpaceFull",
     "IllegalEvent",
@@ -81,6 +83,7 @@ __all__ = [
     "Register",
     "Registry",
     "RegistryStatistics",
+    "ReplayReport",
     "RequestReused",
     "SetStatus",
     "Status",
@@ -89,6 +92,7 @@ __all__ = [
     "UnknownAlert",
     "UnknownInstrument",
     "UnknownListing",
+    "audit",
     "class_named",
     "facts_from",
     "facts_of",
@@ -96,4 +100,5 @@ __all__ = [
     "from_mapping",
     "key_text",
     "native_coin",
+    "replay_into",
 ]

@@ -8,6 +8,7 @@ by one, statuses follow the table, links name things that exist.
 
 from __future__ import annotations
 
+import struct
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from alphapulse.log import (
@@ -17,13 +18,13 @@ from alphapulse.log import (
     CollisionBody,
     ConflictBody,
     InstrumentBody,
-    InstrumentRecord,
     Kind,
     ListingBody,
     RelationBody,
     RelationKind,
     Space,
     Status,
+    verify_message,
 )
 
 from .errors import IllegalEvent
@@ -50,6 +51,10 @@ if NEXT.keys() != set(Status):
     raise ImportError("the table of statuses is not total")
 
 
+_SUMMARY: Final = struct.Struct("<3xB4xQ16s52xI40x").unpack
+"""Status, id, fingerprint and revision of an instrument message."""
+
+
 class Entity(NamedTuple):
     """What a check needs to know of an entity before the event."""
 
@@ -70,6 +75,16 @@ class Before(Protocol):
 
     def alert(self, offset: int) -> tuple[int, int, bool] | None:
         """(space, entity, open) of the alert raised at this offset."""
+
+
+def entity_of(body: InstrumentBody | ListingBody | RelationBody, last_offset: int) -> Entity:
+    """The entity whose newest full state is `body`."""
+    if isinstance(body, InstrumentBody):
+        status, _, fingerprint, revision = _SUMMARY(body.message)
+        return Entity(fingerprint, last_offset, revision, status, body.extension.counter)
+    if isinstance(body, ListingBody):
+        return Entity(body.fingerprint, last_offset, body.revision, body.status, body.counter)
+    return Entity(body.fingerprint, last_offset, 1, Status.ACTIVE, body.counter)
 
 
 def check(
@@ -106,10 +121,10 @@ def _refuse(kind: int, rule: str, **facts: object) -> NoReturn:
 def _instrument(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, body: InstrumentBody
 ) -> Entity:
-    record, key = InstrumentRecord(body.message), body.extension.key
-    fingerprint, revision, status = record.fingerprint, record.revision, record.status
-    record.verify()
-    if space != Space.INSTRUMENT or record.id != entity or fingerprint != fingerprint_of(key):
+    message, key = body.message, body.extension.key
+    verify_message(message)
+    status, id, fingerprint, revision = _SUMMARY(message)
+    if space != Space.INSTRUMENT or id != entity or fingerprint != fingerprint_of(key):
         _refuse(kind, "id, fingerprint and key do not belong together")
     if kind == Kind.INSTRUMENT_REGISTERED:
         _check_new(state, kind, space, entity, held, fingerprint, body.extension.counter, revision)
@@ -117,7 +132,7 @@ def _instrument(
     held = _check_next(kind, held, fingerprint, body.extension.counter, revision)
     if kind == Kind.INSTRUMENT_STATUS:
         if status not in NEXT[Status(held.status)]:
-            _refuse(kind, f"{Status(held.status).name} cannot become {status.name}")
+            _refuse(kind, f"{Status(held.status).name} cannot become {Status(status).name}")
     elif status != held.status:
         _refuse(kind, "an amendment does not change the status")
     return held._replace(revision=revision, status=status)

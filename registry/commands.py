@@ -121,7 +121,7 @@ _OUTCOMES: Final[dict[int, str]] = {
 
 def _replayed(command: Command, state: State, offset: int) -> Receipt:
     """The receipt that a request got before, made again from the event it led to."""
-    body, kind, space, entity = state.event_at(offset)
+    _, kind, space, entity = state.event_at(offset)
     held = state.held(space, entity)
     if held is None or kind not in _KINDS_OF_COMMAND[type(command).__name__]:
         raise RequestReused(DOING, offset=offset)

@@ -25,6 +25,7 @@ from alphapulse.projections import (
     Cells,
     TableReader,
     Views,
+    address_key,
     isin_key,
     pair_key,
     state_before,
@@ -182,7 +183,7 @@ class Lookup:
     def _form(self, form: str, key: str, stop: int | None) -> list[Match]:
         if form == "id":
             if not _ID.fullmatch(key):
-                raise InvalidInput("looking up by id", problem="an id is 0x and up to 16 hex digits")
+                raise InvalidInput("looking up by id", problem="it is not 0x and hex digits")
             found = self.match(int(key, 16), stop)
         elif form == "fingerprint":
             if not _FINGERPRINT.fullmatch(key):
@@ -203,7 +204,7 @@ class Lookup:
     # Nothing found
 
     def near(self, key: str, most: int = 10) -> list[tuple[str, Match]]:
-        """(why it is near, match) for a key without matches: other case, other chain, check digit."""
+        """(why, match) for a key without matches: another case, another chain, the check digit."""
         found: list[tuple[str, Match]] = []
         corrected = validation.isin_near(key)
         if corrected is not None:
@@ -212,7 +213,7 @@ class Lookup:
         table = self._views.table("instruments")
         address = key.rpartition(":")[2].rpartition("/")[2]
         for spelling in dict.fromkeys((address, address.lower())):
-            cells = table.postings("address", text_key(spelling))
+            cells = table.postings("address", address_key(spelling))
             found += [
                 (f"the same address on {match.body.extension.chain}", match)
                 for match in self._matches(table, cells, None, lambda _: True)

@@ -61,7 +61,7 @@ from .state import Origin
 from .writer import Outcome, Unit, Writer
 
 AsOf = int | str | None
-"""An offset (the state after that event) or RFC 3339 text (what was recorded by then); None = now."""
+"""An offset (after that event), or RFC 3339 text (all that was recorded by then); None = now."""
 _LOGGER: Final = logging.getLogger("alphapulse")
 _UNITS_PER_SESSION: Final = 1_000
 TEXT_SIZE_BYTES_MAX: Final = 200
@@ -352,7 +352,8 @@ class Registry:
         found = []
         for cell in table.postings("instrument", id):
             trailer = table.trailer(table.position_of(cell))
-            event = state_before(self.log, trailer.last_offset, self.log.head if stop is None else stop)
+            before = self.log.head if stop is None else stop
+            event = state_before(self.log, trailer.last_offset, before)
             if event is not None and isinstance(event.body, ListingBody):
                 found.append((table.key_of(cell), event.body))
         return found
@@ -377,7 +378,8 @@ class Registry:
 
     def groups(self, id: int, *, as_of: AsOf = None) -> list[tuple[str, str]]:
         """(source, group) of every group that counts this instrument."""
-        return [(body.group_source, body.group) for body in self._relations(id, as_of) if body.group]
+        bodies = self._relations(id, as_of)
+        return [(body.group_source, body.group) for body in bodies if body.group]
 
     def siblings(self, id: int, *, as_of: AsOf = None) -> list[int]:
         """Ids of the members of its groups, without itself, in the order they became known."""
@@ -424,7 +426,7 @@ class Registry:
         """(event, offset of its acknowledgement) of open alerts, or of all, oldest first."""
         table = self.views.table("alerts")
         found = []
-        for _, position in table.keys():
+        for _, position in table.keys():  # noqa: SIM118  # not a dict: it gives pairs
             record = AlertRecord(table.arena, position)
             if acknowledged or record.acknowledged is None:
                 found.append((record.offset, record.acknowledged))

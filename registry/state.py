@@ -19,12 +19,10 @@ from alphapulse.log import (
     Draft,
     EventLog,
     InstrumentBody,
-    InstrumentRecord,
     ListingBody,
     Metadata,
     RelationBody,
     Space,
-    Status,
     decode_metadata,
     encode_metadata,
 )
@@ -37,7 +35,7 @@ from alphapulse.projections import (
     request_key,
 )
 
-from .check import Entity, check
+from .check import Entity, check, entity_of
 from .identity import id_candidates
 
 K = TypeVar("K")
@@ -110,7 +108,7 @@ class State:
         trailer = table.trailer(position)
         body = self._log.event(trailer.data_offset).body
         assert isinstance(body, InstrumentBody | ListingBody | RelationBody)
-        return Held(id, _entity_of(body, trailer.last_offset), body, trailer.data_offset)
+        return Held(id, entity_of(body, trailer.last_offset), body, trailer.data_offset)
 
     def entity(self, space: int, id: int) -> Entity | None:
         """As `held`, without the body. Cost: 1 µs when nobody has the id."""
@@ -252,15 +250,3 @@ def _restore(where: dict[K, V], key: K, known: bool, old: V | None) -> None:
         where[key] = old  # type: ignore[assignment]  # it was a value of this dict
     else:
         del where[key]
-
-
-def _entity_of(body: DataBody, last_offset: int) -> Entity:
-    if isinstance(body, InstrumentBody):
-        record = InstrumentRecord(body.message)
-        return Entity(
-            record.fingerprint, last_offset, record.revision, record.status,
-            body.extension.counter,
-        )  # fmt: skip
-    if isinstance(body, ListingBody):
-        return Entity(body.fingerprint, last_offset, body.revision, body.status, body.counter)
-    return Entity(body.fingerprint, last_offset, 1, Status.ACTIVE, body.counter)
