@@ -32,7 +32,7 @@ from blake3 import blake3
 from .bodies import AnyBody
 from .errors import ChainBroken, Corrupt, NotDecodable, OffsetOutOfRange
 from .facets import Columns, columns_of
-from .frame import Event
+from .frame import FRAME_HEADER, FRAME_HEADER_SIZE_BYTES, Event
 from .kinds import KIND_NAMES
 
 BLOCK_HEADER: Final = struct.Struct("<32s4sIQQII")
@@ -175,6 +175,24 @@ class Block:
                 offset=self.first + index, start=start, end=end,
             )  # fmt: skip
         return start, end
+
+    @cached_property
+    def headers(self) -> list[tuple[int, ...]]:
+        """Start, end and header fields of every frame, unchecked but for their places.
+
+        The fields in order: start, end, crc, size, kind, version, codec, flags, space, metadata
+        size, offset, recorded, valid-from, entity, previous. For audits, which look at all.
+        """
+        at, found, unpack, data = self._starts[-1], [], FRAME_HEADER.unpack_from, self.data
+        for index, end in enumerate(self.ends):
+            if not at + FRAME_HEADER_SIZE_BYTES <= end <= len(data) or end & 7:
+                raise NotDecodable(
+                    "reading a block", problem="a frame end is impossible",
+                    offset=self.first + index, start=at, end=end,
+                )  # fmt: skip
+            found.append((at, end, *unpack(data, at)))
+            at = end
+        return found
 
     def event(self, index: int, *, verify: bool = True) -> Event:
         """The event at this index. Raises Corrupt or NotDecodable, naming its offset."""

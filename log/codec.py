@@ -46,12 +46,19 @@ _PACK: Final[dict[Codec, Callable[[bytes], bytes]]] = {
     Codec.ZSTD: lambda data: zstandard.ZstdCompressor(level=3).compress(data),
 }
 _UNPACK: Final[dict[Codec, Callable[[bytes, int], bytes]]] = {
-    Codec.LZ4: lambda data, size: bytes(cramjam.lz4.decompress_block(data, output_len=size)),
+    Codec.LZ4: lambda data, size: _lz4_unpack(data, size),
     Codec.SNAPPY: lambda data, size: _snappy_unpack(data, size),
     Codec.ZSTD: _zstd_unpack,
 }
 if _PACK.keys() != _UNPACK.keys() or _PACK.keys() | {Codec.NONE} != set(Codec):
     raise ImportError("the codec tables are not total")
+
+
+def _lz4_unpack(data: bytes, size: int) -> bytes:
+    """Into a buffer of ours: `decompress_block` hides a short result behind zeros."""
+    unpacked = bytearray(size)
+    written: int = cramjam.lz4.decompress_block_into(data, unpacked)
+    return bytes(unpacked[:written])
 
 
 def _snappy_unpack(data: bytes, size: int) -> bytes:

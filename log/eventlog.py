@@ -123,7 +123,7 @@ class EventLog:
         return self.store.head().chain
 
     def writing(self, wait_s: float = WAIT_S_DEFAULT) -> WriteSession:
-        """The write session, as a context manager; entering raises LogBusy, ReadOnly, ChainBroken."""
+        """The write session, a context manager; entering raises LogBusy, ReadOnly, ChainBroken."""
         return WriteSession(self, wait_s)
 
     def check_writable(self) -> None:

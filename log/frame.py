@@ -163,7 +163,13 @@ class Event:
     def metadata(self) -> Metadata:
         if self._metadata is None:
             end = self._start + self.size - self.padding
-            self._metadata = decode_metadata(bytes(self._buffer[end - self.metadata_size : end]))
+            start = end - self.metadata_size
+            if start < self._start + FRAME_HEADER_SIZE_BYTES:
+                raise NotDecodable(
+                    "reading metadata", problem="it is longer than its frame",
+                    offset=self.offset, kind=self.kind_name,
+                )  # fmt: skip
+            self._metadata = decode_metadata(bytes(self._buffer[start:end]))
         return self._metadata
 
     @property

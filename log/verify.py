@@ -27,7 +27,7 @@ from .block import Block, chain_hash
 from .checkpoints import Checkpoint, Checkpoints
 from .columns import check_columns_of_block
 from .errors import AlphaPulseError, Corrupt, NotDecodable
-from .frame import FRAME_HEADER, NO_PREVIOUS
+from .frame import NO_PREVIOUS
 from .home import Home
 from .kinds import SEVERITIES, SPACE_NAMES
 from .lmdb_store import LmdbStore
@@ -148,17 +148,11 @@ def _check_checkpoints(
 
 def _check_bytes(block: Block) -> None:
     """Every frame's size, CRC, kind, version, severity; and the columns against the frames."""
-    data, view = block.data, memoryview(block.data)
-    start = block.frame_bounds(0)[0]
-    offset = block.first
-    unpack = FRAME_HEADER.unpack_from
-    for end in block.ends:
-        if not start + FRAME_HEADER.size <= end <= len(data):
-            raise NotDecodable("auditing", problem="a frame end is impossible", offset=offset)
-        crc, size, kind, version, _, flags, space, *_ = unpack(data, start)
-        if crc32(view[start + 4 : end]) != crc:
+    data, end, offset = block.data, 0, block.first
+    for start, end, crc, size, kind, version, _, flags, space, *_ in block.headers:
+        if crc32(data[start + 4 : end]) != crc:
             raise Corrupt("auditing", problem="a frame's CRC32 is wrong", offset=offset)
-        if size != end - start or size & 7:
+        if size != end - start:
             raise NotDecodable("auditing", problem="a frame's size is wrong", offset=offset)
         if not 0 < version <= VERSIONS.get(kind, 0) or space not in SPACE_NAMES:
             raise NotDecodable(
@@ -167,9 +161,8 @@ def _check_bytes(block: Block) -> None:
             )  # fmt: skip
         if flags & 3 != SEVERITIES[kind] or flags >> 5:
             raise NotDecodable("auditing", problem="a frame's flags are wrong", offset=offset)
-        start = end
         offset += 1
-    if start != len(data):
+    if end != len(data):
         raise NotDecodable("auditing", problem="bytes after the last frame", offset=offset - 1)
     check_columns_of_block(block)
 
@@ -181,7 +174,7 @@ class _State:
         self.next_offset = first
         self._chain = chain
         self._time = 0
-        self._newest: dict[tuple[int, int], int] = {}
+        self._newest: dict[int, int] = {}
         self._from_start = from_start
 
     def continuity(self, block: Block) -> None:
@@ -193,23 +186,22 @@ class _State:
         if block.time < self._time:
             raise Corrupt("auditing", problem="recorded time goes back", offset=block.first)
         self._time = block.time
-        newest, unpack = self._newest, FRAME_HEADER.unpack_from
-        start, at = block.frame_bounds(0)[0], block.first
-        for end in block.ends:
-            (*_, space, _, offset, recorded, _, entity, previous) = unpack(block.data, start)
-            if offset != at or recorded != block.time:
+        newest, at, time = self._newest, block.first, block.time
+        for header in block.headers:
+            space, (offset, recorded, _, entity, previous) = header[8], header[10:]
+            if offset != at or recorded != time:
                 raise Corrupt(
                     "auditing", problem="a frame has another offset or time than its place",
                     offset=at,
                 )  # fmt: skip
-            held = newest.get((space, entity), NO_PREVIOUS)
+            place = entity << 3 | space
+            held = newest.get(place, NO_PREVIOUS)
             if held != previous and (self._from_start or held != NO_PREVIOUS):
                 raise Corrupt(
                     "auditing", problem="a frame does not name the previous event of its entity",
                     offset=at,
                 )  # fmt: skip
-            newest[space, entity] = at
-            start = end
+            newest[place] = at
             at += 1
 
     def chained(self, block: Block) -> None:

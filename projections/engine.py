@@ -160,10 +160,10 @@ class Views:
         head = self._log.head
         for view in VIEWS:
             writer = self._writer_locked(view)
-            if writer.applied > head:
+            if writer.in_progress > head:  # it has seen events that the log lost
                 self._rebuild_locked(view)
-            elif writer.applied < max(head, writer.in_progress):
-                self._fold_range(view, writer, max(head, writer.in_progress))
+            elif writer.applied < head:
+                self._fold_range(view, writer, head)
         self._stamp = self._generations.stamp()
 
     def _writer_locked(self, view: View) -> TableWriter:

@@ -451,7 +451,7 @@ class TableWriter(TableReader):
         new.words[IN_PROGRESS] = self.in_progress
         new._row_count, new._total = self._row_count, self._total
         new._folding = True
-        new._repeat = False
+        new._repeat = self._repeat  # then finish counts the rows: our running totals are not true
         new.finish(self.applied)
         new._folding, new._repeat = self._folding, self._repeat
 

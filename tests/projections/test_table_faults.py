@@ -259,3 +259,20 @@ def test_a_partly_repeated_fold_stays_in_progress_until_all_is_folded(tmp_path: 
         fold_range(table, 7, 50, 20)
         assert table.in_progress == table.applied == 50
         table.mark_clean()
+
+
+def test_growing_within_a_repeated_fold_counts_the_rows_anew(tmp_path: Path) -> None:
+    """After a cut-off fold the running totals are not true until all of it is folded again."""
+    path = tmp_path / "view.1"
+    with create(path) as table:
+        table.begin(5)
+        for key in (1, 2, 3):
+            table.put(key, bytes(128), last_offset=key, data_offset=key, row_digest=key)
+    with write(path) as again:
+        again.begin(5)
+        for key in (1, 2, 3, 4):
+            again.put(key, bytes(128), last_offset=key, data_offset=key, row_digest=key)
+        with again.grow_into(tmp_path / "view.2", 2, rows=1) as grown:
+            grown.finish(5)
+            assert grown.row_count == 4
+            assert grown.digest == (1 + 2 + 3 + 4).to_bytes(32, "little")
