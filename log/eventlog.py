@@ -15,7 +15,14 @@ from typing import Final, Literal, NamedTuple
 from .block import CHAIN_SIZE_BYTES, Block, chain_hash
 from .checkpoints import Checkpoints
 from .clock import RecordingClock
-from .errors import ChainBroken, Corrupt, HomeExists, OffsetOutOfRange, ReadOnly
+from .errors import (
+    ChainBroken,
+    Corrupt,
+    HomeExists,
+    NotDecodable,
+    OffsetOutOfRange,
+    ReadOnly,
+)
 from .frame import Event
 from .home import Genesis, Home, new_genesis, publish_log
 from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore
@@ -151,8 +158,18 @@ class EventLog:
         return Block(data)
 
     def event(self, offset: int) -> Event:
-        """One event. Cost: 5 µs, most of it copying its block."""
-        return self.block(offset).at(offset)
+        """One event, its CRC checked. Cost: 5 µs. Raises OffsetOutOfRange, Corrupt."""
+        frame = self.store.frame_at(offset)
+        if frame is None:
+            raise OffsetOutOfRange("reading the log", offset=offset, head=self.head)
+        try:
+            event = Event(frame)
+        except (Corrupt, NotDecodable) as error:
+            error.facts["offset"] = offset
+            raise
+        if event.offset != offset or event.size != len(frame):
+            raise Corrupt("reading the log", offset=offset, frame_offset=event.offset)
+        return event
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks that hold offsets start to stop; the first and last may reach beyond them."""

@@ -24,7 +24,7 @@ from typing import Final
 
 import lmdb
 
-from .block import BLOCK_HEADER, chain_hash
+from .block import BLOCK_HEADER, chain_hash, frame_in
 from .errors import (
     Closed,
     Corrupt,
@@ -179,7 +179,7 @@ class LmdbStore:
                 self._adopt_size()
 
     def _put(self, block: bytes, expected_head: int) -> None:
-        with self._env.begin(write=True, db=self._blocks) as txn:
+        with self._env.begin(write=True, db=self._blocks, buffers=True) as txn:
             head = self._head_from(txn.cursor())
             if head.offset != expected_head:
                 raise HeadMoved("appending a block", expected=expected_head, head=head.offset)
@@ -213,6 +213,15 @@ class LmdbStore:
             value = bytes(cursor.value())
         _, _, _, first, _, count, _ = BLOCK_HEADER.unpack_from(value)
         return value if first <= offset < first + count else None
+
+    def frame_at(self, offset: int) -> bytes | None:
+        with self._reading() as txn:
+            cursor = txn.cursor()
+            if not self._seek(cursor, offset):
+                return None
+            with memoryview(cursor.value()) as value:
+                first, count = _KEY.unpack(cursor.key())[0], _count(value)
+                return frame_in(value, offset) if offset < first + count else None
 
     def blocks(self, start: int, events_max: int) -> list[bytes]:
         found: list[bytes] = []
@@ -305,6 +314,10 @@ class LmdbStore:
 
 _open_stores: Final[dict[Path, LmdbStore]] = {}
 _open_stores_lock: Final = threading.Lock()
+
+
+def _count(block: memoryview) -> int:
+    return int(BLOCK_HEADER.unpack_from(block)[5]) if len(block) >= BLOCK_HEADER.size else 0
 
 
 class _Gate:

@@ -45,6 +45,9 @@ class BlockStore(Protocol):
     def block_at(self, offset: int) -> bytes | None:
         """The block that holds this offset, None at or past the head."""
 
+    def frame_at(self, offset: int) -> bytes | None:
+        """One frame, without copying its block; None at or past the head."""
+
     def blocks(self, start: int, events_max: int) -> list[bytes]:
         """Blocks from the one that holds `start` on, until `events_max` events are reached."""
 

@@ -57,6 +57,8 @@ def parse_time(text: str) -> int:
     time_ns = (whole.days * 86_400 + whole.seconds) * NS + int((fraction or "").ljust(9, "0") or 0)
     if zone and zone != "Z":
         shift_s = (int(zone[1:3]) * 60 + int(zone[4:6])) * 60
+        if int(zone[1:3]) > 23 or int(zone[4:6]) > 59:
+            raise InvalidInput("reading a time", problem="no such zone", value=repr(text))
         time_ns += -shift_s * NS if zone[0] == "+" else shift_s * NS
     if not I64_MIN < time_ns <= I64_MAX:
         raise InvalidInput("reading a time", problem="it is outside 1678 to 2261", value=repr(text))

@@ -366,7 +366,8 @@ class Views:
                 self._log.lock.acquire(0)
                 try:
                     for writer in self._writers.values():
-                        if not (writer.superseded or writer.clean):
+                        whole = writer.applied == writer.in_progress
+                        if whole and not (writer.superseded or writer.clean):
                             writer.mark_clean()
                 finally:
                     self._log.lock.release()

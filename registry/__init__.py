@@ -29,6 +29,7 @@ from .errors import (
 )
 from .facts import Facts, facts_from, facts_of
 from .identity import fingerprint_of, key_text
+from .importing import ImportReport, Problem, import_file, open_for_dry_run
 from .instruments import (
     CLASSES,
     AnyInstrument,
@@ -70,6 +71,7 @@ __all__ = [
     "IdSpaceFull",
     "IllegalEvent",
     "IllegalTransition",
+    "ImportReport",
     "InstrumentRecord",
     "InvalidInput",
     "Listing",
@@ -79,6 +81,7 @@ __all__ = [
     "Origin",
     "Outcome",
     "Pattern",
+    "Problem",
     "Receipt",
     "Register",
     "Registry",
@@ -98,7 +101,9 @@ __all__ = [
     "facts_of",
     "fingerprint_of",
     "from_mapping",
+    "import_file",
     "key_text",
     "native_coin",
+    "open_for_dry_run",
     "replay_into",
 ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final, NamedTuple, overload
 
 from alphapulse.log import (
     AlphaPulseError,
+    AnyBody,
     Event,
     EventLog,
     InstrumentRecord,
@@ -58,12 +60,14 @@ from .identity import fingerprint_of
 from .instruments import AnyInstrument, Listing
 from .lookup import Lookup, Match
 from .state import Origin
-from .writer import Outcome, Unit, Writer
+from .writer import Outcome, Rehearsal, Unit, Writer
 
 AsOf = int | str | None
 """An offset (after that event), or RFC 3339 text (all that was recorded by then); None = now."""
 _LOGGER: Final = logging.getLogger("alphapulse")
 _UNITS_PER_SESSION: Final = 1_000
+_ISIN_AT: Final = 96
+"""Of the instrument message."""
 TEXT_SIZE_BYTES_MAX: Final = 200
 """Of a source and of a request id."""
 
@@ -241,6 +245,14 @@ class Registry:
         if batch:
             yield from self._submit(batch)
 
+    def rehearsal(self) -> AbstractContextManager[Rehearsal]:
+        """Its `execute` says what would become of units and writes nothing; see `Rehearsal`."""
+        return self._writer.rehearsal()
+
+    def body_at(self, offset: int) -> AnyBody:
+        """What the event at an offset says. Raises OffsetOutOfRange. Cost: 8 µs."""
+        return self.log.event(offset).body
+
     def _one(self, command: Command, source: str, request_id: str) -> Receipt:
         outcome = self._submit([Unit((command,), self._origin(source, request_id))])[0]
         if isinstance(outcome, AlphaPulseError):
@@ -306,7 +318,9 @@ class Registry:
         listings = self.views.table("listings")
         cells = table.postings(0, isin_key(isin))
         if len(cells) == 1:
-            return Listings(listings, listings.postings(0, table.key_of(cells[0])))
+            at = table.position_of(cells[0]) + _ISIN_AT
+            if table.arena[at : at + 12] == isin.encode():
+                return Listings(listings, listings.postings(0, table.key_of(cells[0])))
         holders = [match.id for match in self.lookup.by_isin(isin)]
         return Listings(listings, [c for id in holders for c in listings.postings(0, id)])
 

@@ -10,10 +10,11 @@ Acknowledged means: on stable storage, and in this process's views.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple
 
-from alphapulse.log import AlphaPulseError, Closed, Draft, EventLog, WriteSession
+from alphapulse.log import AlphaPulseError, AnyBody, Closed, Draft, EventLog, WriteSession
 from alphapulse.projections import Views
 
 from .commands import Command, Receipt, decide
@@ -63,6 +64,16 @@ class Writer:
                 self._lead(tickets)
         return [outcome for outcome in ticket.outcomes if outcome is not None]
 
+    @contextmanager
+    def rehearsal(self) -> Iterator[Rehearsal]:
+        """Decides as `submit` would and writes nothing. Other writers wait until it is left.
+
+        Raises LogBusy, LogFull, ReadOnly, ChainBroken.
+        """
+        with self._turn, self._log.writing(self._wait_s) as session:
+            self._views.catch_up_locked()
+            yield Rehearsal(State(self._log, self._views, session.head))
+
     def _lead(self, tickets: list[_Ticket]) -> None:
         """Carries out everybody's units; whatever happens, each ends with an outcome."""
         failure: AlphaPulseError = Closed("writing", problem="the writing process was interrupted")
@@ -78,6 +89,32 @@ class Writer:
                     if outcome is None:
                         ticket.outcomes[index] = failure
                 ticket.done = True
+
+
+class Rehearsal:
+    """What would become of units, each decided as if those before it had been written.
+
+    Its receipts name offsets that no event has. Memory grows with every event decided.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def execute(self, units: Iterable[Unit]) -> Iterator[Outcome]:
+        """An outcome for each unit, in order, as `Registry.execute` gives it."""
+        state = self._state
+        for unit in units:
+            state.begin_unit()
+            try:
+                outcome: Outcome = [decide(each, state, unit.origin) for each in unit.commands]
+            except AlphaPulseError as error:
+                state.abandon_unit()
+                outcome = error
+            yield outcome
+
+    def body_at(self, offset: int) -> AnyBody:
+        """Of an event of the log, or of one that was decided here."""
+        return self._state.event_at(offset)[0]
 
 
 class _Group:

@@ -1,0 +1,28 @@
+"""Importers: from a file of somebody's format to rows of commands.
+
+A format is one module with a class that follows `base.Importer`, and one line in FORMATS.
+"""
+
+from typing import Final
+
+from .base import Importer, InputFile, Reading, Refused, Row
+from .listings_csv import ListingsCsv
+from .quarantine import Quarantine
+from .token_list import TokenList
+
+FORMATS: Final[dict[str, Importer]] = {
+    importer.name: importer for importer in (TokenList(), ListingsCsv())
+}
+"""By name, in the order in which an unnamed file is tried."""
+
+__all__ = [
+    "FORMATS",
+    "Importer",
+    "InputFile",
+    "ListingsCsv",
+    "Quarantine",
+    "Reading",
+    "Refused",
+    "Row",
+    "TokenList",
+]

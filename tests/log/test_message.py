@@ -100,7 +100,7 @@ def test_every_field_stands_where_the_format_says() -> None:
     assert message[:8] == bytes([1, 1, 12, 3, 6, 0, 8, 254])
     assert message[8:16] == bytes([8, 7, 6, 5, 4, 3, 2, 1])
     assert message[16:32] == bytes(range(16))
-    assert [int.from_bytes(message[i : i + 8], "little", signed=True) for i in range(32, 80, 8)] == [
+    assert list(struct.unpack_from("<6q", message, 32)) == [
         9, -10, 11, 12, 13, 14,
     ]  # fmt: skip
     assert message[80:84] == bytes([241, 16, 3, 0])
@@ -139,7 +139,8 @@ def test_an_unknown_value_under_a_right_crc_is_refused(at: int, value: int) -> N
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"id": -1}, {"id": 1 << 64}, {"decimals": 256}, {"tick_exponent": -129}, {"flags": -1}]
+    "wrong",
+    [{"id": -1}, {"id": 1 << 64}, {"decimals": 256}, {"tick_exponent": -129}, {"flags": -1}],
 )
 def test_a_value_that_does_not_fit_is_not_written(wrong: dict[str, int]) -> None:
     with pytest.raises(struct.error):
