@@ -136,14 +136,14 @@ def test_the_crc_can_be_left_to_a_caller_who_checked_the_block() -> None:
     frame = bytearray(make_frame(Kind.CONFLICT_DETECTED))
     frame[0] ^= 1
     assert Event(bytes(frame), verify=False).kind == Kind.CONFLICT_DETECTED
-    with pytest.raises(Corrupt, match="conflict.detected"):
+    with pytest.raises(Corrupt, match="conflict"):
         Event(bytes(frame))
 
 
 def test_a_newer_version_and_an_unknown_kind_are_refused_as_too_new() -> None:
     frame = make_frame(Kind.LISTING_ADDED, offset=9)
     newer = Event(resealed(frame, 10, 2))
-    with pytest.raises(FormatTooNew, match="listing.added"):
+    with pytest.raises(FormatTooNew, match="listing"):
         _ = newer.body
     unknown = Event(resealed(frame, 8, 99))
     assert unknown.kind_name == "99" and unknown.offset == 9
@@ -209,7 +209,8 @@ def test_no_metadata_costs_no_byte() -> None:
 def test_what_is_too_large_is_not_written() -> None:
     with pytest.raises(TooLarge):
         encode_metadata(Metadata(source="x" * 70_000))
-    fixed, rest = encode_body(InstrumentBody(bytes(128), Extension(key=b"x" * FRAME_SIZE_BYTES_MAX)))
+    huge = Extension(key=b"x" * FRAME_SIZE_BYTES_MAX)
+    fixed, rest = encode_body(InstrumentBody(bytes(128), huge))
     with pytest.raises(TooLarge):
         raw_frame(fixed, rest)
     noise = crc32(b"").to_bytes(4, "big") + bytes(range(256)) * 4096
