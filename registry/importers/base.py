@@ -1,0 +1,192 @@
+"""What an importer is, and the one way in which files are opened and read.
+
+An importer turns a file into rows: each is either the commands it stands for or a refusal with its
+reason. It decides nothing and writes nothing; `registry.importing` does. Files are input from
+outside: whatever is in them ends in an InvalidInput that names the file, or in one refused row.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn, Protocol
+
+from blake3 import blake3
+
+from alphapulse.log import InvalidInput
+from alphapulse.registry.commands import Command
+
+PIECE_SIZE_BYTES: Final = 1 << 20
+HEAD_SIZE_BYTES: Final = 64 << 10
+LINE_SIZE_BYTES_MAX: Final = 128 << 10
+"""Longer lines are handed on cut: memory stays bounded whatever is in a file."""
+SOURCE_LENGTH_MAX: Final = 64
+
+
+class Row(NamedTuple):
+    """Commands that stand or fall together, from one row of a file."""
+
+    place: str
+    """`line 7` (physical lines, from 1) or `tokens[12]` (from 0)."""
+    commands: tuple[Command, ...]
+    raw: object
+    """The row as it was given, as JSON can write it; the quarantine keeps it."""
+
+
+class Refused(NamedTuple):
+    """A row that cannot be imported."""
+
+    place: str
+    reason: str
+    raw: object
+
+
+class Reading(Protocol):
+    """A file whose outer form was understood. `done` and `total` count rows or bytes."""
+
+    content_hash: bytes
+    """Blake3 of the file's bytes, 32 bytes."""
+    source: str
+    """Who says so, when the user does not name a source."""
+    unknown_columns: tuple[str, ...]
+    total: int
+
+    @property
+    def done(self) -> int: ...
+
+    def rows(self, source: str) -> Iterator[Row | Refused]:
+        """Each row once, in the file's order. Raises InvalidInput when reading cannot go on."""
+
+
+class Importer(Protocol):
+    """One format. Instances stand in `importers.FORMATS` under their name."""
+
+    name: str
+    summary: str
+    """One line for people: what such a file looks like."""
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        """Whether a file with this name that begins like this is likely of the format."""
+
+    def open(self, file: InputFile) -> Reading:
+        """Raises InvalidInput, naming file and place, for a file that is unusable as a whole."""
+
+
+def slug(text: str) -> str:
+    """`Superchain Token List` gives `superchain-token-list`; empty when nothing is left."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:SOURCE_LENGTH_MAX].rstrip("-")
+
+
+class Line(NamedTuple):
+    number: int
+    data: bytes
+    """With its line end. Only the beginning when the line is longer than LINE_SIZE_BYTES_MAX."""
+    size_bytes: int
+
+    @property
+    def is_cut(self) -> bool:
+        return self.size_bytes > len(self.data)
+
+
+class InputFile:
+    """A regular file (or a link to one), open for reading. A context manager.
+
+    What is read is what the file held when it was opened: lines appended since are left for the
+    next import, any other change is noticed by its hash.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.doing = f"importing {self.path}"
+        try:
+            # O_NONBLOCK: a pipe without a writer must not block before we can see that it is one.
+            file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, ValueError) as error:
+            self._unreadable(error)
+        found = os.fstat(file)
+        if not stat.S_ISREG(found.st_mode):
+            os.close(file)
+            is_directory = stat.S_ISDIR(found.st_mode)
+            self.refuse(
+                "it is a directory" if is_directory else "it is not a regular file",
+                cure="name the files in it" if is_directory else "save it as a file first",
+            )
+        self._file = os.fdopen(file, "rb")
+        self.size_bytes = found.st_size
+        self.head = self._read_at(0, HEAD_SIZE_BYTES)
+        if not self.head:
+            self._file.close()
+            self.refuse("it is empty", cure="name a file with rows in it")
+
+    def refuse(self, problem: str, *, cure: str | None = None, **facts: object) -> NoReturn:
+        raise InvalidInput(self.doing, problem=problem, cure=cure, **facts)
+
+    def _unreadable(self, error: Exception) -> NoReturn:
+        why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InvalidInput(
+            self.doing, problem=f"it cannot be read: {why}", cure="name a file that you may read"
+        ) from error
+
+    def _read_at(self, start: int, size_bytes: int) -> bytes:
+        try:
+            self._file.seek(start)
+            return self._file.read(min(size_bytes, self.size_bytes - start))
+        except OSError as error:
+            self._unreadable(error)
+
+    def read(self, size_bytes_max: int) -> bytes:
+        """All of it. Raises InvalidInput when it is larger."""
+        if self.size_bytes > size_bytes_max:
+            self.refuse(
+                f"it has {self.size_bytes} bytes, at most {size_bytes_max} are read at once",
+                cure="split it",
+            )
+        return self._read_at(0, self.size_bytes)
+
+    def content_hash(self) -> bytes:
+        """Blake3 of all of it, 32 bytes. Cost: one pass, 1 MiB of memory."""
+        hasher = blake3()
+        for start in range(0, self.size_bytes, PIECE_SIZE_BYTES):
+            hasher.update(self._read_at(start, PIECE_SIZE_BYTES))
+        return hasher.digest()
+
+    def lines(self, content_hash: bytes) -> Iterator[Line]:
+        """Physical lines, in bounded memory. Raises InvalidInput at the end when they are not what
+        `content_hash` was taken of."""
+        hasher = blake3()
+        number, left = 0, self.size_bytes
+        try:
+            self._file.seek(0)
+            while left:
+                piece = data = self._file.readline(min(LINE_SIZE_BYTES_MAX, left))
+                size_bytes = 0
+                while piece:
+                    hasher.update(piece)
+                    size_bytes += len(piece)
+                    left -= len(piece)
+                    if piece.endswith(b"\n") or not left:
+                        break
+                    piece = self._file.readline(min(PIECE_SIZE_BYTES, left))
+                if not data:
+                    break
+                number += 1
+                yield Line(number, data, size_bytes)
+        except OSError as error:
+            self._unreadable(error)
+        if hasher.digest() != content_hash:
+            self.refuse(
+                "it changed while it was read", cure="import it again when nobody writes to it",
+                last_line=number,
+            )  # fmt: skip
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> InputFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
