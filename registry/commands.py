@@ -217,11 +217,11 @@ class Register(NamedTuple):
         changes: dict[str, Value] = dict(filled)
         conflicts = []
         for field, (value, offered) in disagreements.items():
-            said_by = state.source_of(held, lambda body, f=field: _fact(body, f))  # type: ignore[misc]  # the default binds the loop's field
-            if field != "decimals" and said_by == origin.source:
+            said_by = state.said_by(held, lambda body, f=field: _fact(body, f))  # type: ignore[misc]  # the default binds the loop's field
+            if field != "decimals" and _may_correct(said_by, origin):
                 changes[field] = offered
             else:
-                conflicts.append((field, str(value), said_by, str(offered)))
+                conflicts.append((field, str(value), said_by.source, str(offered)))
         offset, outcome = held.data_offset, "unchanged"
         if changes:
             offset = _amend(
@@ -245,12 +245,22 @@ class Register(NamedTuple):
         """The same source may move the status; another one's word is a conflict."""
         held = _held(state, id)
         assert self.status is not None
-        said_by = state.source_of(held, lambda body: _instrument_status(body))
+        said_by = state.said_by(held, lambda body: _instrument_status(body))
         before = Status(held.entity.status)
-        if said_by == origin.source and self.status in NEXT[before]:
+        if _may_correct(said_by, origin) and self.status in NEXT[before]:
             return _set_status(state, held, self.status, self.valid_from, origin.metadata())
-        conflicts.append(("status", before.name.lower(), said_by, self.status.name.lower()))
+        conflicts.append(
+            ("status", before.name.lower(), said_by.source, self.status.name.lower())
+        )
         return None
+
+
+def _may_correct(said_by: Origin, origin: Origin) -> bool:
+    """A source may correct itself. A file that contradicts itself is no correction: it would amend
+    to and fro with each import, and the same file again must add nothing."""
+    return said_by.source == origin.source and (
+        not origin.content_hash or said_by.content_hash != origin.content_hash
+    )
 
 
 def _instrument_body(held: Held) -> InstrumentBody:
@@ -439,11 +449,11 @@ class AddListing(NamedTuple):
             before = getattr(known, field)
             if not value or value == before:
                 continue
-            said_by = state.source_of(held, lambda body, f=field: getattr(body, f))  # type: ignore[misc]  # the default binds the loop's field
-            if not before or said_by == origin.source:
+            said_by = state.said_by(held, lambda body, f=field: getattr(body, f))  # type: ignore[misc]  # the default binds the loop's field
+            if not before or _may_correct(said_by, origin):
                 changes[field] = value
             else:
-                conflicts.append((field, str(before), said_by, str(value)))
+                conflicts.append((field, str(before), said_by.source, str(value)))
         offset, outcome = held.data_offset, "unchanged"
         if changes:
             offset = _change_listing(
