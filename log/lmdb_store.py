@@ -252,18 +252,18 @@ class LmdbStore:
             return cursor.key() == key or cursor.prev()
         return cursor.last()
 
-    @contextmanager
-    def _reading(self) -> Iterator[lmdb.Transaction]:
+    def _reading(self) -> _Reading:
+        """A short read transaction; nothing of it may be used after it."""
+        return _Reading(self)
+
+    def _prepare_to_read(self) -> None:
         self._check_usable()
         now = time.monotonic()
         if now - self._checked_at > READER_CHECK_S:
             self._checked_at = now
             self._env.reader_check()
-        with self._gate.shared():
-            with self._begin() as txn:
-                yield txn
 
-    def _begin(self) -> lmdb.Transaction:
+    def _begin(self) -> lmdb.Transaction[memoryview[int]]:
         try:
             return self._env.begin(db=self._blocks, buffers=True)
         except lmdb.ReadersFullError:
@@ -320,24 +320,57 @@ def _count(block: memoryview) -> int:
     return int(BLOCK_HEADER.unpack_from(block)[5]) if len(block) >= BLOCK_HEADER.size else 0
 
 
+class _Reading:
+    """A plain class, because a generator would cost as much as the transaction."""
+
+    __slots__ = ("_store", "_txn")
+
+    def __init__(self, store: LmdbStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> lmdb.Transaction[memoryview[int]]:
+        store = self._store
+        store._prepare_to_read()
+        store._gate.enter()
+        try:
+            self._txn = store._begin()
+        except BaseException:
+            store._gate.leave()
+            raise
+        return self._txn
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._txn.abort()
+        finally:
+            self._store._gate.leave()
+
+
 class _Gate:
     """Many transactions at a time, or one resize alone. A transaction may `promote` itself."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._inside = 0
+
+    def enter(self) -> None:
+        with self._lock:
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._condition.notify_all()
 
     @contextmanager
     def shared(self) -> Iterator[None]:
-        with self._condition:
-            self._inside += 1
+        self.enter()
         try:
             yield
         finally:
-            with self._condition:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._condition.notify_all()
+            self.leave()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -346,7 +379,7 @@ class _Gate:
             yield
 
     def promote(self, action: Callable[[], None]) -> None:
-        """Runs `action` alone from inside `shared`, before that transaction has begun."""
+        """Runs `action` alone from inside, before that transaction has begun."""
         with self._condition:
             self._inside -= 1
             self._condition.wait_for(lambda: self._inside == 0)

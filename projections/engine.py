@@ -11,7 +11,7 @@ older offset. What is never done is to change a file that readers have mapped in
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
 from typing import Final, NamedTuple
@@ -92,11 +92,8 @@ class Views:
         try:
             self._remap()
         except ViewUnusable:
-            self._log.lock.acquire()
-            try:
+            with self._lock_held():
                 self.catch_up_locked()
-            finally:
-                self._log.lock.release()
 
     # Reading
 
@@ -204,7 +201,7 @@ class Views:
         """A new generation from the whole log, in force at once."""
         name = view.schema.name
         writer = self._create(view)
-        writer = self._fold_range(view, writer, self._log.head, in_force=False)
+        writer = self._fold_range(view, writer, self._log.head, building=True)
         self._switch(name, writer)
         if self._log.head:
             self.rebuilt.append(name)
@@ -246,20 +243,36 @@ class Views:
             if count:
                 self._room(view, self._writers[view.schema.name], count)
 
-    def _room(self, view: View, writer: TableWriter, count: int, *, in_force: bool = True
+    def _room(
+        self, view: View, writer: TableWriter, count: int, *, building: bool = False,
+        locked: bool = True,
     ) -> TableWriter:  # fmt: skip
+        """The writer, or a bigger one if `count` more events might not fit. Raises ViewFull.
+
+        building: it is not in force yet. locked: the caller holds the writer lock, under which
+        alone a number of a generation may be taken.
+        """
         most, each = view.links_per_event
         if writer.room_for(count, most * count, links_each_index=each * count):
             return writer
-        name = view.schema.name
-        generation = self._generations.next_number(name)
-        rows = max(GROWTH_FACTOR * writer.arena_used, GROWTH_FACTOR * count, ROWS_MIN)
-        grown = writer.grow_into(self._generations.path(name, generation), generation, rows)
-        if in_force:
-            self._switch(name, grown)
-        else:
-            writer.close()
+        with contextlib.nullcontext() if locked else self._lock_held():
+            name = view.schema.name
+            generation = self._generations.next_number(name)
+            rows = max(GROWTH_FACTOR * writer.arena_used, GROWTH_FACTOR * count, ROWS_MIN)
+            grown = writer.grow_into(self._generations.path(name, generation), generation, rows)
+            if building:
+                self._drop(writer)
+            else:
+                self._switch(name, grown)
         return grown
+
+    @contextlib.contextmanager
+    def _lock_held(self) -> Iterator[None]:
+        self._log.lock.acquire()
+        try:
+            yield
+        finally:
+            self._log.lock.release()
 
     def apply_locked(self, block: Block) -> None:
         """Folds a block that was just committed."""
@@ -268,8 +281,8 @@ class Views:
             self._fold_block(view, writer, block, block.first)
 
     def _fold_range(
-        self, view: View, writer: TableWriter, stop: int, *, in_force: bool = True,
-        progress: Progress | None = None,
+        self, view: View, writer: TableWriter, stop: int, *, building: bool = False,
+        locked: bool = True, progress: Progress | None = None,
     ) -> TableWriter:  # fmt: skip
         """From the applied offset to `stop`; each block's hash is checked once."""
         start = writer.applied
@@ -279,7 +292,7 @@ class Views:
             chain = block.chain
             kinds = block.kinds.tolist()
             count = block.count if view.sees_all else sum(kinds.count(k) for k in view.kinds)
-            writer = self._room(view, writer, count, in_force=in_force)
+            writer = self._room(view, writer, count, building=building, locked=locked)
             self._fold_block(view, writer, block, start)
             start = block.stop
             if progress is not None:
@@ -305,33 +318,25 @@ class Views:
         return [self._rebuild_one(view, check=check, progress=progress) for view in views]
 
     def _rebuild_one(self, view: View, *, check: bool, progress: Progress | None) -> Rebuilt:
-        name, lock = view.schema.name, self._log.lock
-        lock.acquire()
-        try:
+        with self._lock_held():
             self.catch_up_locked()
             writer = self._create(view)
-        finally:
-            lock.release()
         began = perf_counter()
         try:
             writer = self._fold_range(
-                view, writer, self._log.head, in_force=False, progress=progress
+                view, writer, self._log.head, building=True, locked=False, progress=progress
             )
-            lock.acquire()
-            try:
+            with self._lock_held():
                 self.catch_up_locked()
-                writer = self._fold_range(view, writer, self._log.head, in_force=False)
-                elapsed_s = perf_counter() - began
-                live = self._writers[name]
-                differing = _differing(live, writer)
+                writer = self._fold_range(view, writer, self._log.head, building=True)
+                elapsed_s = max(perf_counter() - began, 1e-9)
+                live = self._writers[view.schema.name]
                 result = Rebuilt(
-                    name, writer.applied, int(writer.applied / max(elapsed_s, 1e-9)),
-                    writer.digest, live.digest, differing,
+                    view.schema.name, writer.applied, int(writer.applied / elapsed_s),
+                    writer.digest, live.digest, _differing(live, writer),
                 )  # fmt: skip
                 if not check:
-                    self._switch(name, writer)
-            finally:
-                lock.release()
+                    self._switch(view.schema.name, writer)
         except BaseException:
             self._drop(writer)
             raise
@@ -341,7 +346,7 @@ class Views:
 
     @staticmethod
     def _drop(writer: TableWriter) -> None:
-        """Removes a generation that was never in force, its growths included."""
+        """Removes a generation that was never in force."""
         path = writer.path
         writer.close()
         Path(path).unlink(missing_ok=True)
@@ -351,13 +356,11 @@ class Views:
 
         The caller closes it and removes `path`. Cost: a rebuild up to there.
         """
-        lock = self._log.lock
-        lock.acquire()
-        try:
+        with self._lock_held():
             writer = self._create(VIEWS_BY_NAME[name])
-        finally:
-            lock.release()
-        return self._fold_range(VIEWS_BY_NAME[name], writer, stop, in_force=False)
+        return self._fold_range(
+            VIEWS_BY_NAME[name], writer, stop, building=True, locked=False
+        )
 
     def close(self) -> None:
         """Marks the views clean (a sync of what changed) if nobody is writing, and unmaps them."""
