@@ -7,11 +7,13 @@ Outside of it the views answer questions and decide nothing.
 from alphapulse.log import AlphaPulseError, InstrumentRecord, InvalidInput, Pattern, Status
 
 from .audit import audit
+from .chains import CHAINS
 from .commands import (
     Acknowledge,
     AddListing,
     AddToGroup,
     Amend,
+    Command,
     EndListing,
     Receipt,
     Register,
@@ -48,9 +50,11 @@ from .lookup import FORMS, Lookup, Match
 from .registry import AsOf, Listings, Registry, RegistryStatistics
 from .replay import ReplayReport, replay_into
 from .state import Origin
+from .validation import time_ns
 from .writer import Outcome, Unit
 
 __all__ = [
+    "CHAINS",
     "CLASSES",
     "FORMS",
     "Acknowledge",
@@ -63,6 +67,7 @@ __all__ = [
     "AsOf",
     "Bond",
     "Coin",
+    "Command",
     "Currency",
     "EndListing",
     "Equity",
@@ -106,4 +111,5 @@ __all__ = [
     "native_coin",
     "open_for_dry_run",
     "replay_into",
+    "time_ns",
 ]

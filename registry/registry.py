@@ -174,7 +174,7 @@ class Registry:
             except InvalidInput as error:
                 error.facts["index"] = index
                 raise
-        origin = self._origin(source, "")
+        origin = self.origin(source, "")
         receipts: list[Receipt] = []
         for outcome in self.execute(Unit((command,), origin) for command in commands):
             if isinstance(outcome, AlphaPulseError):
@@ -254,7 +254,7 @@ class Registry:
         return self.log.event(offset).body
 
     def _one(self, command: Command, source: str, request_id: str) -> Receipt:
-        outcome = self._submit([Unit((command,), self._origin(source, request_id))])[0]
+        outcome = self._submit([Unit((command,), self.origin(source, request_id))])[0]
         if isinstance(outcome, AlphaPulseError):
             raise outcome
         return outcome[0]
@@ -272,7 +272,8 @@ class Registry:
         return outcomes
 
     @staticmethod
-    def _origin(source: str, request_id: str) -> Origin:
+    def origin(source: str, request_id: str = "") -> Origin:
+        """Who says so, checked; for units that are given to `execute`. Raises InvalidInput."""
         if source:
             source = validation.text(source, "source", TEXT_SIZE_BYTES_MAX)
         if request_id:

@@ -1,0 +1,255 @@
+"""What the registry knows, as plain dicts for JSON: one place for the shape of every answer.
+
+The command line prints these, and whatever else speaks JSON sends the same. Ids are `0x%016x`,
+fingerprints and hashes hex, keys `key_text`, times RFC 3339 UTC with nanoseconds, exact numbers
+text, offsets integers. What is not known is null: empty text, time 0, decimals unset. Names of
+fields never change their meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from alphapulse.log import (
+    CLASS_NAMES,
+    RELATION_NAMES,
+    SEVERITY_NAMES,
+    STATUS_NAMES,
+    AcknowledgedBody,
+    AnyBody,
+    CollisionBody,
+    ConflictBody,
+    Event,
+    InstrumentBody,
+    InstrumentRecord,
+    ListingBody,
+    RelationBody,
+    Status,
+    Verdict,
+    format_time,
+    symbol_of,
+)
+from alphapulse.projections import Rebuilt
+
+from .commands import Receipt, key_of
+from .facts import facts_from
+from .identity import key_text
+from .lookup import Match
+from .registry import RegistryStatistics
+
+Json = dict[str, object]
+
+
+def id_text(id: int) -> str:
+    return f"0x{id:016x}"
+
+
+def time_text(time_ns: int) -> str | None:
+    """RFC 3339, None for 0, which means that the time is not known or not set."""
+    return format_time(time_ns) if time_ns else None
+
+
+def _named(names: dict[int, str]) -> Callable[[int], str]:
+    return lambda number: names.get(number, str(number))
+
+
+def _known_id(id: int) -> str | None:
+    return id_text(id) if id else None
+
+
+def _as_is(value: object) -> object:
+    return None if value == "" else value
+
+
+_FORMS: Final[dict[str, Callable[..., object]]] = {
+    "asset_class": _named(CLASS_NAMES), "status": _named(STATUS_NAMES),
+    "relation": _named(RELATION_NAMES), "valid_from": time_text, "valid_to": time_text,
+    "key": key_text, "holder_key": key_text, "instrument": id_text, "other": _known_id,
+    "wanted": id_text, "assigned": id_text, "holder": id_text,
+    "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
+    "other_fingerprint": lambda value: value.hex() or None,
+}  # fmt: skip
+"""How a field of a body is shown; the others are text, integers and booleans as they are."""
+_RENAMED: Final = {"asset_class": "class"}
+
+
+def _check_forms() -> None:
+    for kind in (ListingBody, RelationBody, CollisionBody, ConflictBody, AcknowledgedBody):
+        annotations = kind.__annotations__
+        for field in kind.__struct_fields__:
+            if field not in _FORMS and annotations[field] not in ("str", "int", "bool"):
+                raise ImportError(f"{kind.__name__}.{field} needs a form for JSON")
+
+
+_check_forms()
+
+
+def body_dict(body: AnyBody) -> Json:
+    """Every field of an event's body. Of an instrument: its state, with only the known facts."""
+    if isinstance(body, InstrumentBody):
+        return _instrument_dict(body)
+    shown: Json = {}
+    for field in body.__struct_fields__:
+        form = _FORMS.get(field, _as_is)
+        shown[_RENAMED.get(field, field)] = form(getattr(body, field))
+    if isinstance(body, ListingBody | RelationBody):
+        shown["key"] = key_text(key_of(body)) if _has_key(body) else None
+    return shown
+
+
+def _has_key(body: ListingBody | RelationBody) -> bool:
+    """Links between two instruments have a key of another form, which nothing writes yet."""
+    return isinstance(body, ListingBody) or bool(body.group)
+
+
+def _instrument_dict(body: InstrumentBody) -> Json:
+    record = InstrumentRecord(body.message)
+    shown: Json = {
+        "fingerprint": record.fingerprint.hex(),
+        "class": _FORMS["asset_class"](body.message[2]),
+        "status": _FORMS["status"](body.message[3]),
+        "revision": record.revision,
+        "counter": body.extension.counter,
+        "key": key_text(body.extension.key),
+    }
+    for field, value in facts_from(body).values.items():
+        if field == "expiry":
+            shown[field] = time_text(int(value))
+        elif field == "parent":
+            shown[field] = id_text(int(value))
+        else:
+            shown[field] = value
+    return shown
+
+
+def event_dict(event: Event, *, raw: bool = False) -> Json:
+    """An event as `tail` shows it; `raw` adds its frame. Raises what decoding its body raises.
+
+    Cost: 20 µs. Two facts of an event are left out of here: its content hash and its request id,
+    which stand in the metadata of the frame.
+    """
+    shown: Json = {
+        "offset": event.offset,
+        "kind": event.kind_name,
+        "version": event.version,
+        "recorded": format_time(event.recorded),
+        "valid_from": time_text(event.valid_from),
+        "space": event.space_name,
+        "id": id_text(event.entity),
+        "severity": SEVERITY_NAMES.get(event.severity, str(event.severity)),
+        "source": event.source or None,
+        "body": body_dict(event.body),
+    }
+    if raw:
+        shown["frame_hex"] = event.frame.hex()
+    return shown
+
+
+def match_dict(match: Match) -> Json:
+    """An instrument as `lookup` shows it."""
+    body, record = match.body, match.record
+    return {
+        "id": id_text(match.id),
+        "fingerprint": record.fingerprint.hex(),
+        "class": _FORMS["asset_class"](body.message[2]),
+        "status": _FORMS["status"](body.message[3]),
+        "symbol": symbol_of(body) or None,
+        "name": body.extension.name or None,
+        "decimals": record.decimals,
+        "isin": record.isin or None,
+        "chain": body.extension.chain or None,
+        "address": body.extension.address or None,
+        "revision": record.revision,
+        "offset": match.offset,
+        "key": key_text(body.extension.key),
+    }
+
+
+def listing_dict(listing: ListingBody, at: int) -> Json:
+    """A listing as it stands at `at` (ns): pending, active or delisted follows from its dates."""
+    if at < listing.valid_from:
+        status = "pending"
+    elif listing.valid_to and at >= listing.valid_to:
+        status = "delisted"
+    else:
+        status = STATUS_NAMES.get(listing.status, str(listing.status))
+    return {
+        "instrument": id_text(listing.instrument),
+        "venue": listing.venue,
+        "symbol": listing.symbol or None,
+        "currency": listing.currency or None,
+        "primary": listing.primary,
+        "valid_from": time_text(listing.valid_from),
+        "valid_to": time_text(listing.valid_to),
+        "status": status,
+        "current": status == "active",
+    }
+
+
+def on_chain_dict(match: Match) -> Json:
+    """A token or coin in the form of a listing: its venue is its chain."""
+    record, status = match.record, Status(match.body.message[3])
+    return {
+        "instrument": id_text(match.id),
+        "venue": match.body.extension.chain,
+        "symbol": symbol_of(match.body) or None,
+        "currency": None,
+        "primary": False,
+        "valid_from": time_text(record.valid_from),
+        "valid_to": None,
+        "status": status.name.lower(),
+        "current": status is Status.ACTIVE,
+    }
+
+
+def receipt_dict(receipt: Receipt) -> Json:
+    return {
+        "id": id_text(receipt.id),
+        "fingerprint": receipt.fingerprint.hex(),
+        "offset": receipt.offset,
+        "outcome": receipt.outcome,
+    }
+
+
+def rebuilt_dict(rebuilt: Rebuilt) -> Json:
+    live = rebuilt.live_digest
+    return {
+        "view": rebuilt.view,
+        "events": rebuilt.events,
+        "events_per_s": rebuilt.events_per_s,
+        "digest": rebuilt.digest.hex(),
+        "live_digest": None if live is None else live.hex(),
+        "equal": rebuilt.equal,
+    }
+
+
+def verdict_dict(verdict: Verdict) -> Json:
+    return {
+        "verdict": verdict.name,
+        "ok": verdict.ok,
+        "checked": verdict.checked,
+        "rate_per_s": verdict.rate_per_s,
+        "first_bad_offset": verdict.first_bad_offset,
+        "cure": verdict.cure or None,
+    }
+
+
+def statistics_dict(statistics: RegistryStatistics) -> Json:
+    return {
+        "head": statistics.head,
+        "chain_head": statistics.chain_head.hex(),
+        "id_bits": statistics.id_bits,
+        "events": statistics.events,
+        "instruments": statistics.instruments,
+        "listings": statistics.listings,
+        "alerts_open": statistics.alerts_open,
+        "bytes": statistics.size_bytes,
+        "views": {
+            name: {
+                "offset": state.offset, "digest": state.digest.hex(),
+                "lag_events": state.lag_events,
+            }
+            for name, state in statistics.views.items()
+        },
+    }  # fmt: skip

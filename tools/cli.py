@@ -1,0 +1,167 @@
+"""The command line `alphapulse`. Verbs are loaded when they are run, so that --help is quick."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import click
+
+
+class Verb(NamedTuple):
+    module: str
+    """In this package."""
+    command: str
+    """Its name there."""
+    help: str
+    """One line."""
+
+
+_VERBS: Final[dict[str, Verb]] = {
+    "demo": Verb("demo", "demo", "Show what the registry does, on real samples."),
+    "init": Verb("home", "init", "Make a home, the directory of a registry."),
+    "import": Verb("importing", "import_", "Register what is in token lists and listing files."),
+    "register": Verb("write", "register", "Register a token, coin, equity, ETF, bond or currency."),
+    "amend": Verb("write", "amend", "Correct what is known of an instrument."),
+    "delist": Verb("write", "delist", "Say that an instrument is delisted."),
+    "add-listing": Verb("write", "add_listing", "Say that an instrument is listed at a venue."),
+    "end-listing": Verb("write", "end_listing", "Say when a listing ends."),
+    "lookup": Verb("lookup", "lookup", "Find instruments by id, ISIN, address or symbol."),
+    "listings": Verb("lookup", "listings", "Show where it trades, or on which chains it is."),
+    "history": Verb("lookup", "history", "Show every event about an instrument."),
+    "tail": Verb("tail", "tail", "Show events by pattern, and follow new ones."),
+    "replay": Verb("tail", "replay", "Show events again, or copy a prefix into a new home."),
+    "audit": Verb("audit", "audit", "Check that a home is what was written."),
+    "rebuild": Verb("audit", "rebuild", "Rebuild views from the log, or compare them with it."),
+    "alerts": Verb("alerts", "alerts", "Show collisions and conflicts, and acknowledge them."),
+    "stats": Verb("home", "stats", "Show counts, the chain head and the state of the views."),
+}
+
+_EPILOG: Final = """\b
+Results go to stdout and everything else to stderr. With --json, stdout has one
+JSON object a line, and an error is {"error", "doing", "cure"} on stderr.
+Exit codes: 0 fine; 1 a check failed, a key was not found, or it was refused;
+2 bad usage or unusable input; 130 interrupted.
+"""
+
+
+class VerbGroup(click.Group):
+    """A group that knows its verbs by name and imports one when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        verb = _VERBS[cmd_name]
+        command = getattr(importlib.import_module(f".{verb.module}", __package__), verb.command)
+        assert isinstance(command, click.Command)
+        command.short_help = verb.help
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, verb.help) for name, verb in _VERBS.items()])
+
+    def main(  # type: ignore[override]  # click's overloads promise NoReturn
+        self, args: Sequence[str] | None = None, prog_name: str | None = None,
+        complete_var: str | None = None, standalone_mode: bool = True, **extra: Any,
+    ) -> int:  # fmt: skip
+        """Runs a verb and exits with its code, or returns it when `standalone_mode` is false."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        name = prog_name or "alphapulse"
+        if standalone_mode:
+            self._main_shell_completion(extra, name, complete_var)
+        code = self._run(arguments, name, extra)
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def _run(self, arguments: list[str], name: str, extra: dict[str, Any]) -> int:
+        as_json = "--json" in arguments
+        try:
+            with self.make_context(name, arguments, **extra) as context:
+                code = self.invoke(context)
+            return code if isinstance(code, int) else 0
+        except click.exceptions.Exit as stop:
+            return stop.exit_code
+        except click.ClickException as error:
+            _show_usage_error(error, as_json)
+            return error.exit_code
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            return 130
+        except BrokenPipeError:
+            _silence_stdout()
+            return 141
+        except Exception as error:
+            return _show(error, as_json)
+
+
+def _show_usage_error(error: click.ClickException, as_json: bool) -> None:
+    if not as_json:
+        error.show()
+        return
+    from .output import print_error_json
+
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "alphapulse"
+    print_error_json(
+        {"error": f"{type(error).__name__}: {error.format_message()}", "doing": f"reading `{path}`",
+         "cure": f"see `{path} --help`"}
+    )  # fmt: skip
+
+
+def _show(error: Exception, as_json: bool) -> int:
+    """Prints an error that ended a verb; returns the exit code."""
+    from alphapulse.log import AlphaPulseError
+
+    from .output import print_error
+    from .verb import exit_code
+
+    debug = bool(os.environ.get("ALPHAPULSE_DEBUG"))
+    if isinstance(error, AlphaPulseError) and not debug:
+        print_error(error, as_json=as_json)
+        return exit_code(error)
+    if debug:
+        raise error
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        problem, cure = error.strerror or str(error), "check that path, its rights and the disk"
+        doing, code = f"working with files{where}", 2
+    else:
+        problem, doing, code = f"{type(error).__name__}: {error}", "running this verb", 1
+        cure = "this is a bug: run it again with ALPHAPULSE_DEBUG=1 and report what it prints"
+    print_error(AlphaPulseError(doing, problem=problem, cure=cure), as_json=as_json)
+    return code
+
+
+def _silence_stdout() -> None:
+    """Whoever read our output is gone: the interpreter's last flush must not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+@click.group(
+    cls=VerbGroup, epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)  # fmt: skip
+@click.option(
+    "--home", metavar="DIR", envvar="ALPHAPULSE_HOME",
+    help="The registry's directory [else $ALPHAPULSE_HOME, else ./alphapulse-home].",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+@click.version_option(package_name="alphapulse", prog_name="alphapulse")
+def main(home: str | None, as_json: bool) -> None:
+    """AlphaPulse: an event-sourced registry of financial instruments.
+
+    --home and --json may stand before or after the verb. `alphapulse VERB --help` explains a
+    verb; `alphapulse demo` shows all of them at work.
+    """
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Events as lines: what `tail`, `replay`, `history` and `alerts` print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .output import shown
+from .verb import Cli
+
+if TYPE_CHECKING:
+    from alphapulse.log import Event
+
+
+def print_events(
+    cli: Cli, events: Iterable[Event], *, raw: bool = False, flush: bool = False
+) -> int:
+    """Prints events one by one as they come; how many. `flush` after each, for live ones."""
+    from alphapulse.registry.render import event_dict
+
+    count = 0
+    for event in events:
+        if cli.json:
+            cli.out.records([event_dict(event, raw=raw)])
+        else:
+            print_event(cli, event)
+            if raw:
+                cli.out.line(event.frame.hex())
+        count += 1
+        if flush:
+            cli.out.flush()
+    return count
+
+
+def print_event(cli: Cli, event: Event, after: str = "") -> None:
+    """Offset, recorded time to the second, kind, and what it is about."""
+    from alphapulse.log import format_time
+
+    moment = format_time(event.recorded)
+    cli.out.cells(
+        (str(event.offset), -7), (f"{moment[:10]} {moment[11:19]}", 19), (event.kind_name, 21),
+        (describe(event) + after, 0),
+    )  # fmt: skip
+
+
+def describe(event: Event) -> str:
+    """What an event says, in a few words; `--json` has all of it."""
+    from alphapulse.registry.render import body_dict
+
+    body = body_dict(event.body)
+    text = {name: shown(value) for name, value in body.items()}
+    if event.is_instrument:
+        symbol = text.get("symbol") or text.get("name", "")
+        words = [text["class"], symbol, f"0x{event.entity:016x}"]
+        if body["revision"] != 1:
+            words.append(f"revision {text['revision']}")
+        if text["status"] != "active":
+            words.append(text["status"])
+    elif event.is_listing:
+        words = [text["symbol"] or "(no symbol)", "at", text["venue"], text["currency"],
+                 "of", text["instrument"]]  # fmt: skip
+        if body["valid_to"]:
+            words.append(f"until {text['valid_to'][:10]}")
+    else:
+        words = _describe_other(event, text)
+    if event.source:
+        words.append(f"({event.source})")
+    return " ".join(word for word in words if word)
+
+
+def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
+    from alphapulse.log import AcknowledgedBody, CollisionBody, ConflictBody, RelationBody
+
+    if isinstance(event.body, RelationBody):
+        far = text["other"] or f"{text['group_source']}/{text['group']}"
+        return [text["instrument"], text["relation"], far]
+    if isinstance(event.body, CollisionBody):
+        return [text["key"], "wanted", text["wanted"], "of", text["holder_key"], "and got",
+                text["assigned"]]  # fmt: skip
+    if isinstance(event.body, ConflictBody):
+        return [f"0x{event.entity:016x} {text['field']}:", repr(event.body.held), "by",
+                event.body.held_source or "nobody", "stays,", repr(event.body.offered), "by",
+                event.body.offered_source or "nobody", "was offered"]  # fmt: skip
+    assert isinstance(event.body, AcknowledgedBody)
+    return [f"alert {text['alert']}", text["reason"]]

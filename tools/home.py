@@ -1,0 +1,62 @@
+"""`init` and `stats`: making a home, and what is in it."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from .output import Column
+from .verb import Cli, settings
+
+
+@click.command()
+@click.option(
+    "--id-bits", type=click.IntRange(8, 64), default=64, show_default=True,
+    help="Bits that ids keep. Fewer only make sense for trying out collisions.",
+)  # fmt: skip
+@settings
+def init(cli: Cli, id_bits: int) -> None:
+    """Make a home: the directory that holds a registry.
+
+    `import` and `register` make one by themselves where it is missing. JSON fields: home, id_bits.
+    """
+    from alphapulse.log import EventLog
+
+    EventLog.create(cli.home, id_bits=id_bits)
+    home = os.path.abspath(cli.home)
+    if cli.json:
+        cli.out.records([{"home": home, "id_bits": id_bits}])
+    else:
+        cli.out.line(f"made the home {home}")
+        cli.note("next: `alphapulse import FILE`, or `alphapulse register --help`")
+
+
+@click.command()
+@settings
+def stats(cli: Cli) -> None:
+    """Show counts, the chain head and the state of the views.
+
+    \b
+    JSON fields: head, chain_head, id_bits, events, instruments, listings,
+    alerts_open, bytes, views: {NAME: {offset, digest, lag_events}}.
+    """
+    from alphapulse.registry.render import statistics_dict
+
+    with cli.registry() as registry:
+        shown = statistics_dict(registry.statistics())
+    if cli.json:
+        cli.out.records([shown])
+        return
+    views = shown.pop("views")
+    assert isinstance(views, dict)
+    fields = {"home": os.path.abspath(cli.home), **shown}
+    cli.out.fields((name.replace("_", " "), str(value)) for name, value in fields.items())
+    cli.out.line()
+    cli.out.table(
+        [Column("view"), Column("offset", right=True), Column("lag_events", right=True),
+         Column("digest")],
+        [{"view": name, **state} for name, state in views.items()],
+    )  # fmt: skip
+    if shown["alerts_open"]:
+        cli.note(f"{shown['alerts_open']} open alerts: see `alphapulse alerts`")

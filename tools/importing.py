@@ -1,0 +1,122 @@
+"""`import`: files into the registry, bad rows into the quarantine."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from .output import Column, note, print_error, progress
+from .verb import FINE, NO, Cli, alerts_on_stderr, exit_code, settings
+
+if TYPE_CHECKING:
+    from alphapulse.registry import Registry
+    from alphapulse.registry.importers import Quarantine
+    from alphapulse.registry.importing import ImportReport
+
+FIELDS: Final = (
+    "file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
+    "conflicts", "quarantine_file",
+)  # fmt: skip
+PROBLEMS_SHOWN_MAX: Final = 10
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format", default="auto", show_default=True, metavar="auto|token-list|listings-csv",
+    help="What the files are; auto looks into them.",
+)  # fmt: skip
+@click.option("--source", default="", metavar="NAME", help="Who says so [what the file says].")
+@click.option("--dry-run", is_flag=True, help="Decide everything and write nothing.")
+@click.option(
+    "--quarantine", metavar="FILE", help="Where refused rows go [a file in the home's quarantine]."
+)
+@settings
+def import_(
+    cli: Cli, files: tuple[str, ...], format: str, source: str, dry_run: bool,
+    quarantine: str | None,
+) -> int:  # fmt: skip
+    """Register what is in token lists and listing files. The same file again adds no event.
+
+    A row that is wrong is quarantined with its place and reason, and the others go on. Exit 1
+    when anything was quarantined or in conflict, 2 when a file is unusable as a whole.
+
+    \b
+    JSON fields, one line a file: file, format, rows, new, unchanged, amended,
+    quarantined, collisions, conflicts, quarantine_file.
+    """
+    from alphapulse.log import AlphaPulseError, InvalidInput
+    from alphapulse.registry.importers import Quarantine
+    from alphapulse.registry.importing import import_file
+
+    worst = FINE
+    reports: list[ImportReport] = []
+    with ExitStack() as stack:
+        stack.enter_context(alerts_on_stderr())
+        registry = stack.enter_context(_opened(cli, dry_run))
+        kept: Quarantine | None = None
+        if quarantine is not None and not dry_run:
+            kept = stack.enter_context(Quarantine(quarantine))
+        for path in files:
+            try:
+                with progress(f"importing {path}") as report:
+                    done = import_file(
+                        registry, path, format=format, source=source, dry_run=dry_run,
+                        quarantine=kept, progress=lambda n, of, report=report: report(n, of),  # type: ignore[misc]  # the default binds the loop's bar
+                    )  # fmt: skip
+            except InvalidInput as error:
+                cli.out.flush()
+                print_error(error, as_json=cli.json)
+                worst = exit_code(error)
+                continue
+            except AlphaPulseError:
+                _summary(cli, reports)
+                raise
+            reports.append(done)
+            _report(cli, done)
+            if not done.is_clean:
+                worst = max(worst, NO)
+    _summary(cli, reports)
+    return worst
+
+
+def _opened(cli: Cli, dry_run: bool) -> AbstractContextManager[Registry]:
+    from alphapulse.registry.importing import open_for_dry_run
+
+    return open_for_dry_run(cli.home) if dry_run else cli.registry(write=True, create=True)
+
+
+def _report(cli: Cli, report: ImportReport) -> None:
+    """What became of one file; its problems go to stderr."""
+    if cli.json:
+        fields: dict[str, object] = {name: getattr(report, name) for name in FIELDS}
+        if report.quarantine_file is not None:
+            fields["quarantine_file"] = str(report.quarantine_file)
+        cli.out.records([fields])
+    if report.unknown_columns:
+        note(f"{report.file}: columns without meaning here: {', '.join(report.unknown_columns)}")
+    if cli.json:
+        return
+    for problem in report.problems[:PROBLEMS_SHOWN_MAX]:
+        note(f"{report.file}: {problem.place}: {problem.kind}: {problem.reason}")
+    more = report.quarantined + report.conflicts - len(report.problems[:PROBLEMS_SHOWN_MAX])
+    if more:
+        note(f"{report.file}: … and {more} more")
+    if report.quarantine_file is not None:
+        note(f"{report.file}: refused rows are kept in {report.quarantine_file}")
+    if report.conflicts:
+        note(f"{report.file}: see `alphapulse alerts` for the conflicts")
+
+
+def _summary(cli: Cli, reports: list[ImportReport]) -> None:
+    if cli.json or not reports:
+        return
+    cli.out.table(
+        [Column("file"), Column("format"), *(Column(name, right=True) for name in FIELDS[2:9])],
+        [{name: getattr(report, name) or ("" if name == "file" else "0") for name in FIELDS[:9]}
+         for report in reports],
+    )  # fmt: skip
+    if reports[0].dry_run:
+        cli.note("dry run: nothing was written")

@@ -1,0 +1,146 @@
+"""`lookup`, `listings` and `history`: questions about what is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from .events import print_events
+from .output import Column, short_time, shown
+from .verb import Cli, asked_at, find, find_one, place_of, settings
+
+if TYPE_CHECKING:
+    from alphapulse.registry import Match, Registry
+
+FORMS: Final = ("id", "isin", "address", "symbol", "fingerprint")
+ON_CHAIN: Final = ("token", "coin")
+KEY_HELP: Final = """
+    \b
+    KEY is tried as, in this order, and the first form with matches wins:
+      0x9f3c…           id, up to 16 hex digits
+      32 hex digits     fingerprint
+      US0378331005      ISIN
+      eip155:1:0xa0b8…  address: CHAIN:ADDRESS (ethereum:0x… too) or CAIP-19
+      AAPL, APC@XETR    exact symbol, or SYMBOL@VENUE
+    """
+as_of_option = click.option(
+    "--as-of", metavar="OFFSET|TIME",
+    help="As after that event, or as recorded by that time. A bare integer is an offset.",
+)  # fmt: skip
+
+
+@click.command(help=f"""Find instruments.
+    {KEY_HELP}
+    Exit 1 with near misses when nothing matches.
+
+    \b
+    JSON fields: id, fingerprint, class, status, symbol, name, decimals, isin,
+    chain, address, revision, offset, key. What is not known is null.
+    """)  # fmt: skip
+@click.argument("key")
+@click.option("--by", type=click.Choice(FORMS), help="Try KEY in this form only.")
+@as_of_option
+@settings
+def lookup(cli: Cli, key: str, by: str | None, as_of: str | None) -> None:
+    from alphapulse.registry.render import match_dict
+
+    with cli.registry() as registry:
+        matches = find(registry, key, by=by or "", as_of=as_of)
+        rows = [match_dict(match) for match in matches]
+    if cli.json:
+        cli.out.records(rows)
+    elif len(rows) == 1:
+        cli.out.fields((name, shown(value)) for name, value in rows[0].items())
+    else:
+        cli.note(f"{len(rows)} instruments match {key}")
+        cli.out.table(
+            [Column("id", whole=True), Column("class"), Column("symbol"), Column("status"),
+             Column("decimals", "dec", right=True), Column("where"), Column("name")],
+            [
+                row | {"where": place_of(match)}
+                for row, match in zip(rows, matches, strict=True)
+            ],
+        )  # fmt: skip
+
+
+@click.command(help=f"""Show every listing of an instrument across venues, past ones too; of a
+    token also its siblings on other chains, where the chain is the venue. When KEY means several
+    instruments, those of all of them.
+    {KEY_HELP}
+    \b
+    JSON fields: instrument, venue, symbol, currency, primary, valid_from, valid_to,
+    status, current. A status of pending, active or delisted follows from the
+    dates at the time asked; a date that is not known is null.
+    """)  # fmt: skip
+@click.argument("key")
+@as_of_option
+@settings
+def listings(cli: Cli, key: str, as_of: str | None) -> None:
+    with cli.registry() as registry:
+        matches = find(registry, key, as_of=as_of)
+        rows = _listing_rows(registry, matches, as_of)
+    if cli.json:
+        cli.out.records(rows)
+        return
+    if not rows:
+        cli.note(f"no listing of {key} is known; `alphapulse add-listing` adds one")
+        return
+    from alphapulse.registry import CHAINS
+
+    several = len({row["instrument"] for row in rows}) > 1
+    columns = [
+        Column("venue"), Column("chain"), Column("symbol"), Column("currency"), Column("primary"),
+        Column("status"), Column("valid_from", "from"), Column("valid_to", "to"),
+    ]  # fmt: skip
+    if several:
+        columns.insert(0, Column("instrument", whole=True))
+    cli.out.table(
+        columns,
+        [
+            row | {
+                "valid_from": short_time(row["valid_from"]),
+                "valid_to": short_time(row["valid_to"]),
+                "primary": "yes" if row["primary"] else "",
+                "chain": chain.name if (chain := CHAINS.get(str(row["venue"]))) else "",
+            }
+            for row in rows
+        ],
+    )  # fmt: skip
+    if not several:
+        cli.note(f"{len(rows)} listings of {rows[0]['instrument']}")
+
+
+def _listing_rows(
+    registry: Registry, matches: Sequence[Match], as_of: str | None
+) -> list[dict[str, object]]:
+    """Rows of the matches and then of their siblings, each instrument once."""
+    from alphapulse.registry.render import listing_dict, on_chain_dict
+
+    at = asked_at(registry, as_of)
+    asked = {match.id: match for match in matches}
+    for match in matches:
+        for id in registry.siblings(match.id, as_of=as_of):
+            sibling = None if id in asked else registry.describe(id, as_of=as_of)
+            if sibling is not None:
+                asked[id] = sibling
+    rows = []
+    for match in asked.values():
+        if match.record.asset_class.name.lower() in ON_CHAIN:
+            rows.append(on_chain_dict(match))
+        for _, body in registry.listing_bodies(match.id, as_of=as_of):
+            rows.append(listing_dict(body, at))
+    return rows
+
+
+@click.command(help=f"""Show every event about an instrument, its listings and its groups,
+    oldest first. KEY must mean one instrument.
+    {KEY_HELP}
+    JSON fields: as `tail`.
+    """)  # fmt: skip
+@click.argument("key")
+@settings
+def history(cli: Cli, key: str) -> None:
+    with cli.registry() as registry:
+        print_events(cli, registry.history(find_one(registry, key).id))

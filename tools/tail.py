@@ -1,0 +1,112 @@
+"""`tail` and `replay`: events in the order they were recorded, now, again, or into a new home."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from .events import print_events
+from .output import progress
+from .verb import Cli, settings, start_at, stop_at
+
+if TYPE_CHECKING:
+    from alphapulse.log import Event, EventLog, Pattern
+
+PATTERN_HELP: Final = """
+    \b
+    PATTERN selects events by facets; without one, all of them:
+      kind=instrument.registered class=token chain=eip155:137
+      isin=US* and not status=delisted
+      kind=collision or severity=warning
+    """
+JSON_HELP: Final = """
+    \b
+    JSON fields: offset, kind, version, recorded, valid_from, space, id, severity,
+    source, body.
+    """
+
+
+@click.command(help=f"""Show events by pattern: from the beginning, or with --follow from now on
+    and as they come, until interrupted.
+    {PATTERN_HELP}{JSON_HELP}
+    """)  # fmt: skip
+@click.argument("pattern", nargs=-1)
+@click.option(
+    "--from", "start", metavar="beginning|now|OFFSET|TIME",
+    help="Where to begin. A bare integer is an offset.",
+)  # fmt: skip
+@click.option("--follow", "-f", is_flag=True, help="Go on with new events as they are recorded.")
+@click.option("--limit", type=click.IntRange(min=1), help="Stop after so many.")
+@click.option("--raw", is_flag=True, help="Show the frame's bytes too, as frame_hex.")
+@settings
+def tail(
+    cli: Cli, pattern: tuple[str, ...], start: str | None, follow: bool, limit: int | None,
+    raw: bool,
+) -> None:  # fmt: skip
+    from alphapulse.log import Pattern
+
+    selected = Pattern.parse(" ".join(pattern))
+    with cli.log() as log:
+        first = start_at(log, start or ("now" if follow else "beginning"))
+        if follow:
+            cli.note(f"following from offset {first}, Ctrl-C ends")
+            with log.subscribe(selected, first) as events:
+                print_events(cli, islice(events, limit), raw=raw, flush=True)
+            return
+        _print_all(cli, log, islice(log.read(first, None, selected), limit), raw)
+
+
+def _print_all(cli: Cli, log: EventLog, events: Iterator[Event], raw: bool) -> None:
+    if print_events(cli, events, raw=raw):
+        return
+    if log.head:
+        cli.note(f"no event matches, of the {log.head} in the log")
+    else:
+        cli.note("the log is empty: `alphapulse import FILE` or `register` fills it")
+
+
+@click.command(help=f"""Show events again, from A to B inclusive; or, with --into, copy exactly the
+    events up to B into a new home, whose chain head then equals the original's there.
+    {PATTERN_HELP}{JSON_HELP}
+    With --into: into, events, chain_head.
+    """)  # fmt: skip
+@click.argument("pattern", nargs=-1)
+@click.option("--from", "start", metavar="A", help="OFFSET or TIME to begin with.")
+@click.option("--to", "stop", metavar="B", help="OFFSET or TIME to end with; it is included.")
+@click.option("--into", metavar="DIR", help="Make a new home there from the events up to B.")
+@click.option("--raw", is_flag=True, help="Show the frame's bytes too, as frame_hex.")
+@settings
+def replay(
+    cli: Cli, pattern: tuple[str, ...], start: str | None, stop: str | None, into: str | None,
+    raw: bool,
+) -> None:  # fmt: skip
+    from alphapulse.log import Pattern
+
+    if into is not None:
+        if start is not None or pattern or raw:
+            raise click.UsageError("--into copies a whole prefix: leave out PATTERN, --from, --raw")
+        _replay_into(cli, stop, into)
+        return
+    selected: Pattern = Pattern.parse(" ".join(pattern))
+    with cli.log() as log:
+        first = start_at(log, start or "beginning")
+        last = log.head if stop is None else stop_at(log, stop)
+        _print_all(cli, log, log.read(first, last, selected), raw)
+
+
+def _replay_into(cli: Cli, stop: str | None, into: str) -> None:
+    from alphapulse.registry.replay import replay_into
+
+    with cli.log() as log:
+        last = log.head if stop is None else stop_at(log, stop)
+    with progress(f"copying into {into}") as report:
+        copied = replay_into(cli.home, into, last, progress=lambda done, of: report(done, of))
+    shown = {"into": into, "events": copied.events, "chain_head": copied.chain_head.hex()}
+    if cli.json:
+        cli.out.records([shown])
+        return
+    cli.out.fields((name.replace("_", " "), str(value)) for name, value in shown.items())
+    cli.note(f"next: `alphapulse --home {into} stats`")

@@ -1,0 +1,232 @@
+"""What every verb shares: its home, its output, keys, points in time, and how errors end it.
+
+Exit codes: 0 fine; 1 the answer is no (a check failed, a key was not found or names several
+things, the registry refused or could not do it); 2 what was typed or given cannot be used; 130
+interrupted; 141 whoever read the output went away.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, cast
+
+import click
+
+from .output import Output, note
+
+if TYPE_CHECKING:
+    from alphapulse.log import AlphaPulseError, EventLog
+    from alphapulse.registry import Match, Registry
+
+HOME_DEFAULT: Final = "./alphapulse-home"
+FINE: Final = 0
+NO: Final = 1
+UNUSABLE: Final = 2
+INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+CANDIDATES_MAX: Final = 20
+
+
+class Cli:
+    """Settings of one run of a verb."""
+
+    def __init__(self, home: str, output: Output) -> None:
+        self.home = home
+        self.out = output
+        self.json = output.json
+
+    @contextmanager
+    def registry(self, *, write: bool = False, create: bool = False) -> Iterator[Registry]:
+        """The home's registry. Its alerts go to stderr while it is open."""
+        from alphapulse.registry import Registry
+
+        with (
+            alerts_on_stderr(),
+            Registry.open(self.home, mode="rw" if write else "r", create=create) as registry,
+        ):
+            if registry.log.broken:
+                note(f"CRITICAL: {registry.log.broken}; read-only: run `alphapulse audit`")
+            yield registry
+
+    @contextmanager
+    def log(self) -> Iterator[EventLog]:
+        """The home's log alone, which is enough to read events, whatever became of the views."""
+        from alphapulse.log import EventLog
+
+        with EventLog.open(self.home, mode="r") as log:
+            yield log
+
+    def note(self, text: str) -> None:
+        """A remark for people, on stderr; none with --json."""
+        if not self.json:
+            note(text)
+
+
+class _OnStderr(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        note(f"{record.levelname}: {record.getMessage()}")
+
+
+@contextmanager
+def alerts_on_stderr() -> Iterator[None]:
+    """Lines of the logger "alphapulse" (collisions are CRITICAL) go to stderr."""
+    logger, handler = logging.getLogger("alphapulse"), _OnStderr()
+    logger.addHandler(handler)
+    propagate, logger.propagate = logger.propagate, False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+
+
+def settings(function: Callable[..., int | None]) -> Callable[..., int]:
+    """Gives a verb its Cli, from --home and --json before or after it. It returns an exit code."""
+
+    @click.option(
+        "--home", metavar="DIR",
+        help=f"The registry's directory [else $ALPHAPULSE_HOME, else {HOME_DEFAULT}].",
+    )  # fmt: skip
+    @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+    @functools.wraps(function)
+    def wrapper(*, home: str | None, as_json: bool, **arguments: object) -> int:
+        context = click.get_current_context()
+        before = context.find_root().params
+        output = context.find_object(Output)
+        if output is None:
+            output = Output(json=as_json or bool(before.get("as_json")))
+        cli = Cli(home or before.get("home") or HOME_DEFAULT, output)
+        code = function(cli, **arguments)
+        output.flush()
+        return FINE if code is None else code
+
+    return cast(Callable[..., int], wrapper)
+
+
+def exit_code(error: AlphaPulseError) -> int:
+    """2 for what the caller must change, 1 for the rest."""
+    from alphapulse.log import (
+        FormatTooNew,
+        HomeExists,
+        HomeMissing,
+        HomeUnsupported,
+        InvalidInput,
+        OffsetOutOfRange,
+        PatternError,
+    )
+
+    unusable = (
+        FormatTooNew, HomeExists, HomeMissing, HomeUnsupported, InvalidInput, OffsetOutOfRange,
+        PatternError,
+    )  # fmt: skip
+    return UNUSABLE if isinstance(error, unusable) else NO
+
+
+# Points in time
+
+
+def start_at(log: EventLog, text: str) -> int:
+    """The offset that --from means: beginning, now, an offset, or a time (the first since then)."""
+    from alphapulse.log import start_offset
+
+    text = text.strip()
+    return start_offset(log, int(text) if is_offset(text) else text)
+
+
+def stop_at(log: EventLog, text: str) -> int:
+    """The head that --to means, inclusive: after that event, or after all recorded by that time."""
+    from alphapulse.log import parse_time
+
+    text = text.strip()
+    return int(text) + 1 if is_offset(text) else log.offset_at(parse_time(text) + 1)
+
+
+def is_offset(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20
+
+
+def asked_at(registry: Registry, as_of: str | None) -> int:
+    """The moment (ns) that a question is about: now, that time, or when that event was recorded."""
+    import time
+
+    from alphapulse.log import parse_time
+
+    if as_of is None:
+        return time.time_ns()
+    if not is_offset(as_of.strip()):
+        return parse_time(as_of)
+    head = registry.log.head
+    if int(as_of) >= head:
+        return time.time_ns()
+    return int(registry.log.event(int(as_of)).recorded)
+
+
+# Keys
+
+
+def find(
+    registry: Registry, key: str, *, by: str = "", as_of: str | None = None
+) -> Sequence[Match]:
+    """All matches of the first form of KEY that has any. Raises UnknownInstrument, near misses."""
+    from alphapulse.registry import UnknownInstrument
+
+    stop = None if as_of is None else registry.stop_of(as_of)
+    _, matches = registry.lookup.find(key, by, stop)
+    if matches:
+        return matches
+    later = registry.lookup.find(key, by)[1] if stop is not None else []
+    lines = [f"later: {brief(match)}" for match in later[:CANDIDATES_MAX]]
+    if not later:
+        near = registry.lookup.near(key)
+        lines = [f"near: {brief(match)} ({why})" for why, match in near]
+    error = UnknownInstrument(
+        f"looking up {key[:80]}",
+        problem="nothing matches" if stop is None else "nothing matched then",
+        cure="look up one of those" if lines and not later
+        else "ask about a later time" if later
+        else "check the spelling; a key is an id, fingerprint, ISIN, CHAIN:ADDRESS or symbol",
+    )  # fmt: skip
+    raise with_lines(error, lines)
+
+
+def find_one(registry: Registry, key: str) -> Match:
+    """The one instrument that KEY means. Raises UnknownInstrument, Ambiguous with candidates."""
+    from alphapulse.registry import Ambiguous
+
+    matches = find(registry, key)
+    if len(matches) == 1:
+        return matches[0]
+    lines = [brief(match) for match in matches[:CANDIDATES_MAX]]
+    if len(matches) > CANDIDATES_MAX:
+        lines.append(f"… and {len(matches) - CANDIDATES_MAX} more: `alphapulse lookup` shows all")
+    error = Ambiguous(f"looking up {key[:80]}", problem=f"{len(matches)} instruments match")
+    raise with_lines(error, lines)
+
+
+def with_lines(error: AlphaPulseError, lines: Sequence[str]) -> AlphaPulseError:
+    """The error with things to choose from; `--json` has them in the cure."""
+    if lines:
+        error.lines = tuple(lines)  # type: ignore[attr-defined]  # read by output.print_error
+    return error
+
+
+def brief(match: Match) -> str:
+    """`0x… token USDC eip155:1:0x…`, for lists of candidates."""
+    from alphapulse.log import symbol_of
+
+    asset_class = match.record.asset_class.name.lower()
+    symbol = symbol_of(match.body) or match.body.extension.name or "(no symbol)"
+    return f"0x{match.id:016x} {asset_class} {symbol} {place_of(match)}".rstrip()
+
+
+def place_of(match: Match) -> str:
+    """`eip155:1:0x…` or the ISIN: a key that finds it again; empty when it has neither."""
+    extension = match.body.extension
+    if not extension.chain:
+        return match.record.isin
+    if extension.namespace in ("erc20", "token"):
+        return f"{extension.chain}:{extension.address}"
+    return f"{extension.chain}/{extension.namespace}:{extension.address}"

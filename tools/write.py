@@ -1,0 +1,423 @@
+"""`register`, `amend`, `delist`, `add-listing`, `end-listing`: one thing by flags, many by lines.
+
+Flags and the lines of `-` are the same fields, and both become one command in one place
+(`_COMMANDS`). Lines are answered in order and as they come, so a program can write, wait for the
+answer and write again; those that arrive together share a commit.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import click
+
+from .output import error_dict, note, print_error
+from .verb import FINE, NO, Cli, find_one, settings
+
+if TYPE_CHECKING:
+    from alphapulse.log import AlphaPulseError
+    from alphapulse.registry import Command, Outcome, Registry, Unit
+
+Fields = dict[str, Any]
+LINE_SIZE_BYTES_MAX: Final = 1 << 20
+_READ_SIZE_BYTES: Final = 1 << 16
+REGISTER_FLAGS: Final[dict[str, str]] = {
+    "symbol": "Ticker or token symbol.",
+    "name": "Its name.",
+    "chain": "token, coin: CAIP-2 chain, such as eip155:1.",
+    "address": "token: contract address, mint or denom.",
+    "namespace": "token: CAIP-19 asset namespace [erc20 on eip155, token on solana].",
+    "decimals": "0 to 77; unknown when left out.",
+    "slip44": "coin: its SLIP-44 number, for chains that are not in our table.",
+    "isin": "equity, etf, bond: ISIN.",
+    "figi": "equity, etf, bond: share-class FIGI.",
+    "cusip": "equity, etf, bond: CUSIP.",
+    "sedol": "equity, etf, bond: SEDOL.",
+    "composite-figi": "equity, etf, bond: FIGI of one country.",
+    "lei": "equity, etf, bond: LEI of the issuer.",
+    "currency": "equity, etf, bond: ISO 4217.",
+    "code": "currency: ISO 4217.",
+    "tick": "Smallest price step, decimal text.",
+    "lot": "Smallest amount step, decimal text.",
+    "status": "pending, active, halted, … [active when new].",
+    "valid-from": "RFC 3339 time or date from which this holds.",
+}
+AMEND_FLAGS: Final[dict[str, str]] = {
+    **{name: REGISTER_FLAGS[name] for name in (
+        "symbol", "name", "decimals", "isin", "figi", "cusip", "sedol", "composite-figi", "lei",
+        "currency", "tick", "lot", "valid-from")},
+    "class": "equity, etf, bond: another of these.",
+}  # fmt: skip
+LISTING_FLAGS: Final[dict[str, str]] = {
+    "venue": "MIC, or slug of a venue without one: binance, binance:test.",
+    "symbol": "Local symbol there.",
+    "currency": "Currency it trades in.",
+    "line": "Tells apart several lines in one currency [0].",
+    "valid-from": "First day or instant there.",
+    "valid-to": "First instant at which it is no longer listed.",
+    "tick": "Smallest price step, decimal text.",
+    "lot": "Smallest amount step, decimal text.",
+}
+_INTEGERS: Final = frozenset({"decimals", "slip44", "line"})
+_LINES_HELP: Final = """
+    With - the same fields come as JSON Lines on stdin, {line}. A bad
+    line is an error in its place, the others go on, and the exit code is 1. "source" and
+    "request_id" may stand in each line.
+    \b
+
+    JSON fields: id, fingerprint, offset, outcome (new, unchanged, amended, collision). With --json
+    the error of a line stands in its place on stdout.
+    """
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _flags(flags: Mapping[str, str]) -> Decorator:
+    """Options by name, in the order of the table; what is not given stays None."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name, text in reversed(list(flags.items())):
+            function = click.option(f"--{name}", name.replace("-", "_"), help=text)(function)
+        return function
+
+    return decorate
+
+
+def _origin_flags(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.option(
+        "--request-id", help="A name for this command: sent again, it gives the same answer."
+    )(function)
+    return click.option("--source", help="Who says so.")(function)
+
+
+def _given(flags: Mapping[str, Any]) -> Fields:
+    """Flags that were given, as the fields of a line."""
+    fields: Fields = {}
+    for name, value in flags.items():
+        if value is None or value is False or value == ():
+            continue
+        if name in _INTEGERS and value != "":
+            try:
+                value = int(value)
+            except ValueError:
+                raise click.UsageError(f"--{name} takes an integer, not {value!r}") from None
+        fields[name] = value
+    return fields
+
+
+# The verbs
+
+
+@click.command(help=f"""Register one instrument, or say more about a known one.
+
+    \b
+    CLASS is token, coin, equity, etf, bond or currency:
+      register equity --isin US0378331005 --symbol AAPL --name "Apple Inc."
+      register token --chain eip155:1 --address 0xa0b8… --symbol USDC --decimals 6
+      register - < instruments.jsonl
+    {_LINES_HELP.format(line='{"class": "equity", "isin": …}')}
+    """)  # fmt: skip
+@click.argument("asset_class", metavar="CLASS|-")
+@_flags(REGISTER_FLAGS)
+@_origin_flags
+@settings
+def register(cli: Cli, asset_class: str, **flags: str | None) -> int:
+    return _run(cli, "register", asset_class, "class", _given(flags))
+
+
+@click.command(help=f"""Correct what is known of an instrument. It always applies, whoever said
+    otherwise before; an empty value means: no longer known.
+
+    \b
+      amend AAPL --symbol APPL --valid-from 2026-01-01
+      amend - < corrections.jsonl
+    {_LINES_HELP.format(line='{"key": …, "symbol": …}; null forgets')}
+    """)  # fmt: skip
+@click.argument("key", metavar="KEY|-")
+@_flags(AMEND_FLAGS)
+@_origin_flags
+@settings
+def amend(cli: Cli, key: str, **flags: str | None) -> int:
+    fields = _given(flags)
+    if key != "-" and not fields.keys() - {"valid_from", "source", "request_id"}:
+        raise click.UsageError(f"say what to change: --{', --'.join(AMEND_FLAGS)}")
+    return _run(cli, "amend", key, "key", fields)
+
+
+@click.command(help=f"""Say that an instrument is delisted, everywhere. For one venue, see
+    end-listing.
+    {_LINES_HELP.format(line='{"key": …}')}
+    """)  # fmt: skip
+@click.argument("key", metavar="KEY|-")
+@_flags({"valid-from": REGISTER_FLAGS["valid-from"]})
+@_origin_flags
+@settings
+def delist(cli: Cli, key: str, **flags: str | None) -> int:
+    return _run(cli, "delist", key, "key", _given(flags))
+
+
+@click.command(help=f"""Say that an instrument is listed at a venue; again with more, fills in or
+    amends. The answer's id is the listing's.
+
+    \b
+      add-listing US0378331005 --venue XETR --symbol APC --currency EUR
+    {_LINES_HELP.format(line='{"key": …, "venue": …}')}
+    """)  # fmt: skip
+@click.argument("key", metavar="KEY|-")
+@_flags(LISTING_FLAGS)
+@click.option("--primary", is_flag=True, help="It is the primary listing.")
+@_origin_flags
+@settings
+def add_listing(cli: Cli, key: str, **flags: Any) -> int:
+    return _run(cli, "add-listing", key, "key", _given(flags))
+
+
+@click.command(help=f"""Say when the listing of an instrument at a venue ends: now, unless
+    --valid-to says otherwise. The answer's id is the listing's.
+    {_LINES_HELP.format(line='{"key": …, "venue": …, "valid_to": …}')}
+    """)  # fmt: skip
+@click.argument("key", metavar="KEY|-")
+@_flags({name: LISTING_FLAGS[name] for name in ("venue", "currency", "line", "valid-to")})
+@_origin_flags
+@settings
+def end_listing(cli: Cli, key: str, **flags: str | None) -> int:
+    return _run(cli, "end-listing", key, "key", _given(flags))
+
+
+# Commands from fields
+
+
+def _register(registry: Registry, fields: Fields) -> Command:
+    from alphapulse.registry import Register, class_named, from_mapping
+
+    kind = class_named(fields.pop("class", None))
+    return Register.of(from_mapping(kind, _known(fields)))
+
+
+def _amend(registry: Registry, fields: Fields) -> Command:
+    from alphapulse.registry import Amend
+
+    id, valid_from = _id_of(registry, fields), fields.pop("valid_from", None)
+    return Amend(id, fields, _time(valid_from, "valid_from"))
+
+
+def _delist(registry: Registry, fields: Fields) -> Command:
+    from alphapulse.registry import SetStatus, Status
+
+    id, valid_from = _id_of(registry, fields), fields.pop("valid_from", None)
+    _nothing_else(fields, "key, valid_from")
+    return SetStatus(id, Status.DELISTED, _time(valid_from, "valid_from"))
+
+
+def _add_listing(registry: Registry, fields: Fields) -> Command:
+    from alphapulse.registry import AddListing, Listing, from_mapping
+
+    id = _id_of(registry, fields)
+    return AddListing.make(from_mapping(Listing, {**_known(fields), "instrument": id}))
+
+
+def _end_listing(registry: Registry, fields: Fields) -> Command:
+    from alphapulse.log import InvalidInput
+    from alphapulse.registry import EndListing
+
+    id, venue = _id_of(registry, fields), fields.pop("venue", None)
+    currency, line = fields.pop("currency", None), fields.pop("line", None)
+    valid_to = fields.pop("valid_to", None)
+    _nothing_else(fields, "key, venue, currency, line, valid_to")
+    if venue is None:
+        raise InvalidInput("ending a listing", problem="the venue is missing", cure="name it")
+    listing = registry.find_listing(id, venue, currency=currency or "", line=line)
+    return EndListing(listing, _time(valid_to, "valid_to") or time.time_ns())
+
+
+_COMMANDS: Final[dict[str, Callable[[Registry, Fields], Command]]] = {
+    "register": _register, "amend": _amend, "delist": _delist, "add-listing": _add_listing,
+    "end-listing": _end_listing,
+}  # fmt: skip
+
+
+def _known(fields: Fields) -> Fields:
+    """Without nulls, which mean "not known" here as they do in what we print."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _time(value: object, field: str) -> int:
+    from alphapulse.registry import time_ns
+
+    return 0 if value is None or value == "" else time_ns(value, field)
+
+
+def _id_of(registry: Registry, fields: Fields) -> int:
+    from alphapulse.log import InvalidInput
+
+    key = fields.pop("key", None) or fields.pop("instrument", None)
+    if not isinstance(key, str):
+        raise InvalidInput(
+            "reading the key", problem="it is missing or not text",
+            cure='give "key": an id, ISIN, address or symbol',
+        )  # fmt: skip
+    return find_one(registry, key).id
+
+
+def _nothing_else(fields: Fields, known: str) -> None:
+    from alphapulse.log import InvalidInput
+
+    if fields:
+        raise InvalidInput(
+            "reading the fields", problem="there is no such field", field=sorted(fields)[0][:40],
+            cure=f"the fields are {known}, source, request_id",
+        )  # fmt: skip
+
+
+def _unit(registry: Registry, verb: str, fields: Fields) -> Unit:
+    """The command that the fields ask for. Raises AlphaPulseError."""
+    from alphapulse.registry import Unit
+
+    source, request_id = fields.pop("source", None), fields.pop("request_id", None)
+    said_by = registry.origin(source or "", request_id or "")
+    return Unit((_COMMANDS[verb](registry, fields),), said_by)
+
+
+# Carrying them out
+
+
+def _run(cli: Cli, verb: str, subject: str, subject_name: str, fields: Fields) -> int:
+    with cli.registry(write=True, create=verb == "register") as registry:
+        if subject == "-":
+            if "request_id" in fields:
+                raise click.UsageError('give each line its own "request_id"')
+            return _Lines(cli, registry, verb, fields).run(sys.stdin.buffer)
+        outcome = next(
+            iter(registry.execute([_unit(registry, verb, {subject_name: subject, **fields})]))
+        )
+        from alphapulse.log import AlphaPulseError
+
+        if isinstance(outcome, AlphaPulseError):
+            raise outcome
+        return _print_receipt(cli, outcome)
+
+
+def _print_receipt(cli: Cli, outcome: Outcome) -> int:
+    from alphapulse.registry.render import receipt_dict
+
+    assert isinstance(outcome, list)
+    receipt = outcome[0]
+    shown = receipt_dict(receipt)
+    if cli.json:
+        cli.out.records([shown])
+    else:
+        cli.out.cells(
+            (receipt.outcome, 9), (str(shown["id"]), 18), (f"offset {receipt.offset}", 0)
+        )
+    for offset in receipt.conflicts:
+        note(f"warning: another source disagrees: see the conflict at offset {offset}")
+    return NO if receipt.conflicts else FINE
+
+
+class _Lines:
+    """Commands from JSON Lines. `defaults` fill in what a line does not say."""
+
+    def __init__(self, cli: Cli, registry: Registry, verb: str, defaults: Fields) -> None:
+        self._cli = cli
+        self._registry = registry
+        self._verb = verb
+        self._defaults = defaults
+        self._waiting: list[tuple[int, Unit]] = []
+        self._code = FINE
+
+    def run(self, stream: BinaryIO) -> int:
+        number = 0
+        for lines in _batches(stream):
+            for line in lines:
+                number += 1
+                if line is None or line.strip():
+                    self._take(number, line)
+            self._carry_out()
+            self._cli.out.flush()
+        if not number:
+            self._cli.note("stdin had no lines")
+        return self._code
+
+    def _take(self, number: int, line: bytes | None) -> None:
+        from alphapulse.log import AlphaPulseError
+
+        try:
+            fields = {**self._defaults, **_parsed(line)}
+            if self._waiting and not _is_lasting(fields.get("key") or fields.get("instrument")):
+                self._carry_out()  # an earlier line may have changed whom this key means
+            self._waiting.append((number, _unit(self._registry, self._verb, fields)))
+        except AlphaPulseError as error:
+            self._carry_out()
+            self._refuse(number, error)
+
+    def _carry_out(self) -> None:
+        from alphapulse.log import AlphaPulseError
+
+        outcomes = self._registry.execute(unit for _, unit in self._waiting)
+        for (number, _), outcome in zip(self._waiting, outcomes, strict=True):
+            if isinstance(outcome, AlphaPulseError):
+                self._refuse(number, outcome)
+            else:
+                self._code = max(self._code, _print_receipt(self._cli, outcome))
+        self._waiting.clear()
+
+    def _refuse(self, number: int, error: AlphaPulseError) -> None:
+        """The error of one line. Errors of the home itself end the verb."""
+        from alphapulse.log import ChainBroken, LogBusy, LogFull, ReadOnly
+        from alphapulse.projections import ViewFull
+
+        error.doing = f"line {number}: {error.doing}"
+        if isinstance(error, ChainBroken | LogBusy | LogFull | ReadOnly | ViewFull):
+            raise error
+        self._code = NO
+        if self._cli.json:
+            self._cli.out.records([error_dict(error)])
+        else:
+            self._cli.out.flush()
+            print_error(error, as_json=False)
+
+
+def _is_lasting(key: object) -> bool:
+    """Whether a key means the same instrument for ever: no key, an id, an EVM address."""
+    return key is None or (isinstance(key, str) and key.startswith(("0x", "eip155:")))
+
+
+def _parsed(line: bytes | None) -> Fields:
+    import msgspec
+
+    from alphapulse.log import InvalidInput
+
+    if line is None:
+        raise InvalidInput(
+            "reading JSON", problem="the line is too long", size_bytes_max=LINE_SIZE_BYTES_MAX
+        )
+    try:
+        fields = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("reading JSON", problem=str(error)[:200]) from error
+    if not isinstance(fields, dict):
+        raise InvalidInput("reading JSON", problem="it is no object", cure="write {…} in each line")
+    return fields
+
+
+def _batches(stream: BinaryIO) -> Iterator[list[bytes | None]]:
+    """The lines that can be read without waiting, again and again; None for one that is too long.
+
+    Memory stays bounded: a longer line is dropped as it comes.
+    """
+    rest, skipping = b"", False
+    read = getattr(stream, "read1", stream.read)
+    while data := read(_READ_SIZE_BYTES):
+        *lines, rest = (rest + data).split(b"\n")
+        batch: list[bytes | None] = list(lines)
+        if skipping and lines:
+            batch[0], skipping = None, False
+        if len(rest) > LINE_SIZE_BYTES_MAX:
+            rest, skipping = b"", True
+        yield [
+            line if line is None or len(line) <= LINE_SIZE_BYTES_MAX else None for line in batch
+        ]
+    if skipping or rest:
+        yield [None if skipping else rest]
