@@ -1,0 +1,70 @@
+"""The README's examples are run, in its order, as a reader would: nothing in it may be made up.
+
+Blocks marked `console` hold `$ command` lines and what they print; `...` stands for what differs
+from run to run (times, rates, hashes that depend on a home's random log id). Blocks marked
+`python` run one after the other in one namespace. Both share one directory, in which `tools` is
+the project's own, so the paths of the samples are those of a clone.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.M | re.S)
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def _steps(block: str) -> list[tuple[str, str]]:
+    """(command, output) pairs of a console block; a line that ends in a backslash goes on."""
+    steps: list[tuple[str, list[str]]] = []
+    for line in block.splitlines():
+        if line.startswith("$ "):
+            steps.append((line[2:], []))
+        elif steps and steps[-1][0].endswith("\\"):
+            steps[-1] = (steps[-1][0][:-1] + line.strip(), [])
+        else:
+            steps[-1][1].append(line)
+    return [(command, "\n".join(output)) for command, output in steps]
+
+
+def _run(command: str, directory: Path) -> str:
+    binaries = os.fspath(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "COLUMNS": "100"}
+    environment.pop("ALPHAPULSE_HOME", None)
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=directory, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return done.stdout
+
+
+def _check(wanted: str, got: str, what: str) -> None:
+    checker = doctest.OutputChecker()
+    if not checker.check_output(wanted.rstrip() + "\n", got.rstrip() + "\n", FLAGS):
+        pytest.fail(f"{what}\n--- README says\n{wanted}\n--- it prints\n{got}")
+
+
+def test_every_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
+    monkeypatch.chdir(tmp_path)
+    namespace: dict[str, object] = {"__name__": "readme"}
+    kinds = []
+    for number, match in enumerate(BLOCK.finditer(README), 1):
+        kind, block = match.groups()
+        kinds.append(kind)
+        if kind == "python":
+            exec(compile(block, f"README block {number}", "exec"), namespace)  # noqa: S102  # our own text
+            continue
+        for command, output in _steps(block):
+            _check(output, _run(command, tmp_path), f"$ {command}")
+    assert kinds.count("console") >= 5
+    assert kinds.count("python") >= 3
