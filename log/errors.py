@@ -113,7 +113,7 @@ class Closed(AlphaPulseError):
 
 class ForkedProcess(AlphaPulseError):
     problem = "it was opened before a fork, and a forked child must not use it"
-    cure = "open it in the child, or use the multiprocessing start method 'spawn'"
+    cure = "use the multiprocessing start method 'spawn', or open it only after the fork"
 
 
 class ReadOnly(AlphaPulseError):

@@ -13,6 +13,7 @@ fenced here, each fence from a measurement (design notes in CONTRIBUTING):
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import threading
@@ -49,6 +50,9 @@ READER_CHECK_S: Final = 10.0
 RESERVE_SIZE_BYTES: Final = 64 << 20
 """Appends are refused when less than this would stay free, so that there is room to act."""
 _KEY: Final = struct.Struct(">Q")
+_KEY_MAX: Final = (1 << 64) - 1
+_DISK_REFUSED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NOT_ALLOWED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class LmdbStore:
@@ -73,6 +77,10 @@ class LmdbStore:
                 mode=0o600, sync=sync, metasync=sync,
             )  # fmt: skip
         except lmdb.Error as error:
+            if error.code in _NOT_ALLOWED:
+                raise HomeUnsupported(
+                    f"opening {path}", problem=error.reason, cure="open it as its owner"
+                ) from error
             raise Corrupt(f"opening {path}", problem=str(error)) from error
         self._env.reader_check()
 
@@ -102,9 +110,12 @@ class LmdbStore:
         Raises Corrupt or FormatTooNew when it is not a log that we can read, InvalidInput when
         it is already open with another `sync`.
         """
+        path = path.resolve()
         with _open_stores_lock:
             store = _open_stores.get(path)
-            if store is None or store._pid != os.getpid():
+            if store is not None:
+                store._check_process()
+            if store is None:
                 store = cls(
                     path, sync=sync, durable=durable, reserve_size_bytes=reserve_size_bytes,
                     map_size_bytes=map_size_bytes,
@@ -183,7 +194,11 @@ class LmdbStore:
             head = self._head_from(txn.cursor())
             if head.offset != expected_head:
                 raise HeadMoved("appending a block", expected=expected_head, head=head.offset)
-            txn.put(_KEY.pack(expected_head), block, append=True)
+            if not txn.put(_KEY.pack(expected_head), block, append=True):
+                raise Corrupt(
+                    "appending a block", problem="the last block's header is not what its key says",
+                    head=head.offset,
+                )  # fmt: skip
 
     def _check_space(self, size_bytes: int) -> None:
         state = os.statvfs(self._path)
@@ -246,7 +261,9 @@ class LmdbStore:
 
     @staticmethod
     def _seek(cursor: lmdb.Cursor, offset: int) -> bool:
-        """To the last block whose first offset is at most `offset`."""
+        """To the last block whose first offset is at most `offset`; False if there is none."""
+        if not 0 <= offset <= _KEY_MAX:
+            return False
         key = _KEY.pack(offset)
         if cursor.set_range(key):
             return cursor.key() == key or cursor.prev()
@@ -279,14 +296,20 @@ class LmdbStore:
     def _refusals(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except lmdb.DiskError as error:
-            raise LogFull(doing, problem=f"the disk refused: {error}") from error
-        except (lmdb.CorruptedError, lmdb.PageNotFoundError, lmdb.PanicError) as error:
+        except (lmdb.MapFullError, lmdb.MapResizedError):
+            raise  # `append` makes room and tries again
+        except lmdb.Error as error:
+            # LMDB reports a write that the disk took only in part as EIO.
+            if isinstance(error, lmdb.DiskError) or error.code in _DISK_REFUSED:
+                raise LogFull(doing, problem=f"the disk refused: {error}") from error
             raise Corrupt(doing, problem=str(error)) from error
 
-    def _check_usable(self) -> None:
+    def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedProcess("using the log", opened_by_pid=self._pid)
+
+    def _check_usable(self) -> None:
+        self._check_process()
         if self._closed:
             raise Closed("using the log")
 
@@ -334,8 +357,10 @@ class _Reading:
         store._gate.enter()
         try:
             self._txn = store._begin()
-        except BaseException:
+        except BaseException as error:
             store._gate.leave()
+            if isinstance(error, lmdb.Error):
+                raise Corrupt("reading the log", problem=str(error)) from error
             raise
         return self._txn
 

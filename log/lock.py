@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from .errors import LogBusy
+from .errors import ForkedProcess, LogBusy
 
 WAIT_S_DEFAULT: Final = 10.0
 _PAUSE_S_MIN: Final = 0.0001
@@ -27,11 +27,17 @@ class WriterLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._pid = os.getpid()
         self._thread_lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def acquire(self, wait_s: float = WAIT_S_DEFAULT) -> None:
-        """Raises LogBusy, naming the holder and its state, after `wait_s`. Cost: 2 µs when free."""
+        """Raises LogBusy, naming the holder and its state, after `wait_s`. Cost: 2 µs when free.
+
+        A forked child shares the open file and so the parent's lock: it gets ForkedProcess.
+        """
+        if os.getpid() != self._pid:
+            raise ForkedProcess("waiting for the write session", opened_by_pid=self._pid)
         deadline = time.monotonic() + wait_s
         if not self._thread_lock.acquire(timeout=max(wait_s, 0)):
             raise LogBusy(
@@ -40,10 +46,11 @@ class WriterLock:
             )  # fmt: skip
         try:
             self._acquire_file(deadline, wait_s)
+            os.pwrite(self._file, f"{os.getpid():<20}\n".encode(), 0)
         except BaseException:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
             self._thread_lock.release()
             raise
-        os.pwrite(self._file, f"{os.getpid():<20}\n".encode(), 0)
 
     def _acquire_file(self, deadline: float, wait_s: float) -> None:
         pause_s = _PAUSE_S_MIN
