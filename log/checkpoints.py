@@ -39,9 +39,12 @@ class Checkpoints:
         if not now and moment - self._written_at < INTERVAL_S:
             return
         line = f"{head} {chain.hex()} {format_time(recorded)}\n".encode()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, 0o600)
         try:
+            size_bytes = os.fstat(descriptor).st_size
+            if size_bytes and os.pread(descriptor, 1, size_bytes - 1) != b"\n":
+                line = b"\n" + line  # else a line that was cut would become part of this one
             os.write(descriptor, line)
         finally:
             os.close(descriptor)

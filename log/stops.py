@@ -41,12 +41,16 @@ def _remove_own(path: Path, pid: int) -> None:
 
 
 def _start_time(pid: int) -> str:
-    """Start time of a process in clock ticks since boot: a reused pid has another; "" if gone."""
+    """Start time of a process in clock ticks since boot: a reused pid has another.
+
+    Empty if it is gone, or dead and not yet waited for.
+    """
     try:
         with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:
-            return stat.read().rpartition(")")[2].split()[19]
+            fields = stat.read().rpartition(")")[2].split()
     except OSError:
         return ""
+    return "" if fields[0] in "ZX" else fields[19]
 
 
 def stale_markers(home: Home) -> Iterator[Path]:
