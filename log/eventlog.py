@@ -7,13 +7,15 @@ consumer never holds a transaction open. Nothing above this file knows which eng
 from __future__ import annotations
 
 import os
+import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from types import TracebackType
 from typing import Final, Literal, NamedTuple
 
 from .block import CHAIN_SIZE_BYTES, Block, chain_hash
-from .checkpoints import Checkpoints
+from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
 from .errors import (
     ChainBroken,
@@ -79,7 +81,7 @@ class EventLog:
         place.is_durable()
         genesis = genesis or new_genesis(id_bits)
         place.make_directories()
-        building = place.path / f"log.building-{os.getpid()}"
+        building = place.path / f"log.building-{os.getpid()}-{secrets.token_hex(4)}"
         LmdbStore.create(building, genesis).close()
         publish_log(place, building)
 
@@ -105,16 +107,12 @@ class EventLog:
             place.log, sync=synced, durable=synced and on_disk,
             reserve_size_bytes=reserve_size_bytes,
         )  # fmt: skip
-        broken = ""
-        if newest is not None:
-            head = store.head()
-            if newest.head > head.offset:
-                broken = f"the log ends at {head.offset}, but a checkpoint saw it at {newest.head}"
-            else:
-                last = store.block_at(newest.head - 1)
-                if last is None or last[:CHAIN_SIZE_BYTES] != newest.chain:
-                    broken = f"the chain at {newest.head} is not what a checkpoint saw"
-        return cls(place, store, clock or RecordingClock(), mode, broken)
+        try:
+            broken = _contradiction(store, newest)
+            return cls(place, store, clock or RecordingClock(), mode, broken)
+        except BaseException:
+            store.close()
+            raise
 
     @property
     def genesis(self) -> Genesis:
@@ -140,7 +138,10 @@ class EventLog:
             raise ChainBroken(f"writing to {self.home.path}", problem=self.broken)
 
     def after_commit(self, head: Head) -> None:
-        self._checkpoints.note(head.offset, head.chain, head.time)
+        # The commit is durable, and whoever waits for it must not be told otherwise when only the
+        # checkpoint cannot be written. The next commit tries again, and `close` raises.
+        with suppress(OSError):
+            self._checkpoints.note(head.offset, head.chain, head.time)
         with self._grown:
             self._grown.notify_all()
 
@@ -173,17 +174,20 @@ class EventLog:
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks that hold offsets start to stop; the first and last may reach beyond them."""
-        stop = self.head if stop is None else stop
+        head = self.head
+        if start < 0:
+            raise OffsetOutOfRange("reading the log", offset=start, head=head)
+        stop = head if stop is None else min(stop, head)
         while start < stop:
             batch = self.store.blocks(start, min(BATCH_EVENTS_MAX, stop - start))
             if not batch:
-                return
+                raise Corrupt("reading the log", problem="a block is missing", offset=start)
             for data in batch:
                 block = Block(data)
-                if block.stop <= start:
+                if not block.first <= start < block.stop:
                     raise Corrupt(
-                        "reading the log", problem="blocks overlap", first_offset=block.first,
-                        after=start,
+                        "reading the log", problem="blocks overlap or one is missing",
+                        offset=start, first_offset=block.first,
                     )  # fmt: skip
                 start = block.stop
                 yield block
@@ -252,12 +256,14 @@ class EventLog:
         if self._closed:
             return
         self._closed = True
-        if self.mode == "rw":
-            self.checkpoint()
-        self.lock.close()
-        self.store.close()
-        if self._marker is not None:
-            self._marker.remove()
+        try:
+            if self.mode == "rw":
+                self.checkpoint()
+        finally:
+            self.lock.close()
+            self.store.close()
+            if self._marker is not None:
+                self._marker.remove()
 
     def __enter__(self) -> EventLog:
         return self
@@ -267,3 +273,16 @@ class EventLog:
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
         self.close()
+
+
+def _contradiction(store: BlockStore, newest: Checkpoint | None) -> str:
+    """Why the log is not the one its newest checkpoint saw; empty when it is."""
+    if newest is None:
+        return ""
+    head = store.head()
+    if newest.head > head.offset:
+        return f"the log ends at {head.offset}, but a checkpoint saw it at {newest.head}"
+    last = store.block_at(newest.head - 1)
+    if last is None or last[:CHAIN_SIZE_BYTES] != newest.chain:
+        return f"the chain at {newest.head} is not what a checkpoint saw"
+    return ""

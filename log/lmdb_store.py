@@ -364,11 +364,13 @@ class _Reading:
             raise
         return self._txn
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             self._txn.abort()
         finally:
             self._store._gate.leave()
+        if isinstance(error, lmdb.Error):
+            raise Corrupt("reading the log", problem=str(error)) from error
 
 
 class _Gate:

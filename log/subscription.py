@@ -13,8 +13,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
-from .block import Block
-from .errors import Closed, InvalidInput
+from .errors import Closed, Corrupt, InvalidInput, NotDecodable
 from .frame import Event
 from .pattern import Pattern
 from .times import parse_time
@@ -100,16 +99,18 @@ class Subscription:
         if self._scanned >= stop:
             self._position = self._scanned
             return False
-        for data in self._log.store.blocks(
-            self._scanned, min(_BATCH_EVENTS_MAX, stop - self._scanned)
-        ):
-            block = Block(data)
-            self._ready.extend(
-                self.pattern.select(
-                    block, max(self._scanned - block.first, 0), min(stop - block.first, block.count)
-                )
-            )
-            self._scanned = min(block.stop, stop)
+        try:
+            for block in self._log.blocks(self._scanned, stop):
+                matching = list(self.pattern.select(
+                    block, self._scanned - block.first, min(stop - block.first, block.count)
+                ))  # fmt: skip
+                self._ready.extend(matching)
+                self._scanned = min(block.stop, stop)
+                if len(self._ready) >= _BATCH_EVENTS_MAX:
+                    break
+        except (Corrupt, NotDecodable):
+            if not self._ready:
+                raise  # only when all that came before the damage is delivered
         if not self._ready:
             self._position = self._scanned
         return True
