@@ -1,0 +1,68 @@
+"""The budgets of the design: what must be reached, and what a prototype reached (the aim).
+
+Rates and ratios are at least, times and memory at most. A ratio is our rate over the peer's in
+the same run, so 1 is as quick and more is quicker.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal, NamedTuple
+
+Field = Literal["rate_per_s", "p50_ns", "p99_ns", "ratio", "private_dirty_bytes"]
+OURS: Final = "ours"
+DICT: Final = "dict.get"
+LMDB: Final = "LMDB"
+SQLITE: Final = "SQLite"
+STRUCT: Final = "struct + CRC"
+MSGSPEC: Final = "msgspec + CRC"
+DBN: Final = "databento-dbn"
+MS: Final = 1_000_000
+MILLION: Final = 1_000_000
+
+
+class Budget(NamedTuple):
+    """One number of a row; None where the design names none."""
+
+    field: Field
+    must: float | None = None
+    aim: float | None = None
+    size_min: int = 0
+    """Smaller homes are not judged by it: a dict that fits the cache is no measure."""
+
+    def is_met(self, value: float, bound: float) -> bool:
+        return value >= bound if self.field in ("rate_per_s", "ratio") else value <= bound
+
+
+BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
+    ("lookup", "id", OURS): (Budget("rate_per_s", 1e6, 1.8e6), Budget("p99_ns", 35e3, 1.5e3)),
+    ("lookup", "id", DICT): (Budget("ratio", None, 0.6, MILLION),),
+    ("lookup", "id", LMDB): (Budget("ratio", None, 2.5, MILLION),),
+    ("lookup", "ISIN to 8 listings", OURS): (Budget("rate_per_s", 5e5, 1.2e6),),
+    ("lookup", "ISIN to 8 listings, a field each", OURS): (Budget("rate_per_s", None, 4e5),),
+    ("message", "encode", OURS): (Budget("rate_per_s", 2e6, 2.8e6), Budget("p99_ns", 5e3)),
+    ("message", "encode", MSGSPEC): (Budget("ratio", None, 1.0),),
+    ("message", "verify", OURS): (Budget("rate_per_s", 2e6, 6e6), Budget("p99_ns", 5e3)),
+    ("message", "verify and all fields", OURS): (
+        Budget("rate_per_s", 2e6, 2.5e6), Budget("p99_ns", 5e3),
+    ),
+    ("message", "verify and all fields", MSGSPEC): (Budget("ratio", None, 1.0),),
+    ("register", "alone, processing", OURS): (Budget("p50_ns", 100e3, 15e3),),
+    ("register", "alone, durable", LMDB): (Budget("ratio", None, 1 / 1.3),),
+    ("register", "batches of 1,000, processing", OURS): (Budget("p50_ns", 100e3, 15e3),),
+    ("register", "batches of 1,000, durable", OURS): (Budget("rate_per_s", 1e4, 8e4),),
+    ("register", "32 threads, durable", OURS): (Budget("rate_per_s", 1e4),),
+    ("follow", "append to subscriber", OURS): (Budget("p50_ns", 1 * MS, 40e3),),
+    ("catchup", "frames", OURS): (Budget("rate_per_s", None, 3e6),),
+    ("catchup", "decoded", OURS): (Budget("rate_per_s", 3e5, 8e5),),
+    ("catchup", "1% selective, events scanned", OURS): (Budget("rate_per_s", None, 1e7),),
+    ("audit", "chain", OURS): (Budget("rate_per_s", None, 6e6),),
+    ("audit", "bytes, continuity, chain", OURS): (Budget("rate_per_s", 5e5, 1.1e6),),
+    ("audit", "chain, blocks of 1", OURS): (Budget("rate_per_s", None, 7e5),),
+    ("audit", "bytes, continuity, chain, blocks of 1", OURS): (
+        Budget("rate_per_s", 2e5, 4.3e5),
+    ),
+    ("rebuild", "all views", OURS): (Budget("rate_per_s", 1e5, 4e5),),
+    ("open", "for reading", OURS): (
+        Budget("p50_ns", 200 * MS, 5 * MS), Budget("private_dirty_bytes", None, 20e6),
+    ),
+}  # fmt: skip

@@ -1,0 +1,109 @@
+"""The benchmarks run and print what they promise. How fast anything is, no test asserts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import TOPICS
+from benchmarks.budgets import BUDGETS, OURS, Budget
+from benchmarks.data import instrument, isin_of
+from benchmarks.harness import Row, Timing, percentile, rows_of, table, timing_of
+
+ROOT = Path(__file__).resolve().parents[2]
+FIELDS = set(Row.__struct_fields__)
+
+
+def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+
+
+def test_json_lines_carry_every_field(tmp_path: Path) -> None:
+    cache = ("--cache", str(tmp_path / "cache"))
+    done = _run("--json", "--size", "1000", *cache, "message", "lookup", "catchup", "open")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(set(row) == FIELDS for row in rows)
+    assert {row["benchmark"] for row in rows} == {"message", "lookup", "catchup", "open"}
+    by_id = {row["who"]: row for row in rows if row["case"] == "id"}
+    assert by_id.keys() == {"ours", "dict.get", "LMDB", "SQLite"}
+    assert by_id["ours"]["rate_per_s"] > 0 and by_id["ours"]["p50_ns"] <= by_id["ours"]["p999_ns"]
+    assert by_id["SQLite"]["ratio"] == pytest.approx(
+        by_id["ours"]["rate_per_s"] / by_id["SQLite"]["rate_per_s"]
+    )
+    opened = next(row for row in rows if row["benchmark"] == "open" and row["who"] == "ours")
+    assert opened["private_dirty_bytes"] > 0
+
+
+def test_a_table_shows_budgets_and_writing_works() -> None:
+    done = _run("--size", "1000", "register", "audit", "rebuild", "follow")
+    assert done.returncode == 0, done.stderr
+    for text in ("p99.9", "must", "≥ 100 k/s", "1,000, durable", "blocks of 1", "all views"):
+        assert text in done.stdout
+    assert "made a home of 1,000 instruments" in done.stderr
+
+
+def test_unknown_names_and_sizes_are_refused() -> None:
+    done = _run("lokup")
+    assert done.returncode == 2
+    assert "lokup" in done.stderr and "lookup" in done.stderr
+    assert _run("--size", "0", "message").returncode == 2
+
+
+def test_budgets_name_topics_that_exist() -> None:
+    assert {name for name, _, _ in BUDGETS} <= TOPICS.keys()
+
+
+def test_made_up_instruments_are_valid_and_distinct() -> None:
+    from stdnum import isin
+
+    made = [instrument(number) for number in range(3_000)]
+    assert made == [instrument(number) for number in range(3_000)]
+    assert len({one.symbol for one in made}) == len(made)
+    isins = [isin_of(number) for number in range(3_000)]
+    assert len({text[:11] for text in isins}) == len(isins)
+    assert all(isin.is_valid(text) for text in isins)
+
+
+def test_percentiles_and_ratios() -> None:
+    thousand = list(range(1, 1_001))
+    assert [percentile(thousand, share) for share in (0.5, 0.99, 0.999)] == [500, 990, 999]
+    assert percentile([7], 0.5) == 7
+    timing = timing_of([1_000, 3_000])
+    assert (timing.rate_per_s, timing.p50_ns, timing.p99_ns) == (500_000, 1_000, 3_000)
+    ours, peer = rows_of("x", "y", 1, {OURS: Timing(300.0), "peer": Timing(100.0)})
+    assert ours.ratio is None and peer.ratio == 3.0
+    assert "300" in table([ours, peer])
+
+
+def test_a_budget_is_judged() -> None:
+    slow, fast = (
+        rows_of("rebuild", "all views", 1, {OURS: Timing(rate)})[0] for rate in (99_999.0, 4e5)
+    )
+    assert (slow.must_met, slow.aim_met) == (False, False)
+    assert (fast.must_met, fast.aim_met) == (True, True)
+    assert fast.must == "≥ 100 k/s"
+    assert not Budget("p99_ns", 5.0).is_met(6.0, 5.0)
+
+
+def test_a_missing_peer_is_said() -> None:
+    code = (
+        "import sys; sys.modules['databento_dbn'] = None\n"
+        "from benchmarks.__main__ import main; main(['--json', '--size', '1000', 'message'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    absent = [
+        row for line in done.stdout.splitlines()
+        if (row := json.loads(line))["who"] == "databento-dbn"
+    ]  # fmt: skip
+    assert absent and all(
+        row["rate_per_s"] is None and "not installed" in row["note"] for row in absent
+    )
