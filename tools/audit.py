@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .output import Column, progress
+from .output import Column, progress, short_hash
 from .verb import FINE, NO, Cli, settings
 
 
@@ -69,8 +69,12 @@ def rebuild(cli: Cli, views: tuple[str, ...], check: bool) -> int:
     else:
         cli.out.table(
             [Column("view"), Column("result"), Column("events", right=True),
-             Column("events_per_s", "events/s", right=True), Column("digest")],
-            [rebuilt_dict(r) | {"result": "equal" if r.equal else "differs"} for r in results],
+             Column("events_per_s", "events/s", right=True), Column("digest"),
+             Column("live_digest", "live")],
+            [rebuilt_dict(r) | {
+                "result": "equal" if r.equal else "differs", "digest": short_hash(r.digest.hex()),
+                "live_digest": short_hash(r.live_digest.hex() if r.live_digest else None),
+            } for r in results],
         )  # fmt: skip
     for result in results:
         for key in result.differing:

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from .output import Column
+from .output import Column, short_hash
 from .verb import Cli, settings
 
 
@@ -29,7 +29,7 @@ def init(cli: Cli, id_bits: int) -> None:
         cli.out.records([{"home": home, "id_bits": id_bits}])
     else:
         cli.out.line(f"made the home {home}")
-        cli.note("next: `alphapulse import FILE`, or `alphapulse register --help`")
+        cli.hint("next: `alphapulse import FILE`, or `alphapulse register --help`")
 
 
 @click.command()
@@ -56,7 +56,8 @@ def stats(cli: Cli) -> None:
     cli.out.table(
         [Column("view"), Column("offset", right=True), Column("lag_events", right=True),
          Column("digest")],
-        [{"view": name, **state} for name, state in views.items()],
+        [{"view": name, **state, "digest": short_hash(state["digest"])}
+         for name, state in views.items()],
     )  # fmt: skip
     if shown["alerts_open"]:
-        cli.note(f"{shown['alerts_open']} open alerts: see `alphapulse alerts`")
+        cli.note(f"open alerts: {shown['alerts_open']}; see `alphapulse alerts`")

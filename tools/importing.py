@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,8 @@ FIELDS: Final = (
     "file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
     "conflicts", "quarantine_file",
 )  # fmt: skip
+QUIET_WHEN_ZERO: Final = ("quarantined", "collisions", "conflicts")
+"""Columns that people see only when a file has any."""
 PROBLEMS_SHOWN_MAX: Final = 10
 
 
@@ -61,7 +64,7 @@ def import_(
             kept = stack.enter_context(Quarantine(quarantine))
         for path in files:
             try:
-                with progress(f"importing {path}") as report:
+                with progress(f"importing {os.path.basename(path)}") as report:
                     done = import_file(
                         registry, path, format=format, source=source, dry_run=dry_run,
                         quarantine=kept, progress=lambda n, of, report=report: report(n, of),  # type: ignore[misc]  # the default binds the loop's bar
@@ -113,10 +116,18 @@ def _report(cli: Cli, report: ImportReport) -> None:
 def _summary(cli: Cli, reports: list[ImportReport]) -> None:
     if cli.json or not reports:
         return
+    names = [os.path.basename(report.file) for report in reports]
+    distinct = len(set(names)) == len(names)
+    rows = []
+    for name, report in zip(names, reports, strict=True):
+        counts = {field: getattr(report, field) for field in FIELDS[2:9]}
+        rows.append(
+            {field: count or ("" if field in QUIET_WHEN_ZERO else "0")
+             for field, count in counts.items()}
+            | {"file": name if distinct else report.file}
+        )  # fmt: skip
     cli.out.table(
-        [Column("file"), Column("format"), *(Column(name, right=True) for name in FIELDS[2:9])],
-        [{name: getattr(report, name) or ("" if name == "file" else "0") for name in FIELDS[:9]}
-         for report in reports],
-    )  # fmt: skip
+        [Column("file"), *(Column(field, right=True) for field in FIELDS[2:9])], rows
+    )
     if reports[0].dry_run:
         cli.note("dry run: nothing was written")

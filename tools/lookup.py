@@ -57,9 +57,12 @@ def lookup(cli: Cli, key: str, by: str | None, as_of: str | None) -> None:
         cli.note(f"{len(rows)} instruments match {key}")
         cli.out.table(
             [Column("id", whole=True), Column("class"), Column("symbol"), Column("status"),
-             Column("decimals", "dec", right=True), Column("where"), Column("name")],
+             Column("where"), Column("name")],
             [
-                row | {"where": place_of(match)}
+                row | {
+                    "where": place_of(match),
+                    "status": "" if row["status"] == "active" else row["status"],
+                }
                 for row, match in zip(rows, matches, strict=True)
             ],
         )  # fmt: skip

@@ -76,6 +76,11 @@ def short_time(value: object) -> str:
     return day if clock == "00:00:00.000000000Z" else f"{day} {clock[:8]}".rstrip()
 
 
+def short_hash(value: object) -> str:
+    """Enough of a digest to compare by eye; `--json` has all of it."""
+    return shown(value)[:12]
+
+
 def json_line(record: Mapping[str, object]) -> bytes:
     """One line of JSON. What a terminal would obey is written as an escape: the value is equal."""
     import msgspec
@@ -105,6 +110,8 @@ class Output:
 
     def __init__(self, *, json: bool, stream: BinaryIO | None = None) -> None:
         self.json = json
+        self.hints = True
+        """Whether to say what to type next."""
         self._stream = stream
         self._console: Console | None = None
         if stream is None and not json and sys.stdout.isatty():
@@ -141,6 +148,7 @@ class Output:
         joined = Text()
         for (text, _), cell in zip(cells, padded, strict=True):
             joined.append(cell + GAP, STYLES.get(text, ""))
+        joined.rstrip()
         self._console.print(joined)
 
     def fields(self, pairs: Iterable[tuple[str, str]]) -> None:
@@ -191,7 +199,7 @@ class Output:
         from rich.text import Text
 
         assert self._console is not None
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
         for column, title in zip(columns, titles, strict=True):
             table.add_column(
                 title, justify="right" if column.right else "left", no_wrap=column.whole,
@@ -237,6 +245,7 @@ def error_dict(error: AlphaPulseError) -> dict[str, str]:
 
 def print_error(error: AlphaPulseError, *, as_json: bool) -> None:
     """One error on stderr: for people two lines, and what the error lists in between."""
+    sys.stdout.flush()
     if as_json:
         print_error_json(error_dict(error))
         return
@@ -265,11 +274,11 @@ def progress(label: str, *, stream: TextIO | None = None) -> Iterator[Report]:
         yield lambda done, total=None, label="": None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     console = Console(file=stream or sys.stderr, markup=False, highlight=False, emoji=False)
     bar = Progress(
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+        TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(),
         TimeElapsedColumn(), console=console, transient=True,
     )  # fmt: skip
     with bar:

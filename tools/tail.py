@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from .events import print_events
-from .output import progress
+from .output import note, progress
 from .verb import Cli, settings, start_at, stop_at
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def tail(
     with cli.log() as log:
         first = start_at(log, start or ("now" if follow else "beginning"))
         if follow:
-            cli.note(f"following from offset {first}, Ctrl-C ends")
+            note(f"following from offset {first}, Ctrl-C ends")
             with log.subscribe(selected, first) as events:
                 print_events(cli, islice(events, limit), raw=raw, flush=True)
             return
@@ -109,4 +109,4 @@ def _replay_into(cli: Cli, stop: str | None, into: str) -> None:
         cli.out.records([shown])
         return
     cli.out.fields((name.replace("_", " "), str(value)) for name, value in shown.items())
-    cli.note(f"next: `alphapulse --home {into} stats`")
+    cli.hint(f"next: `alphapulse --home {into} stats`")

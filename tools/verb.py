@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
 
 import click
+from click.core import ParameterSource
 
 from .output import Output, note
 
@@ -33,8 +34,10 @@ CANDIDATES_MAX: Final = 20
 class Cli:
     """Settings of one run of a verb."""
 
-    def __init__(self, home: str, output: Output) -> None:
+    def __init__(self, home: str, output: Output, named_home: str | None = None) -> None:
         self.home = home
+        self.named_home = named_home
+        """The home that was named with --home; None when it comes from elsewhere."""
         self.out = output
         self.json = output.json
 
@@ -60,9 +63,15 @@ class Cli:
             yield log
 
     def note(self, text: str) -> None:
-        """A remark for people, on stderr; none with --json."""
+        """A remark for people, on stderr, after what was printed; none with --json."""
         if not self.json:
+            self.out.flush()
             note(text)
+
+    def hint(self, text: str) -> None:
+        """A note on what to type next."""
+        if self.out.hints:
+            self.note(text)
 
 
 class _OnStderr(logging.Handler):
@@ -94,11 +103,14 @@ def settings(function: Callable[..., int | None]) -> Callable[..., int]:
     @functools.wraps(function)
     def wrapper(*, home: str | None, as_json: bool, **arguments: object) -> int:
         context = click.get_current_context()
-        before = context.find_root().params
+        root = context.find_root()
+        before = root.params
+        if home is None and root.get_parameter_source("home") is ParameterSource.COMMANDLINE:
+            home = before["home"]
         output = context.find_object(Output)
         if output is None:
             output = Output(json=as_json or bool(before.get("as_json")))
-        cli = Cli(home or before.get("home") or HOME_DEFAULT, output)
+        cli = Cli(home or before.get("home") or HOME_DEFAULT, output, home)
         code = function(cli, **arguments)
         output.flush()
         return FINE if code is None else code

@@ -66,7 +66,6 @@ _LINES_HELP: Final = """
     With - the same fields come as JSON Lines on stdin, {line}. A bad
     line is an error in its place, the others go on, and the exit code is 1. "source" and
     "request_id" may stand in each line.
-    \b
 
     JSON fields: id, fingerprint, offset, outcome (new, unchanged, amended, collision). With --json
     the error of a line stands in its place on stdout.
