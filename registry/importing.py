@@ -26,8 +26,9 @@ from .state import Origin
 from .writer import Outcome, Unit
 
 AUTO: Final = "auto"
-DRY_RUN_ROWS_MAX: Final = 1_000_000
-"""A dry run keeps what it decided, about 4 kB for each new row, and holds the write session."""
+DRY_RUN_ROWS_MAX: Final = 200_000
+"""A dry run keeps what it decided, 2.5 kB for each new listing, and holds the write session, up to
+half a minute: other writers wait, or give up with LogBusy."""
 PROBLEMS_MAX: Final = 20
 CHUNK_ROWS_MAX: Final = 1_000
 CHUNK_SIZE_MAX: Final = 4 << 20

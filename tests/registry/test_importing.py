@@ -1,0 +1,519 @@
+"""Importing: counts, idempotence, conflicts, quarantine, dry runs, and what stops an import."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blake3 import blake3
+
+from alphapulse.log import InvalidInput, Kind, LogBusy, LogFull, ReadOnly
+from alphapulse.registry import Registry, Token, import_file, importing, open_for_dry_run
+from alphapulse.registry.importers import FORMATS, InputFile, Quarantine
+from alphapulse.registry.importers.quarantine import default_path
+
+SAMPLES = Path(__file__).parents[2] / "tools" / "samples"
+OPTIMISM = SAMPLES / "optimism.tokenlist.json"
+APPLE = SAMPLES / "apple_listings.csv"
+NSE = SAMPLES / "nse_equities.csv"
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with Registry.open(tmp_path / "home") as opened:
+        yield opened
+
+
+def token(number: int, **changes: object) -> dict[str, Any]:
+    return {"chainId": 1, "address": f"0x{number:040x}", "symbol": f"T{number}",
+            "name": f"Token {number}", "decimals": 6, **changes}  # fmt: skip
+
+
+def token_list(path: Path, *tokens: object, name: str = "A list") -> Path:
+    path.write_text(json.dumps({"name": name, "tokens": tokens}))
+    return path
+
+
+def digests(registry: Registry) -> dict[str, bytes]:
+    return {name: state.digest for name, state in registry.statistics().views.items()}
+
+
+def snapshot(directory: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+# --- the samples -----------------------------------------------------------------------------
+
+
+def test_the_optimism_list(registry: Registry) -> None:
+    report = import_file(registry, OPTIMISM)
+    assert (report.rows, report.new, report.unchanged) == (1168, 1167, 1)
+    assert report.is_clean
+    assert report.format == "token-list"
+    assert report.source == "superchain-token-list"
+    assert report.quarantine_file is None
+    assert registry.statistics().instruments == 1167
+    for row in json.loads(OPTIMISM.read_text())["tokens"]:
+        chain = f"eip155:{row['chainId']}"
+        found = registry.by_address(chain, row["address"])
+        assert found is not None
+        assert registry.resolve(Token(chain=chain, address=row["address"])) == found.id
+        record = registry.get(found.id)
+        assert record is not None
+        assert record.fingerprint == found.fingerprint
+    usdc = registry.by_address("eip155:1", "0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48")
+    assert usdc is not None
+    assert {group for _, group in registry.groups(usdc.id)} == {"USDC", "BridgedUSDC"}
+
+
+def test_every_event_names_source_and_content(registry: Registry) -> None:
+    report = import_file(registry, APPLE, source="me")
+    events = list(registry.read())
+    assert events
+    for event in events:
+        assert event.metadata.source == "me"
+        assert event.metadata.content_hash == report.content_hash
+    assert len(report.content_hash) == 32
+
+
+def test_the_csv_samples(registry: Registry) -> None:
+    apple, nse = import_file(registry, APPLE), import_file(registry, NSE)
+    assert (apple.rows, apple.new, apple.is_clean) == (6, 6, True)
+    assert (nse.rows, nse.new, nse.is_clean) == (400, 400, True)
+    assert apple.unknown_columns == nse.unknown_columns == ()
+    found = registry.by_isin("US0378331005")
+    assert found is not None
+    assert found.symbol == "AAPL"
+    facts = registry.facts(found.id)
+    assert facts is not None
+    assert facts.values["composite_figi"] == "BBG000B9XRY4"
+    assert "figi" not in facts.values
+    assert len(registry.listings(found.id)) == 6
+
+
+@pytest.mark.parametrize("path", [OPTIMISM, APPLE, NSE], ids=lambda path: path.name)
+def test_the_same_file_again_adds_no_event(registry: Registry, path: Path) -> None:
+    first = import_file(registry, path)
+    head = registry.statistics().head
+    again = import_file(registry, path)
+    assert registry.statistics().head == head
+    assert (again.rows, again.unchanged) == (first.rows, first.rows)
+    assert again.is_clean
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_two_halves_in_either_order_give_the_same_views(tmp_path: Path, backwards: bool) -> None:
+    document = json.loads(OPTIMISM.read_text())
+    halves = []
+    for number, part in enumerate((slice(None, 584), slice(584, None))):
+        path = tmp_path / f"half{number}.json"
+        path.write_text(json.dumps({**document, "tokens": document["tokens"][part]}))
+        halves.append(path)
+    with Registry.open(tmp_path / "whole") as whole, Registry.open(tmp_path / "parts") as parts:
+        import_file(whole, OPTIMISM)
+        for path in reversed(halves) if backwards else halves:
+            assert import_file(parts, path).source == "superchain-token-list"
+        expected, found = digests(whole), digests(parts)
+    assert expected.keys() >= {"instruments", "relations"}
+    assert found == expected
+
+
+def test_ids_and_digests_do_not_depend_on_the_hash_seed(tmp_path: Path) -> None:
+    program = (
+        "import sys; from alphapulse.registry import *\n"
+        "with Registry.open(sys.argv[1]) as r:\n"
+        "  for path in sys.argv[2:]: import_file(r, path)\n"
+        "  print([(e.kind, e.space, e.entity) for e in r.read()])\n"
+        "  print({n: s.digest.hex() for n, s in r.statistics().views.items()})\n"
+    )
+    outputs = set()
+    for seed in ("0", "1", "4242"):
+        done = subprocess.run(
+            [sys.executable, "-c", program, tmp_path / seed, OPTIMISM, APPLE, NSE],
+            env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert len(done.stdout) > 10_000
+        outputs.add(done.stdout)
+    assert len(outputs) == 1
+
+
+# --- agreeing and disagreeing ----------------------------------------------------------------
+
+
+def test_another_source_that_disagrees_raises_a_conflict_once(
+    registry: Registry, tmp_path: Path
+) -> None:
+    import_file(registry, token_list(tmp_path / "a.json", token(7), name="one"))
+    other = token_list(tmp_path / "b.json", token(7, symbol="OTHER", decimals=8), name="two")
+    report = import_file(registry, other)
+    assert (report.unchanged, report.conflicts, report.is_clean) == (1, 2, False)
+    assert {problem.kind for problem in report.problems} == {"conflict"}
+    assert {(p.place, p.reason) for p in report.problems} == {
+        ("tokens[0]", "symbol: 'T7' is known from 'one', this row says 'OTHER'"),
+        ("tokens[0]", "decimals: '6' is known from 'one', this row says '8'"),
+    }
+    found = registry.by_address("eip155:1", token(7)["address"])
+    assert found is not None
+    assert found.symbol == "T7"
+    assert import_file(registry, other).conflicts == 0
+    assert len(registry.alerts()) == 2
+
+
+def test_the_same_source_corrects_itself(registry: Registry, tmp_path: Path) -> None:
+    import_file(registry, token_list(tmp_path / "a.json", token(7), token(8)))
+    report = import_file(
+        registry, token_list(tmp_path / "b.json", token(7, symbol="NEW"), token(8))
+    )
+    assert (report.amended, report.unchanged, report.is_clean) == (1, 1, True)
+    found = registry.by_address("eip155:1", token(7)["address"])
+    assert found is not None
+    assert found.symbol == "NEW"
+
+
+def test_a_source_does_not_correct_decimals(registry: Registry, tmp_path: Path) -> None:
+    import_file(registry, token_list(tmp_path / "a.json", token(7)))
+    report = import_file(registry, token_list(tmp_path / "b.json", token(7, decimals=18)))
+    assert (report.amended, report.conflicts) == (0, 1)
+
+
+def test_duplicate_rows_are_unchanged(registry: Registry, tmp_path: Path) -> None:
+    report = import_file(registry, token_list(tmp_path / "a.json", token(7), token(7)))
+    assert (report.new, report.unchanged, report.is_clean) == (1, 1, True)
+
+
+@pytest.mark.parametrize("changes", [{"name": "Other"}, {"symbol": "Z"}, {"decimals": 9}])
+def test_a_file_that_contradicts_itself_does_not_amend_to_and_fro(
+    registry: Registry, tmp_path: Path, changes: dict[str, object]
+) -> None:
+    path = token_list(tmp_path / "a.json", token(7), token(7, **changes))
+    report = import_file(registry, path)
+    assert (report.new, report.unchanged, report.amended, report.conflicts) == (1, 1, 0, 1)
+    head = registry.statistics().head
+    for _ in range(2):
+        assert import_file(registry, path).unchanged == 2
+        assert registry.statistics().head == head
+
+
+def test_listings_of_one_file_that_contradict_each_other(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "isin,mic,symbol,primary,name\n"
+        "US0378331005,XNAS,AAPL,true,Apple\nUS0378331005,XNAS,APPL,false,Apple\n"
+    )
+    assert import_file(registry, path).conflicts == 1
+    head = registry.statistics().head
+    assert import_file(registry, path).unchanged == 2
+    assert registry.statistics().head == head
+
+
+def test_a_new_listing_of_a_known_instrument_is_new(registry: Registry, tmp_path: Path) -> None:
+    import_file(registry, APPLE)
+    path = tmp_path / "more.csv"
+    path.write_text("isin,venue,symbol,primary\nUS0378331005,binance:test,AAPLX,no\n")
+    report = import_file(registry, path)
+    assert (report.new, report.is_clean) == (1, True)
+
+
+def test_collisions_are_new_and_counted(tmp_path: Path) -> None:
+    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 201)])
+    with Registry.open(tmp_path / "small", id_bits=8) as registry:
+        report = import_file(registry, path)
+        raised = [e for e in registry.read() if e.kind == Kind.COLLISION_DETECTED]
+        assert (report.rows, report.new) == (200, 200)
+        assert report.collisions == len(raised) > 0
+        assert import_file(registry, path).collisions == 0
+
+
+# --- the quarantine --------------------------------------------------------------------------
+
+BAD_CSV = (
+    b"isin,mic,symbol,currency,name\n"
+    b"US0378331005,XNAS,AAPL,USD,[red]Apple[/red]\n"
+    b"US0378331006,XNAS,BAD,USD,wrong check digit\n"
+    b"DE0007164600,XETR,SAP,EUR,Soci\xe9t\xe9\n"
+    b"GB00BP6MXD84,XLON," + b"S" * 10_000_000 + b",GBX,ten megabytes\n"
+    b"GB00BP6MXD84,XLON,\xe2\x80\xaeLEHS,GBX,Shell plc\n"
+    b"GB00BP6MXD84,XLON,SHEL,GBX,Shell plc\n"
+)
+
+
+def test_good_rows_are_imported_and_bad_ones_kept_with_line_and_reason(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_bytes(BAD_CSV)
+    report = import_file(registry, path)
+    assert (report.rows, report.new, report.quarantined) == (6, 2, 4)
+    assert not report.is_clean
+    assert report.quarantine_file is not None
+    assert report.quarantine_file.parent == registry.log.home.quarantine
+    kept = [json.loads(line) for line in report.quarantine_file.read_text().splitlines()]
+    assert [row["place"] for row in kept] == ["line 3", "line 4", "line 5", "line 6"]
+    assert {row["file"] for row in kept} == {str(path)}
+    for row, reason in zip(kept, ["isin", "UTF-8", "bytes", "U+202E"], strict=True):
+        assert reason in row["reason"]
+    assert kept[0]["row"] == "US0378331006,XNAS,BAD,USD,wrong check digit"
+    assert [(p.kind, p.place) for p in report.problems] == [
+        ("quarantined", row["place"]) for row in kept
+    ]
+    apple = registry.by_isin("US0378331005")
+    assert apple is not None
+    facts = registry.facts(apple.id)
+    assert facts is not None
+    assert facts.values["name"] == "[red]Apple[/red]"
+
+
+def test_a_row_that_the_registry_refuses_is_kept_in_its_place(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """The file's words are fine one by one; the state says that the listing would end before."""
+    first, second = tmp_path / "1.csv", tmp_path / "2.csv"
+    first.write_text("isin,mic,valid_from\nUS0378331005,XNAS,2020\n")
+    second.write_text(
+        "isin,mic,valid_to\nUS0378331005,XNAS,2019\nbad,XNAS,\nGB00BP6MXD84,XLON,2021\n"
+    )
+    import_file(registry, first)
+    head = registry.statistics().head
+    report = import_file(registry, second)
+    assert (report.new, report.quarantined) == (1, 2)
+    assert [problem.place for problem in report.problems] == ["line 2", "line 3"]
+    assert "end before it begins" in report.problems[0].reason
+    assert registry.statistics().head == head + 2
+
+
+def test_importing_again_replaces_its_quarantine_and_a_clean_one_removes_it(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = token_list(tmp_path / "a.json", token(1), {})
+    for _ in range(2):
+        report = import_file(registry, path)
+        (kept,) = registry.log.home.quarantine.iterdir()
+        assert kept == report.quarantine_file
+        assert len(kept.read_text().splitlines()) == 1
+
+    # What refuses a row may be gone by the next import; then its old quarantine would mislead.
+    clean = token_list(tmp_path / "b.json", token(1))
+    stale = default_path(kept.parent, clean, blake3(clean.read_bytes()).digest())
+    stale.write_text("stale")
+    assert import_file(registry, clean).quarantine_file is None
+    assert list(kept.parent.iterdir()) == [kept]
+
+
+def test_a_quarantine_of_ones_own(registry: Registry, tmp_path: Path) -> None:
+    path = token_list(tmp_path / "a.json", token(1), {"chainId": "1"})
+    report = import_file(registry, path, quarantine=tmp_path / "q.jsonl")
+    assert report.quarantine_file == tmp_path / "q.jsonl"
+    (row,) = map(json.loads, (tmp_path / "q.jsonl").read_text().splitlines())
+    assert (row["place"], row["row"]) == ("tokens[1]", {"chainId": "1"})
+    assert not list(registry.log.home.quarantine.iterdir())
+
+
+def test_several_files_share_a_quarantine(registry: Registry, tmp_path: Path) -> None:
+    a = token_list(tmp_path / "a.json", {})
+    b = token_list(tmp_path / "b.json", {})
+    with Quarantine(tmp_path / "q.jsonl") as quarantine:
+        for path in (a, b):
+            report = import_file(registry, path, quarantine=quarantine)
+            assert report.quarantine_file == tmp_path / "q.jsonl"
+    kept = [json.loads(line)["file"] for line in (tmp_path / "q.jsonl").read_text().splitlines()]
+    assert kept == [str(a), str(b)]
+
+
+def test_a_file_is_never_replaced_by_its_own_quarantine(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = token_list(tmp_path / "a.json", {}, token(1))
+    before = path.read_bytes()
+    with pytest.raises(InvalidInput, match="its own quarantine"):
+        import_file(registry, path, quarantine=path)
+    assert path.read_bytes() == before
+    assert registry.statistics().head == 0
+
+
+def test_a_report_shows_the_first_problems_only(registry: Registry, tmp_path: Path) -> None:
+    path = token_list(tmp_path / "a.json", *[{} for _ in range(importing.PROBLEMS_MAX + 5)])
+    report = import_file(registry, path)
+    assert report.quarantined == importing.PROBLEMS_MAX + 5
+    assert len(report.problems) == importing.PROBLEMS_MAX
+
+
+# --- formats ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name, text, format",
+    [
+        ("list", '\ufeff \n{"tokens": []}', "token-list"),
+        ("list.JSON", '{"name": "x"}', "token-list"),
+        ("list", "Mic,x,ISIN\n", "listings-csv"),
+        ("list.csv", "a,b\n", "listings-csv"),
+        ("list.txt", "a,b\n", None),
+        ("list.txt", '{"kind": "x"}', None),
+        ("list.xlsx", "PK\x03\x04", None),
+    ],
+)
+def test_the_format_is_seen(tmp_path: Path, name: str, text: str, format: str | None) -> None:
+    path = tmp_path / name
+    path.write_text(text)
+    with InputFile(path) as file:
+        if format is not None:
+            assert importing.importer_for(file).name == format
+            return
+        with pytest.raises(InvalidInput, match="its format is not known") as caught:
+            importing.importer_for(file)
+    assert all(each in str(caught.value) for each in FORMATS)
+
+
+def test_a_format_by_name(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text('{"tokens": []}')
+    assert import_file(registry, path, format="token-list").rows == 0
+    with pytest.raises(InvalidInput, match="no column"):
+        import_file(registry, path, format="listings-csv")
+    with pytest.raises(InvalidInput, match="there is no format 'xml'"):
+        import_file(registry, path, format="xml")
+
+
+def test_a_source_is_checked(registry: Registry) -> None:
+    with pytest.raises(InvalidInput, match="source"):
+        import_file(registry, APPLE, source="a\nb")
+
+
+# --- dry runs --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [OPTIMISM, APPLE, NSE], ids=lambda path: path.name)
+def test_a_dry_run_says_what_an_import_does(tmp_path: Path, path: Path) -> None:
+    home = tmp_path / "home"
+    with open_for_dry_run(home) as empty:
+        expected = import_file(empty, path, dry_run=True)
+        assert empty.statistics().head == 0
+        assert expected.dry_run
+    assert not home.exists()
+    with Registry.open(home) as registry:
+        assert import_file(registry, path) == expected._replace(dry_run=False)
+
+
+def test_a_dry_run_changes_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    old = token_list(tmp_path / "a.json", token(1), token(2), name="one")
+    new = token_list(
+        tmp_path / "b.json", token(1), token(2, symbol="X"), token(3), token(3), {}, name="two"
+    )
+    with Registry.open(home) as registry:
+        import_file(registry, old)
+        before = snapshot(home)
+        report = import_file(registry, new, dry_run=True)
+        assert snapshot(home) == before
+        views = digests(registry)
+    assert (report.new, report.unchanged, report.quarantined, report.conflicts) == (1, 3, 1, 1)
+    assert report.quarantine_file is None
+    assert "symbol: 'T2' is known from 'one'" in report.problems[1].reason
+    with Registry.open(home) as registry:
+        assert digests(registry) == views
+        real = import_file(registry, new)
+    assert real._replace(dry_run=True, quarantine_file=None) == report
+
+
+def test_a_dry_run_has_a_limit(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "DRY_RUN_ROWS_MAX", 3)
+    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 5)])
+    with pytest.raises(InvalidInput, match="at most 3 rows"):
+        import_file(registry, path, dry_run=True)
+    assert import_file(registry, path).new == 4
+
+
+# --- what stops an import --------------------------------------------------------------------
+
+
+def test_a_full_disk_stops_the_import_and_says_how_far_it_came(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 2_501)], {})
+    whole, appends = registry.log.store.append, []
+
+    def append(data: bytes, offset: int) -> None:
+        appends.append(offset)
+        if len(appends) == 3:
+            raise LogFull("appending")
+        whole(data, offset)
+
+    monkeypatch.setattr(registry.log.store, "append", append)
+    with pytest.raises(LogFull) as caught:
+        import_file(registry, path)
+    assert caught.value.facts == {"file": str(path), "rows_done": 2_000}
+    assert registry.statistics().instruments == 2_000
+    assert not list(registry.log.home.quarantine.iterdir())
+    report = import_file(registry, path)
+    assert (report.unchanged, report.new, report.quarantined) == (2_000, 500, 1)
+
+
+def test_a_registry_that_only_reads_stops_the_import(tmp_path: Path) -> None:
+    Registry.open(tmp_path / "home").close()
+    with Registry.open(tmp_path / "home", mode="r") as reader:
+        for dry_run in (False, True):
+            with pytest.raises(ReadOnly):
+                import_file(reader, APPLE, dry_run=dry_run)
+
+
+def test_a_busy_log_stops_the_import(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "home", wait_s=0.05) as registry:
+        registry.log.lock.acquire()
+        try:
+            with pytest.raises(LogBusy) as caught:
+                import_file(registry, APPLE)
+        finally:
+            registry.log.lock.release()
+        assert caught.value.facts["rows_done"] == 0
+        assert import_file(registry, APPLE).new == 6
+
+
+def test_an_interrupted_import_is_completed_by_the_next(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 1_501)], {})
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        import_file(registry, path, progress=interrupt)
+    assert registry.statistics().instruments == 1_000
+    assert not list(registry.log.home.quarantine.iterdir())
+    report = import_file(registry, path)
+    assert (report.unchanged, report.new, report.quarantined) == (1_000, 500, 1)
+
+
+def test_others_write_between_the_chunks_of_an_import(
+    registry: Registry, tmp_path: Path
+) -> None:
+    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 2_001)])
+    mine = Token(chain="eip155:10", address=f"0x{1:040x}")
+    writer = threading.Thread(target=registry.register, args=(mine,))
+
+    def start(done: int, total: int) -> None:
+        if done == 1_000:
+            writer.start()
+            writer.join()
+
+    assert import_file(registry, path, progress=start).new == 2_000
+    assert registry.resolve(mine) is not None
+
+
+@pytest.mark.parametrize("path", [OPTIMISM, NSE], ids=lambda path: path.name)
+def test_progress_ends_at_the_total(registry: Registry, path: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    import_file(registry, path, progress=lambda done, total: calls.append((done, total)))
+    assert calls == sorted(calls)
+    assert calls[-1][0] == calls[-1][1] > 0
