@@ -92,12 +92,13 @@ def decide(command: Command, state: State, origin: Origin) -> Receipt:
     """The command's receipt; a request id that was used before gives what it led to then."""
     if not origin.request_id:
         return command.decide(state, origin)
-    offset = state.request(origin.request_id)
-    if offset is not None:
-        return _replayed(command, state, offset)
+    unit_start = state.head - len(state.drafts)
+    first = state.request(origin.request_id)
+    if first is not None and first < unit_start:
+        return _replayed(command, state, origin.request_id, first)
     receipt = command.decide(state, origin)
-    if state.drafts:
-        state.remember_request(origin.request_id, receipt.offset)
+    if first is None and state.drafts:
+        state.remember_request(origin.request_id, unit_start)
     return receipt
 
 
@@ -119,18 +120,23 @@ _OUTCOMES: Final[dict[int, str]] = {
 }  # fmt: skip
 
 
-def _replayed(command: Command, state: State, offset: int) -> Receipt:
-    """The receipt that a request got before, made again from the event it led to."""
-    _, kind, space, entity = state.event_at(offset)
-    held = state.held(space, entity)
-    if held is None or kind not in _KINDS_OF_COMMAND[type(command).__name__]:
-        raise RequestReused(DOING, offset=offset)
-    subject = getattr(command, "subject", None)
-    if subject is not None and subject(state) != held.entity.fingerprint:
-        raise RequestReused(DOING, offset=offset, used_for=f"0x{entity:016x}")
-    collided = _OUTCOMES[kind] == "new" and held.entity.counter > 0
-    outcome = "collision" if collided else _OUTCOMES[kind]
-    return Receipt(entity, held.entity.fingerprint, offset, outcome)
+def _replayed(command: Command, state: State, request_id: str, first: int) -> Receipt:
+    """The receipt that a request got before, made again from the events it led to."""
+    events = state.events_of_request(request_id, first)
+    kinds = _KINDS_OF_COMMAND[type(command).__name__]
+    subject, repeats = getattr(command, "subject", None), getattr(command, "repeats", None)
+    mine = [e for e in events if e.kind in kinds]
+    if mine and subject is not None:
+        wanted = subject(state)
+        mine = [e for e in mine if state.fingerprint(e.space, e.entity) == wanted]
+    if not mine or (repeats is not None and not repeats(mine[-1].body)):
+        raise RequestReused(DOING, offset=first, used_for=f"0x{events[0].entity:016x}")
+    space, id = mine[0].space, mine[0].entity
+    conflicts = tuple(e.offset for e in mine if e.kind == Kind.CONFLICT_DETECTED)
+    last = next((e for e in reversed(mine) if e.kind != Kind.CONFLICT_DETECTED), mine[0])
+    collided = any(e.kind == Kind.COLLISION_DETECTED and e.entity == id for e in events)
+    outcome = "collision" if collided else _OUTCOMES[last.kind]
+    return Receipt(id, state.fingerprint(space, id), last.offset, outcome, conflicts)
 
 
 def allocate(state: State, space: int, fingerprint: bytes) -> tuple[int, int, Held | None]:
@@ -339,6 +345,11 @@ class Amend(NamedTuple):
     def subject(self, state: State) -> bytes:
         return _held(state, self.id).entity.fingerprint
 
+    def repeats(self, body: InstrumentBody) -> bool:
+        """Whether the event with this body says what the command asks for."""
+        facts = facts_from(body)
+        return amended(facts, self.changes) == facts
+
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = _held(state, self.id)
         known = facts_from(_instrument_body(held))
@@ -359,6 +370,9 @@ class SetStatus(NamedTuple):
 
     def subject(self, state: State) -> bytes:
         return _held(state, self.id).entity.fingerprint
+
+    def repeats(self, body: InstrumentBody) -> bool:
+        return _instrument_status(body) == self.status
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = _held(state, self.id)
@@ -492,6 +506,9 @@ class EndListing(NamedTuple):
     def subject(self, state: State) -> bytes:
         return self._listing(state).entity.fingerprint
 
+    def repeats(self, body: ListingBody) -> bool:
+        return body.valid_to == self.valid_to
+
     def _listing(self, state: State) -> Held:
         held = state.held(Space.LISTING, self.id)
         if held is None:
@@ -553,6 +570,9 @@ class Acknowledge(NamedTuple):
 
     alert: int
     reason: str = ""
+
+    def repeats(self, body: AcknowledgedBody) -> bool:
+        return body.alert == self.alert
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         found = state.alert(self.alert)

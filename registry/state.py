@@ -17,6 +17,7 @@ from alphapulse.log import (
     CollisionBody,
     ConflictBody,
     Draft,
+    Event,
     EventLog,
     InstrumentBody,
     ListingBody,
@@ -70,6 +71,16 @@ class Held(NamedTuple):
     """Offset of the event that holds the body."""
 
 
+class Past(NamedTuple):
+    """An event of the log, or one that was decided in this group."""
+
+    offset: int
+    kind: int
+    space: int
+    entity: int
+    body: AnyBody
+
+
 class State:
     """Made inside a write session, for one group. Not thread-safe, and not kept."""
 
@@ -120,6 +131,12 @@ class State:
         held = self.held(space, id)
         return held.entity if held else None
 
+    def fingerprint(self, space: int, id: int) -> bytes:
+        """Of an entity that is there."""
+        held = self.held(space, id)
+        assert held is not None
+        return held.entity.fingerprint
+
     def find(self, space: int, fingerprint: bytes) -> Held | None:
         """Whoever is registered under this fingerprint, collisions included."""
         for _, id in id_candidates(fingerprint, self.id_bits):
@@ -162,6 +179,20 @@ class State:
             return None
         record = RequestRecord(self._requests.arena, position)
         return record.offset if record.digest == digest else None
+
+    def events_of_request(self, request_id: str, first: int) -> list[Past]:
+        """What a request led to: events of one unit follow each other, and all name it."""
+        found = []
+        for offset in range(first, self.head):
+            draft = self._pending.get(offset)
+            event = draft if draft is not None else self._log.event(offset)
+            metadata = (
+                event.metadata if isinstance(event, Event) else decode_metadata(event.metadata)
+            )
+            if metadata.request_id != request_id:
+                break
+            found.append(Past(offset, event.kind, event.space, event.entity, event.body))
+        return found
 
     def event_at(self, offset: int) -> tuple[AnyBody, int, int, int]:
         """(body, kind, space, entity) of the event at `offset`."""
