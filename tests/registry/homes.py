@@ -38,7 +38,7 @@ def tokens(count: int, start: int = 0) -> list[Token]:
 
 def isin(number: int) -> str:
     stem = f"US{number:09d}"
-    return f"{stem}{_isin.calc_check_digit(stem)}"  # type: ignore[no-untyped-call]  # no types
+    return f"{stem}{_isin.calc_check_digit(stem)}"
 
 
 def record(registry: Registry, id: int) -> InstrumentRecord:

@@ -1,0 +1,213 @@
+"""A request id makes a retry safe: whatever happened since, it gets its first receipt again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alphapulse.log import Kind, Status
+from alphapulse.registry import (
+    Acknowledge,
+    AddListing,
+    AddToGroup,
+    Amend,
+    EndListing,
+    Equity,
+    Listing,
+    Origin,
+    Receipt,
+    Register,
+    Registry,
+    RequestReused,
+    SetStatus,
+    Unit,
+)
+from alphapulse.registry.commands import Command
+
+from .homes import APPLE, open_home, receipts, record, token, unit
+
+Work = Callable[[Registry, int, int], Command]
+"""From a registry, an instrument's id and its listing's id to a command that changes something."""
+
+
+def _fingerprint(registry: Registry, id: int) -> bytes:
+    return record(registry, id).fingerprint
+
+
+COMMANDS: dict[str, Work] = {
+    "register": lambda r, id, listing: Register.of(token(5, symbol="N")),
+    "register again": lambda r, id, listing: Register.of(Equity(isin=APPLE.isin, symbol="AAPX")),
+    "register everything": lambda r, id, listing: Register.of(
+        Equity(isin=APPLE.isin, symbol="AAPX", decimals=7, status="halted")
+    ),
+    "register in vain": lambda r, id, listing: Register.of(Equity(isin=APPLE.isin, decimals=7)),
+    "amend": lambda r, id, listing: Amend(id, {"symbol": "AAPX"}),
+    "status": lambda r, id, listing: SetStatus(id, Status.HALTED),
+    "list": lambda r, id, listing: AddListing.make(Listing(instrument=id, venue="XFRA")),
+    "list again": lambda r, id, listing: AddListing.make(
+        Listing(instrument=id, venue="XETR", symbol="APX")
+    ),
+    "end": lambda r, id, listing: EndListing(listing, 20),
+    "group": lambda r, id, listing: AddToGroup(_fingerprint(r, id), "a", "g"),
+}
+
+
+def prepare(registry: Registry) -> tuple[int, int]:
+    apple = Equity(isin=APPLE.isin, symbol="AAPL", decimals=6)
+    id = registry.register(apple, source="a").id
+    listing = Listing(instrument=id, venue="XETR", symbol="APC", valid_from=10)
+    return id, registry.add_listing(listing, source="a").id
+
+
+def carry_out(registry: Registry, *units: Unit) -> list[Receipt]:
+    return [receipt for outcome in registry.execute(units) for receipt in receipts(outcome)]
+
+
+def undo(registry: Registry, id: int, listing: int) -> None:
+    """Other changes, so that carrying the command out once more would show."""
+    registry.amend(id, symbol="LATER")
+    registry.set_status(id, Status.DELISTED)
+    registry.add_listing(Listing(instrument=id, venue="XETR", symbol="APY"), source="a")
+    registry.end_listing(listing, valid_to=30)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_retry_gets_the_same_receipt(tmp_path: Path, name: str) -> None:
+    with open_home(tmp_path / "home") as registry:
+        id, listing = prepare(registry)
+        once = unit(COMMANDS[name](registry, id, listing), source="a", request_id="r1")
+        first = carry_out(registry, once)
+        assert carry_out(registry, once) == first
+        undo(registry, id, listing)
+        head = registry.log.head
+        assert carry_out(registry, once) == first
+    with open_home(tmp_path / "home") as registry:
+        assert carry_out(registry, once) == first
+        assert registry.log.head == head
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_retry_in_the_same_group_gets_the_same_receipt(registry: Registry, name: str) -> None:
+    id, listing = prepare(registry)
+    command = COMMANDS[name](registry, id, listing)
+    once = unit(command, source="a", request_id="r1")
+    other = unit(Amend(id, {"name": "Other"}))
+    before = registry._writer.groups
+    first, _, again = carry_out(registry, once, other, once)
+    assert registry._writer.groups == before + 1
+    assert again == first
+    assert carry_out(registry, once) == [first]
+
+
+def test_without_a_request_id_it_is_carried_out_again(registry: Registry) -> None:
+    """The control of the tests above."""
+    id, _ = prepare(registry)
+    first = registry.amend(id, symbol="X")
+    registry.amend(id, symbol="Y")
+    assert registry.amend(id, symbol="X").offset == first.offset + 2
+
+
+@pytest.mark.parametrize("name", set(COMMANDS) - {"register everything", "register in vain"})
+@pytest.mark.parametrize("grouped", [True, False])
+def test_a_request_id_is_for_one_thing(registry: Registry, name: str, grouped: bool) -> None:
+    id, listing = prepare(registry)
+    other = registry.register(token(9, symbol="OTHER"), source="a").id
+    others: list[Command] = [
+        Register.of(token(8)), Amend(other, {"symbol": "Z"}), SetStatus(other, Status.HALTED),
+        AddListing.make(Listing(instrument=other, venue="XETR")), EndListing(listing, 25),
+        AddToGroup(_fingerprint(registry, other), "a", "g"), Acknowledge(0),
+    ]  # fmt: skip
+    mine = COMMANDS[name](registry, id, listing)
+    units = [unit(mine, source="a", request_id="r1")]
+    units += [
+        unit(each, source="a", request_id="r1")
+        for each in others if type(each) is not EndListing or name != "end"
+    ]  # fmt: skip
+    if grouped:
+        outcomes = list(registry.execute(units))
+    else:
+        outcomes = [outcome for each in units for outcome in registry.execute([each])]
+    receipts(outcomes[0])
+    assert [type(outcome) for outcome in outcomes[1:]] == [RequestReused] * (len(units) - 1)
+    assert registry.log.head == 4
+
+
+def test_what_changed_nothing_is_not_remembered(registry: Registry) -> None:
+    """There is no event to keep the id in, and nothing that a retry could do twice."""
+    id, _ = prepare(registry)
+    assert registry.amend(id, symbol="AAPL", request_id="r1").outcome == "unchanged"
+    assert registry.log.head == 2
+    assert registry.amend(id, symbol="X", request_id="r1").outcome == "amended"
+
+
+def test_a_refused_command_may_be_sent_again_under_its_id(registry: Registry) -> None:
+    with pytest.raises(LookupError):
+        registry.amend(record(registry, prepare(registry)[0]).id + 1, symbol="X", request_id="r1")
+    assert registry.register(token(1), request_id="r1").outcome == "new"
+
+
+def test_every_event_of_a_request_names_it_and_its_source(registry: Registry) -> None:
+    prepare(registry)
+    everything = Equity(isin=APPLE.isin, symbol="AAPX", decimals=7, status="halted")
+    registry.register(everything, source="a", request_id="r1")
+    events = list(registry.read(2))
+    assert [event.kind for event in events] == [
+        Kind.INSTRUMENT_AMENDED, Kind.INSTRUMENT_STATUS, Kind.CONFLICT_DETECTED
+    ]  # fmt: skip
+    assert {(e.metadata.request_id, e.source) for e in events} == {("r1", "a")}
+
+
+@pytest.mark.parametrize("size", [1, 200])
+def test_request_ids_of_any_length_and_beside_packed_bodies(registry: Registry, size: int) -> None:
+    name, request_id = "long and the same " * 28, "ä" * (size // 2) or "r"
+    receipt = registry.register(token(1, name=name), request_id=request_id)
+    assert registry.register(token(1, name=name), request_id=request_id) == receipt
+    with pytest.raises(RequestReused):
+        registry.register(token(2), request_id=request_id)
+
+
+def test_a_unit_of_several_commands_is_one_request(registry: Registry) -> None:
+    """Its events share the id, so each command of a retry finds its own."""
+    fingerprint = Register.of(token(1)).fingerprint
+    listing: Any = Listing(instrument=0, venue="XETR", symbol="T")
+    both = Unit(
+        (Register.of(token(1, symbol="T")), AddListing.make(listing, of=fingerprint)),
+        Origin("a", b"", "r1"),
+    )
+    first = carry_out(registry, both)
+    assert [receipt.outcome for receipt in first] == ["new", "new"]
+    registry.amend(first[0].id, symbol="LATER")
+    assert carry_out(registry, both) == first
+    assert registry.log.head == 3
+
+
+@pytest.mark.parametrize(
+    "name, other",
+    [("amend", lambda id, listing: Amend(id, {"symbol": "AAPY"})),
+     ("amend", lambda id, listing: Amend(id, {"symbol": "AAPX", "name": "N"})),
+     ("status", lambda id, listing: SetStatus(id, Status.DELISTED)),
+     ("end", lambda id, listing: EndListing(listing, 21))],
+)  # fmt: skip
+def test_another_word_on_the_same_thing_is_another_request(
+    registry: Registry, name: str, other: Callable[[int, int], Command]
+) -> None:
+    id, listing = prepare(registry)
+    carry_out(registry, unit(COMMANDS[name](registry, id, listing), request_id="r1"))
+    (outcome,) = registry.execute([unit(other(id, listing), request_id="r1")])
+    assert isinstance(outcome, RequestReused)
+    assert registry.log.head == 3
+
+
+def test_an_acknowledgement_is_a_request_too(registry: Registry) -> None:
+    prepare(registry)
+    alerts = [
+        registry.register(Equity(isin=APPLE.isin, symbol=s), source="b").offset for s in "XY"
+    ]
+    first = carry_out(registry, unit(Acknowledge(alerts[0]), request_id="r1"))
+    assert carry_out(registry, unit(Acknowledge(alerts[0]), request_id="r1")) == first
+    (outcome,) = registry.execute([unit(Acknowledge(alerts[1]), request_id="r1")])
+    assert isinstance(outcome, RequestReused)
+    assert len(registry.alerts()) == 1
