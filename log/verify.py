@@ -67,7 +67,8 @@ class _Check:
         self._ns = 0
         self._failure: tuple[int | None, str, str] | None = None
 
-    def block(self, block: Block) -> None:
+    def block(self, block: Block, expected: int) -> None:
+        """expected: the offset at which the block should start, since its own may be damaged."""
         if self._failure is not None:
             return
         began = perf_counter_ns()
@@ -76,9 +77,11 @@ class _Check:
             self._checked += block.count
         except (Corrupt, NotDecodable) as error:
             offset = error.facts.get("offset")
-            self.fail(offset if isinstance(offset, int) else block.first, str(error.why))
+            if not isinstance(offset, int) or not 0 <= offset - expected < block.count:
+                offset = expected
+            self.fail(offset, str(error.why))
         except AlphaPulseError as error:
-            self.fail(block.first, str(error))
+            self.fail(expected, str(error))
         self._ns += perf_counter_ns() - began
 
     def fail(self, offset: int | None, detail: str, cure: str = "") -> None:
@@ -120,7 +123,7 @@ def verify_blocks(
                 check.fail(state.next_offset, error.why)
             break
         for check in (bytes_, continuity, chained):
-            check.block(block)
+            check.block(block, state.next_offset)
         seen[block.stop] = block.chain
         state.next_offset = block.stop
         if progress is not None and block.stop - reported >= PROGRESS_EVENTS:
