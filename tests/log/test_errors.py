@@ -46,7 +46,7 @@ def test_every_error_has_a_problem_and_a_cure_of_its_own_and_is_at_the_door(
         assert kind.cure != AlphaPulseError.cure
     assert getattr(door, kind.__name__) is kind
     error = kind("doing it", fact=1)
-    assert isinstance(error, AlphaPulseError) and "doing it" in str(error) and "fact=1" in str(error)
+    assert "doing it" in str(error) and "fact=1" in str(error)
 
 
 def test_families() -> None:
