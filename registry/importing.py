@@ -100,6 +100,7 @@ def import_file(
         if dry_run:
             run.all(stack.enter_context(registry.rehearsal()), None, rows_max=DRY_RUN_ROWS_MAX)
         elif isinstance(quarantine, Quarantine):
+            _refuse_own(file, quarantine.path)
             run.all(registry, quarantine)
         else:
             run.all(registry, stack.enter_context(_quarantine(registry, run, quarantine)))
@@ -140,9 +141,13 @@ def _quarantine(
             registry.log.home.quarantine, run.file.path, run.reading.content_hash
         )
         return Quarantine(run.stale)
-    if os.path.exists(path) and os.path.samefile(path, run.file.path):
-        run.file.refuse("it would be replaced by its own quarantine", cure="name another file")
+    _refuse_own(run.file, path)
     return Quarantine(path)
+
+
+def _refuse_own(file: InputFile, quarantine: str | os.PathLike[str]) -> None:
+    if os.path.exists(quarantine) and os.path.samefile(quarantine, file.path):
+        file.refuse("it would be replaced by its own quarantine", cure="name another file")
 
 
 class _Executor(Protocol):

@@ -176,7 +176,7 @@ class ListingsReading:
                 cure = "separate the cells by commas"
             file.refuse(
                 f"it has no column {', and none '.join(missing)}", cure=cure, line=header.line,
-                columns=[validation.shown(name) for name in columns[:20]],
+                columns=" ".join(validation.shown(name) for name in columns[:20]),
             )  # fmt: skip
         return columns
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -328,13 +328,14 @@ def test_several_files_share_a_quarantine(registry: Registry, tmp_path: Path) ->
     assert kept == [str(a), str(b)]
 
 
+@pytest.mark.parametrize("kind", [Path, Quarantine])
 def test_a_file_is_never_replaced_by_its_own_quarantine(
-    registry: Registry, tmp_path: Path
+    registry: Registry, tmp_path: Path, kind: Callable[[Path], Path | Quarantine]
 ) -> None:
     path = token_list(tmp_path / "a.json", {}, token(1))
     before = path.read_bytes()
     with pytest.raises(InvalidInput, match="its own quarantine"):
-        import_file(registry, path, quarantine=path)
+        import_file(registry, path, quarantine=kind(path))
     assert path.read_bytes() == before
     assert registry.statistics().head == 0
 
