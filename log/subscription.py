@@ -8,7 +8,6 @@ this process, the poll for commits of others) are hints and never carry events.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -141,6 +140,8 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
+        import asyncio  # takes 40 ms to load, which a command line would pay each time
+
         while not self.finished:
             event = self.poll()
             if event is not None:
