@@ -14,6 +14,8 @@ state gives the same events. Two rules live here that cost people money elsewher
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from operator import attrgetter
 from typing import Final, NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -223,7 +225,7 @@ class Register(NamedTuple):
         changes: dict[str, Value] = dict(filled)
         conflicts = []
         for field, (value, offered) in disagreements.items():
-            said_by = state.said_by(held, lambda body, f=field: _fact(body, f))  # type: ignore[misc]  # the default binds the loop's field
+            said_by = state.said_by(held, partial(_fact, field=field))
             if field != "decimals" and _may_correct(said_by, origin):
                 changes[field] = offered
             else:
@@ -251,7 +253,7 @@ class Register(NamedTuple):
         """The same source may move the status; another one's word is a conflict."""
         held = _held(state, id)
         assert self.status is not None
-        said_by = state.said_by(held, lambda body: _instrument_status(body))
+        said_by = state.said_by(held, _instrument_status)
         before = Status(held.entity.status)
         if _may_correct(said_by, origin) and self.status in NEXT[before]:
             return _set_status(state, held, self.status, self.valid_from, origin.metadata())
@@ -463,7 +465,7 @@ class AddListing(NamedTuple):
             before = getattr(known, field)
             if not value or value == before:
                 continue
-            said_by = state.said_by(held, lambda body, f=field: getattr(body, f))  # type: ignore[misc]  # the default binds the loop's field
+            said_by = state.said_by(held, attrgetter(field))
             if not before or _may_correct(said_by, origin):
                 changes[field] = value
             else:
