@@ -297,7 +297,7 @@ class RelationView(_EntityView):
 class AlertView(_EventView):
     """Collisions and conflicts. Open ones are the rows that count; acknowledged ones stay."""
 
-    schema = TableSchema("alerts", 1, ())
+    schema = TableSchema("alerts", 2, ())
     kinds = _ALERT_KINDS
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
@@ -309,7 +309,8 @@ class AlertView(_EventView):
         position = table.find(key)
         if position >= 0 and table.last_offset(position) >= event.offset:
             return
-        row_digest = key if acknowledged == NOT_ACKNOWLEDGED else 0
+        is_open = acknowledged == NOT_ACKNOWLEDGED
+        row_digest = _digest(key.to_bytes(8, "little")) if is_open else 0
         table.put(
             key, pack_alert(alert.offset, acknowledged, alert.entity, alert.space, alert.kind),
             last_offset=event.offset, data_offset=alert.offset, row_digest=row_digest,

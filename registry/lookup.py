@@ -222,6 +222,9 @@ class Lookup:
         for spelling in spellings:
             if spelling != key:
                 found += [("the symbol in another case", m) for m in self.by_symbol(spelling)]
+        symbol, at, venue = key.rpartition("@")
+        if at:
+            found += [(f"the symbol, but not at {venue}", m) for m in self.by_symbol(symbol)]
         unique = {match.id: (why, match) for why, match in reversed(found)}
         return list(reversed(unique.values()))[:most]
 
