@@ -23,7 +23,7 @@ from .data import id_of, signed
 from .harness import Row, Timing, private_dirty_bytes, rows_of, timing_of
 from .topics import Context
 
-REPEATS: Final = 9
+REPEATS_MAX: Final = 9
 
 
 def run(context: Context) -> Iterator[Row]:
@@ -31,7 +31,7 @@ def run(context: Context) -> Iterator[Row]:
     places = {OURS: home, LMDB: peers.lmdb, SQLITE: peers.sqlite}
     results: dict[str, list[tuple[int, int, int]]] = {who: [] for who in places}
     id = id_of(context.size // 2)
-    for _ in range(REPEATS):
+    for _ in range(min(REPEATS_MAX, max(3, context.size // 1_000))):
         for who, place in places.items():
             results[who].append(_in_a_process(who, os.fspath(place), id))
     timings: dict[str, Timing] = {}

@@ -152,7 +152,8 @@ class Block:
     def _column(self, index: int, form: str) -> memoryview:
         start = self._starts[index]
         size_bytes = self.count * _WIDTHS[index]
-        return memoryview(self.data)[start : start + size_bytes].cast(form)  # type: ignore[call-overload, no-any-return]  # the format is not a literal
+        column = memoryview(self.data)[start : start + size_bytes]
+        return column.cast(form)  # type: ignore[call-overload, no-any-return]  # not a literal
 
     @cached_property
     def entities(self) -> memoryview:
@@ -218,15 +219,16 @@ class Block:
     def event(self, index: int, *, verify: bool = True) -> Event:
         """The event at this index. Raises Corrupt or NotDecodable, naming its offset."""
         start, end = self.frame_bounds(index)
+        offset = self.first + index
         try:
             event = Event(self.data, start, verify=verify)
         except (Corrupt, NotDecodable) as error:
-            error.facts["offset"] = self.first + index
+            error.facts["offset"] = offset
             raise
-        if event.size != end - start or event.offset != self.first + index:
+        if event.size != end - start or event.offset != offset:
             raise NotDecodable(
                 "reading a block", problem="a frame is not the one its column names",
-                offset=self.first + index, frame_offset=event.offset, size_bytes=event.size,
+                offset=offset, frame_offset=event.offset, size_bytes=event.size,
             )  # fmt: skip
         return event
 

@@ -47,8 +47,8 @@ NO_PREVIOUS: Final = (1 << 64) - 1
 _HEADER_AFTER_CRC: Final = struct.Struct("<IHBBBBHQQqQQ")
 _CRC: Final = struct.Struct("<I")
 _encode_map = msgspec.msgpack.Encoder(order="deterministic").encode
-_DECODERS: Final = {
-    kind: msgspec.msgpack.Decoder(body_type) for kind, body_type in BODY_TYPES.items()
+_DECODE: Final = {
+    kind: msgspec.msgpack.Decoder(body_type).decode for kind, body_type in BODY_TYPES.items()
 }
 _decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
 _decode_raw = msgspec.msgpack.Decoder(dict[str, object]).decode
@@ -133,7 +133,7 @@ class Event:
                 "reading a frame", problem="its size is impossible", size_bytes=self.size,
                 at_byte=start, available_bytes=len(buffer) - start,
             )  # fmt: skip
-        if verify and crc32(memoryview(buffer)[start + 4 : end]) != crc:
+        if verify and crc32(buffer[start + 4 : end]) != crc:
             raise Corrupt(
                 "reading a frame", problem="its CRC32 does not match its bytes",
                 offset=self.offset, size_bytes=self.size, kind=KIND_NAMES.get(self.kind, self.kind),
@@ -201,19 +201,28 @@ class Event:
         end = self._start + self.size - self.padding - self.metadata_size
         fixed_end = start + MESSAGE_SIZE_BYTES if self.kind in INSTRUMENT_KINDS else start
         if fixed_end > end:
-            raise NotDecodable(
-                "reading an event", problem="its parts are longer than its frame",
-                offset=self.offset, kind=self.kind_name,
-            )  # fmt: skip
+            raise self._too_short()
         fixed = bytes(self._buffer[start:fixed_end])
         return fixed, unpack(bytes(self._buffer[fixed_end:end]), self.codec)
 
     def _decode_body(self) -> AnyBody:
-        check_version(self.kind, self.version)
-        fixed, rest = self.body_bytes()
+        kind = self.kind
+        newest = VERSIONS.get(kind) == self.version
+        if not newest:
+            check_version(kind, self.version)
+        if self.codec:
+            fixed, rest = self.body_bytes()
+        else:  # the usual way, without the calls
+            start = self._start + FRAME_HEADER_SIZE_BYTES
+            end = self._start + self.size - self.padding - self.metadata_size
+            fixed_end = start + MESSAGE_SIZE_BYTES if kind in INSTRUMENT_KINDS else start
+            if fixed_end > end:
+                raise self._too_short()
+            fixed = bytes(self._buffer[start:fixed_end])
+            rest = bytes(self._buffer[fixed_end:end])
         try:
-            if self.version == VERSIONS[self.kind]:
-                decoded = _DECODERS[self.kind].decode(rest)
+            if newest:
+                decoded = _DECODE[kind](rest)
             else:
                 raw = upcast(self.kind, self.version, _decode_raw(rest))
                 decoded = msgspec.convert(raw, BODY_TYPES[self.kind])
@@ -224,6 +233,12 @@ class Event:
         if isinstance(decoded, Extension):
             return InstrumentBody(fixed, decoded)
         return cast(AnyBody, decoded)
+
+    def _too_short(self) -> NotDecodable:
+        return NotDecodable(
+            "reading an event", problem="its parts are longer than its frame", offset=self.offset,
+            kind=self.kind_name,
+        )  # fmt: skip
 
     @property
     def is_instrument(self) -> bool:

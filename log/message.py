@@ -195,7 +195,7 @@ class InstrumentRecord:
 
     @property
     def id(self) -> int:
-        return _U64(self._buffer, self._at + 8)[0]  # type: ignore[no-any-return]  # struct is untyped
+        return _U64(self._buffer, self._at + 8)[0]  # type: ignore[no-any-return]  # struct
 
     @property
     def fingerprint(self) -> bytes:

@@ -83,6 +83,12 @@ class View(Protocol):
         """Folds the events of a block from offset `start` on."""
 
 
+def _row_of(body: AnyBody, aux: int) -> bytes:
+    """The canonical row of an entity's state, without the fields that `aux` says are disputed."""
+    assert isinstance(body, InstrumentBody | ListingBody | RelationBody)
+    return canonical_row(body, fields_in_conflict(aux))
+
+
 def _digest(row: bytes) -> int:
     return int.from_bytes(blake3(row).digest(), "little")
 
@@ -137,7 +143,7 @@ class _EntityView(_EventView):
             body = event.body
             if fresh:
                 aux = table.trailer(position).aux if position >= 0 else 0
-                row = canonical_row(body, fields_in_conflict(aux))  # type: ignore[arg-type]  # data kinds have rows
+                row = _row_of(body, aux)
                 cell = table.put(
                     entity, self.payload(event, body), last_offset=event.offset,
                     data_offset=event.offset, row_digest=_digest(row), aux=aux,
@@ -160,7 +166,7 @@ class _EntityView(_EventView):
                 aux &= ~conflict_bit(alert.field)
         if aux != held.aux:
             state = fetch(held.data_offset).body
-            row_digest = _digest(canonical_row(state, fields_in_conflict(aux)))  # type: ignore[arg-type]  # data kinds have rows
+            row_digest = _digest(_row_of(state, aux))
         table.put(
             event.entity, table.payload(position), last_offset=event.offset,
             data_offset=held.data_offset, row_digest=row_digest, aux=aux,

@@ -62,7 +62,7 @@ def test_every_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.Mon
         kind, block = match.groups()
         kinds.append(kind)
         if kind == "python":
-            exec(compile(block, f"README block {number}", "exec"), namespace)  # noqa: S102  # our own text
+            exec(compile(block, f"README block {number}", "exec"), namespace)
             continue
         for command, output in _steps(block):
             _check(output, _run(command, tmp_path), f"$ {command}")

@@ -73,8 +73,8 @@ def lookup(cli: Cli, key: str, by: str | None, as_of: str | None) -> None:
     instruments, those of all of them.
     {KEY_HELP}
     \b
-    JSON fields: instrument, venue, symbol, currency, primary, valid_from, valid_to,
-    status, current. A status of pending, active or delisted follows from the
+    JSON fields: instrument, venue, symbol, currency, primary, valid_from,
+    valid_to, status, current. A status of pending, active or delisted follows from the
     dates at the time asked; a date that is not known is null.
     """)  # fmt: skip
 @click.argument("key")

@@ -113,9 +113,11 @@ def test_every_field_stands_where_the_format_says() -> None:
 def test_any_flipped_bit_is_refused() -> None:
     message = encode_message(*InstrumentFields(AssetClass.TOKEN, symbol_size=3, symbol=b"abc"))
     for bit, changed in flips(message):
-        with pytest.raises(Corrupt):
+        try:
             verify_message(changed)
-            pytest.fail(f"bit {bit} was called fine")
+        except Corrupt:
+            continue
+        pytest.fail(f"bit {bit} was called fine")
 
 
 @pytest.mark.parametrize("size", [0, 127, 129, 256])
