@@ -1,0 +1,160 @@
+"""Child processes to kill, stop and interrupt, and a cheap way to look at a home.
+
+Children are forked: nothing of a registry is open in the parent then, and a new interpreter costs
+0.4 s, which sixty rounds cannot afford. They leave by `os._exit`, so nothing of them is tidied up
+that they did not tidy up themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest import mock
+
+from alphapulse.log import Home, Verdict, verify_store
+from alphapulse.registry import audit
+
+Say = Callable[[str], None]
+Hear = Callable[[], str]
+SEED_NAME = "ALPHAPULSE_TEST_SEED"
+
+
+def seeds(count: int) -> Iterator[int]:
+    """New ones each time, each printed; only the one in the environment, if there is one."""
+    given = os.environ.get(SEED_NAME)
+    for _ in range(1 if given else count):
+        seed = int(given) if given else random.randrange(1 << 32)
+        print(f"{SEED_NAME}={seed}")
+        yield seed
+
+
+class Child:
+    """A forked child that runs `work(say, hear)`; lines go both ways. Reap it with `wait`.
+
+    A context manager that kills what is still there, so that a failed test leaves no process.
+    """
+
+    def __init__(self, work: Callable[[Say, Hear], None]) -> None:
+        from_child, to_parent = os.pipe()
+        from_parent, to_child = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        self.pid = os.fork()
+        if self.pid == 0:
+            os.close(from_child)
+            os.close(to_child)
+            _run(work, to_parent, from_parent)
+        os.close(to_parent)
+        os.close(from_parent)
+        self._lines = os.fdopen(from_child, "r", encoding="utf-8")
+        self._to_child = to_child
+        self._status: int | None = None
+
+    def hear(self) -> str:
+        """Its next line; empty when it is gone."""
+        return self._lines.readline().rstrip("\n")
+
+    def rest(self) -> list[str]:
+        """All its lines up to its end; one that a kill cut short is left out."""
+        return [line[:-1] for line in self._lines if line.endswith("\n")]
+
+    def say(self, line: str) -> None:
+        os.write(self._to_child, f"{line}\n".encode())
+
+    def send(self, number: int) -> None:
+        assert self._status is None
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Its exit status, negative for a signal."""
+        if self._status is None:
+            self._status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._status
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._status is None:
+            os.kill(self.pid, signal.SIGKILL)
+            self.wait()
+        self._lines.close()
+        os.close(self._to_child)
+
+
+def _run(work: Callable[[Say, Hear], None], out: int, into: int) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    lines = os.fdopen(into, "r", encoding="utf-8")
+    status = 1
+
+    def say(line: str) -> None:
+        os.write(out, f"{line}\n".encode())
+
+    try:
+        work(say, lambda: lines.readline().rstrip("\n"))
+        status = 0
+    except KeyboardInterrupt:
+        status = 130
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def verify_in_fork(
+    home: Path, *, last_blocks: int | None = None, progress: Callable[[int], None] | None = None
+) -> list[Verdict]:
+    """`verify_in_child` with a fork for the new interpreter."""
+
+    def work(say: Say, _: Hear) -> None:
+        for verdict in verify_store(Home(home), last_blocks=last_blocks):
+            say(json.dumps(verdict._asdict()))
+
+    with Child(work) as child:
+        verdicts = [Verdict(**json.loads(line)) for line in child.rest()]
+        status = child.wait()
+    if status == 0 and len(verdicts) == 3:
+        return verdicts
+    return [
+        Verdict(name, False, 0, 0, 0, f"the child ended with {status}")
+        for name in ("bytes", "continuity", "chain")
+    ]
+
+
+@contextmanager
+def forked_verification() -> Iterator[None]:
+    """Within it audits and first opens after a kill verify in a fork."""
+    with (
+        mock.patch("alphapulse.log.verify.verify_in_child", verify_in_fork),
+        # By module: the package's name for it is the function.
+        mock.patch.object(sys.modules["alphapulse.registry.audit"], "verify_in_child",
+                          verify_in_fork),
+    ):  # fmt: skip
+        yield
+
+
+def complaints(home: Path) -> list[str]:
+    """What an audit finds wrong; empty for a good home."""
+    with forked_verification():
+        return [f"{v.name}: {v.detail}" for v in audit(home) if not v.ok]
+
+
+def kill_self_after(calls: int) -> None:
+    """SIGKILL at this process's nth call or return, of Python or C: a seed replays the moment."""
+    left = calls
+
+    def count(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.setprofile(count)
