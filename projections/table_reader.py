@@ -154,7 +154,7 @@ class TableReader:
                 return -1
             i = (i + 2) & mask
             found = index[i]
-        return index[i + 1]
+        return index[i + 1] or -1  # asked for key 0, the probe ends at a free slot
 
     def cell(self, key: int) -> int:
         """The entity's cell, or -1. It stays the same for the life of this generation."""

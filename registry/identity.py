@@ -121,12 +121,15 @@ def fallback_id(fingerprint: bytes, n: int, id_bits: int = ID_BITS_MAX) -> int:
 def id_candidates(fingerprint: bytes, id_bits: int = ID_BITS_MAX) -> Iterator[tuple[int, int]]:
     """(counter, id) in the order to try: the primary id with counter 0, then the fallback ids.
 
-    Ids of 0 are left out. Whoever finds none free raises `IdSpaceFull`.
+    Ids of 0 are left out, and so are repeats, which fill a small id space: whoever was refused an
+    id once would be again. Whoever finds none free raises `IdSpaceFull`.
     """
     if primary := primary_id(fingerprint, id_bits):
         yield 0, primary
+    tried = {0, primary}
     for n in range(1, COUNTER_MAX + 1):
-        if fallback := fallback_id(fingerprint, n, id_bits):
+        if (fallback := fallback_id(fingerprint, n, id_bits)) not in tried:
+            tried.add(fallback)
             yield n, fallback
 
 

@@ -112,10 +112,23 @@ def test_candidates_start_with_the_primary_and_count_the_fallbacks() -> None:
 
 def test_an_id_of_zero_is_nobodys() -> None:
     assert next(id_candidates(bytes(16)))[0] == 1
-    candidates = list(id_candidates(bytes(16), id_bits=1))
-    assert {found for _, found in candidates} == {1}
-    assert candidates[-1][0] > 65_000
-    assert len(candidates) < 40_000  # about half of 65,535 were 0 and left out
+    ((counter, found),) = id_candidates(bytes(16), id_bits=1)
+    assert found == 1
+    assert [fallback_id(bytes(16), n, 1) for n in range(1, counter + 1)] == [
+        *[0] * (counter - 1), 1
+    ]  # fmt: skip
+
+
+def test_each_id_of_a_small_space_is_tried_once() -> None:
+    candidates = list(id_candidates(bytes(range(16)), id_bits=8))
+    assert {id for _, id in candidates} == set(range(1, 256))
+    assert len(candidates) == 255
+    fallbacks = [fallback_id(bytes(range(16)), n, 8) for n in range(1, 4_000)]
+    primary = primary_id(bytes(range(16)), 8)
+    assert candidates[0] == (0, primary)
+    assert candidates[1:] == [
+        (fallbacks.index(id) + 1, id) for id in dict.fromkeys(fallbacks) if id not in (0, primary)
+    ]
 
 
 def test_venues_have_environments() -> None:
