@@ -374,6 +374,7 @@ class Views:
                             writer.mark_clean()
                 finally:
                     self._log.lock.release()
+        self._wrote = False
         for table in (*self._readers.values(), *self._writers.values()):
             table.close()
         self._readers.clear()
