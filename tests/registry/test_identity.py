@@ -120,11 +120,11 @@ def test_an_id_of_zero_is_nobodys() -> None:
 
 
 def test_each_id_of_a_small_space_is_tried_once() -> None:
-    candidates = list(id_candidates(bytes(range(16)), id_bits=8))
+    candidates = list(id_candidates(bytes(range(1, 17)), id_bits=8))
     assert {id for _, id in candidates} == set(range(1, 256))
     assert len(candidates) == 255
-    fallbacks = [fallback_id(bytes(range(16)), n, 8) for n in range(1, 4_000)]
-    primary = primary_id(bytes(range(16)), 8)
+    fallbacks = [fallback_id(bytes(range(1, 17)), n, 8) for n in range(1, 4_000)]
+    primary = primary_id(bytes(range(1, 17)), 8)
     assert candidates[0] == (0, primary)
     assert candidates[1:] == [
         (fallbacks.index(id) + 1, id) for id in dict.fromkeys(fallbacks) if id not in (0, primary)
