@@ -74,8 +74,10 @@ def lookup(cli: Cli, key: str, by: str | None, as_of: str | None) -> None:
     {KEY_HELP}
     \b
     JSON fields: instrument, venue, symbol, currency, primary, valid_from,
-    valid_to, status, current. A status of pending, active or delisted follows from the
-    dates at the time asked; a date that is not known is null.
+    valid_to, status, current.
+
+    A status of pending, active or delisted follows from the dates at the time asked; a date that
+    is not known is null.
     """)  # fmt: skip
 @click.argument("key")
 @as_of_option

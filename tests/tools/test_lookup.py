@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alphapulse.registry import Registry, Token
+
+from .conftest import APPLE, Run
+
+FIELDS = ["id", "fingerprint", "class", "status", "symbol", "name", "decimals", "isin", "chain",
+          "address", "revision", "offset", "key"]  # fmt: skip
+LISTING_FIELDS = ["instrument", "venue", "symbol", "currency", "primary", "valid_from",
+                  "valid_to", "status", "current"]  # fmt: skip
+
+
+def test_lookup_in_json_has_the_fields_of_the_table(run: Run, apple: int) -> None:
+    (row,) = run("lookup", APPLE, "--json").rows
+    assert list(row) == FIELDS
+    assert len(row.pop("fingerprint")) == 32
+    assert row == {
+        "id": f"0x{apple:016x}", "class": "equity", "status": "active", "symbol": "AAPL",
+        "name": "Apple Inc.", "decimals": None, "isin": APPLE, "chain": None, "address": None,
+        "revision": 1, "offset": 0, "key": f"security|isin|{APPLE}",
+    }  # fmt: skip
+
+
+def test_every_form_of_key_finds_it(run: Run, apple: int) -> None:
+    row = run("--json", "lookup", APPLE).rows[0]
+    for key in (row["id"], row["fingerprint"], "AAPL", "AAPL@XNAS"):
+        assert run("--json", "lookup", key).rows == [row], key
+    for form, key in (("id", row["id"]), ("fingerprint", row["fingerprint"]), ("isin", APPLE),
+                      ("symbol", "AAPL")):  # fmt: skip
+        assert run("--json", "lookup", key, "--by", form).rows == [row]
+    address = "0x" + "0" * 39 + "1"
+    token = run("--json", "lookup", f"ethereum:{address}").rows
+    assert token == run("--json", "lookup", f"eip155:1/erc20:{address}", "--by", "address").rows
+    assert token[0]["decimals"] == 6
+
+
+def test_several_matches_are_all_shown(run: Run, apple: int) -> None:
+    ran = run("lookup", "USDC", "--json")
+    assert ran.code == 0
+    assert [row["chain"] for row in ran.rows] == ["eip155:1", "eip155:10"]
+    people = run("lookup", "USDC")
+    assert "2 instruments match" in people.err
+    assert len(people.out.splitlines()) == 3
+
+
+def test_nothing_found_is_exit_1_with_near_misses(run: Run, apple: int) -> None:
+    for key, why in (("usdc", "another case"), ("US0378331006", "check digit"),
+                     ("eip155:56:0x" + "0" * 39 + "1", "same address on eip155:1")):  # fmt: skip
+        people = run("lookup", key)
+        assert (people.code, people.out) == (1, ""), key
+        assert why in people.err
+        machine = run("lookup", key, "--json")
+        assert (machine.code, machine.out) == (1, "")
+        assert machine.error["error"].startswith("UnknownInstrument")
+        assert why in machine.error["cure"]
+    nothing = run("lookup", "\x1b[31m[red]")
+    assert nothing.code == 1
+    assert "\x1b" not in nothing.err
+    assert "[red]" in nothing.err
+
+
+def test_a_key_that_cannot_be_of_the_form_is_exit_2(run: Run, apple: int) -> None:
+    assert run("lookup", "AAPL", "--by", "id").code == 2
+    assert run("lookup", "US0378331006", "--by", "isin").code == 2
+
+
+def test_as_of_shows_what_was_known_then(run: Run, apple: int) -> None:
+    assert run("amend", APPLE, "--symbol", "APPL").code == 0
+    assert run("--json", "lookup", APPLE).rows[0]["symbol"] == "APPL"
+    for as_of in ("6", "0"):
+        (row,) = run("--json", "lookup", APPLE, "--as-of", as_of).rows
+        assert (row["symbol"], row["revision"], row["offset"]) == ("AAPL", 1, 0)
+    times = [row["recorded"] for row in run("--json", "tail").rows]
+    assert run("--json", "lookup", APPLE, "--as-of", times[-2]).rows[0]["symbol"] == "AAPL"
+    assert run("--json", "lookup", APPLE, "--as-of", times[-1]).rows[0]["symbol"] == "APPL"
+    early = run("lookup", APPLE, "--as-of", "2001-01-01")
+    assert early.code == 1
+    assert f"later: 0x{apple:016x}" in early.err
+    assert run("lookup", APPLE, "--as-of", "yesterday").code == 2
+
+
+def test_names_from_feeds_are_shown_and_not_obeyed(run: Run, home: Path) -> None:
+    with Registry.open(home) as registry:
+        registry.register(Token(chain="eip155:1", address="0x" + "a" * 40, symbol="[red]X",
+                                name="[Legacy] [bold]thing[/bold]"))  # fmt: skip
+    people = run("lookup", "[red]X").out
+    assert "[red]X" in people
+    assert "[Legacy] [bold]thing[/bold]" in people
+    assert run("lookup", "[red]X", "--json").rows[0]["name"] == "[Legacy] [bold]thing[/bold]"
+
+
+def test_listings_in_json(run: Run, apple: int) -> None:
+    ran = run("listings", "AAPL", "--json")
+    assert ran.code == 0
+    first, past = ran.rows
+    assert list(first) == list(past) == LISTING_FIELDS
+    assert first == {
+        "instrument": f"0x{apple:016x}", "venue": "XNAS", "symbol": "AAPL", "currency": "USD",
+        "primary": True, "valid_from": "1980-12-12T00:00:00.000000000Z", "valid_to": None,
+        "status": "active", "current": True,
+    }  # fmt: skip
+    assert (past["symbol"], past["status"], past["current"]) == (None, "delisted", False)
+    assert past["valid_to"] == "2004-12-01T00:00:00.000000000Z"
+    assert "1980-12-12" in run("listings", "AAPL").out
+
+
+def test_a_listing_that_begins_later_is_pending(run: Run, apple: int) -> None:
+    run("add-listing", APPLE, "--venue", "XLON", "--valid-from", "2199-01-01")
+    (row,) = [r for r in run("listings", APPLE, "--json").rows if r["venue"] == "XLON"]
+    assert (row["status"], row["current"]) == ("pending", False)
+
+
+def test_listings_as_of(run: Run, apple: int) -> None:
+    venues = [row["venue"] for row in run("listings", APPLE, "--json", "--as-of", "1").rows]
+    assert venues == ["XNAS"]
+    assert run("listings", APPLE, "--as-of", "0").out == ""
+    assert run("listings", APPLE, "--as-of", "2001").code == 0  # beyond the head: as now
+
+
+def test_listings_of_a_token_are_its_siblings(run: Run, apple: int) -> None:
+    address = "eip155:10:0x" + "0" * 38 + "0a"
+    rows = run("listings", address, "--json").rows
+    assert [row["venue"] for row in rows] == ["eip155:10", "eip155:1"]
+    assert [list(row) for row in rows] == [LISTING_FIELDS] * 2
+    assert {row["symbol"] for row in rows} == {"USDC"}
+    assert all(row["current"] and row["currency"] is None for row in rows)
+    by_symbol = run("listings", "USDC", "--json").rows
+    assert sorted(row["venue"] for row in by_symbol) == ["eip155:1", "eip155:10"]
+    assert "Ethereum" in run("listings", "USDC").out
+
+
+def test_no_listing_is_said(run: Run) -> None:
+    run("register", "currency", "--code", "CHF")
+    ran = run("listings", "CHF")
+    assert (ran.code, ran.out) == (0, "")
+    assert "add-listing" in ran.err
+    quiet = run("listings", "CHF", "--json")
+    assert (quiet.out, quiet.err) == ("", "")
+
+
+def test_history_is_every_event_about_it(run: Run, apple: int) -> None:
+    run("amend", APPLE, "--name", "Apple")
+    ran = run("history", APPLE, "--json")
+    assert [row["kind"] for row in ran.rows] == [
+        "instrument.registered", "listing.added", "listing.added", "instrument.amended"
+    ]  # fmt: skip
+    assert len(run("history", APPLE).out.splitlines()) == 4
+
+
+@pytest.mark.parametrize("verb", [["history"], ["amend", "--symbol", "X"], ["delist"],
+                                  ["add-listing", "--venue", "XNAS"]])  # fmt: skip
+def test_a_key_of_several_is_ambiguous(run: Run, apple: int, verb: list[str]) -> None:
+    ran = run(verb[0], "USDC", *verb[1:])
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.count("token USDC eip155:") == 2
+    machine = run(verb[0], "USDC", *verb[1:], "--json")
+    assert machine.error["error"] == "Ambiguous: 2 instruments match"
+    assert machine.error["cure"].count("token USDC eip155:") == 2
+    assert run("stats", "--json").rows[0]["head"] == 7

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from alphapulse.log import EventLog
+
+from .conftest import Run
+
+FIELDS = ["offset", "kind", "version", "recorded", "valid_from", "space", "id", "severity",
+          "source", "body"]  # fmt: skip
+
+
+def offsets(run: Run, *words: str) -> list[int]:
+    ran = run(*words, "--json")
+    assert ran.code == 0, ran.err
+    return [row["offset"] for row in ran.rows]
+
+
+def test_events_have_the_fields_of_the_table(run: Run, apple: int) -> None:
+    rows = run("tail", "--json").rows
+    assert [list(row) for row in rows] == [FIELDS] * 7
+    assert rows[0]["kind"] == "instrument.registered"
+    assert (rows[0]["space"], rows[0]["severity"], rows[0]["source"]) == (
+        "instrument", "info", "first"
+    )  # fmt: skip
+    assert rows[0]["id"] == f"0x{apple:016x}"
+    assert (rows[0]["valid_from"], rows[0]["version"]) == (None, 1)
+    assert rows[1]["valid_from"] == "1980-12-12T00:00:00.000000000Z"
+
+
+def test_raw_adds_the_frame(run: Run, home: Path, apple: int) -> None:
+    rows = run("tail", "--json", "--raw").rows
+    with EventLog.open(home, mode="r") as log:
+        frames = [event.frame.hex() for event in log.read()]
+    assert [row["frame_hex"] for row in rows] == frames
+    assert list(rows[0]) == [*FIELDS, "frame_hex"]
+    assert frames[0] in run("tail", "--raw", "--limit", "1").out
+
+
+def test_patterns_starts_and_limits(run: Run, apple: int) -> None:
+    assert offsets(run, "tail", "kind=listing.added") == [1, 2]
+    assert offsets(run, "tail", "class=token", "kind=instrument") == [3, 5]
+    assert offsets(run, "tail", "--limit", "2") == [0, 1]
+    assert offsets(run, "tail", "--from", "5") == [5, 6]
+    assert offsets(run, "tail", "--from", "beginning", "--limit", "1") == [0]
+    assert offsets(run, "tail", "--from", "now") == []
+    times = [row["recorded"] for row in run("tail", "--json").rows]
+    assert offsets(run, "tail", "--from", times[3]) == [3, 4, 5, 6]
+    assert offsets(run, "tail", "--from", "2199-01-01") == []
+    assert offsets(run, "tail", "--follow", "--from", "4", "--limit", "3") == [4, 5, 6]
+
+
+def test_nothing_to_show_is_fine_and_said(run: Run, apple: int) -> None:
+    ran = run("tail", "kind=collision")
+    assert (ran.code, ran.out) == (0, "")
+    assert "no event matches" in ran.err
+    quiet = run("tail", "kind=collision", "--json")
+    assert (quiet.code, quiet.out, quiet.err) == (0, "", "")
+
+
+def test_an_empty_log_is_fine_and_says_what_to_do(run: Run) -> None:
+    run("init")
+    ran = run("tail")
+    assert (ran.code, ran.out) == (0, "")
+    assert "import" in ran.err
+
+
+def test_a_bad_pattern_or_time_is_exit_2(run: Run, apple: int) -> None:
+    assert run("tail", "flavour=sweet", "--json").error["error"].startswith("PatternError")
+    assert run("tail", "flavour=sweet").code == 2
+    assert run("tail", "--from", "tomorrow").code == 2
+    assert run("replay", "--to", "tomorrow").code == 2
+
+
+def test_replay_prints_a_range_inclusive(run: Run, apple: int) -> None:
+    assert offsets(run, "replay", "--from", "2", "--to", "4") == [2, 3, 4]
+    assert offsets(run, "replay", "--to", "0") == [0]
+    assert offsets(run, "replay", "kind=listing", "--from", "2") == [2]
+    times = [row["recorded"] for row in run("tail", "--json").rows]
+    assert offsets(run, "replay", "--to", times[2]) == [0, 1, 2]
+    assert offsets(run, "replay", "--to", "99") == list(range(7))
+    assert run("replay", "--json").out == run("tail", "--json").out
+
+
+def test_replay_into_makes_a_home_with_the_same_chain(
+    run: Run, home: Path, tmp_path: Path, apple: int
+) -> None:
+    copy = str(tmp_path / "copy")
+    (row,) = run("replay", "--to", "4", "--into", copy, "--json").rows
+    with EventLog.open(home, mode="r") as log:
+        assert row == {"into": copy, "events": 5, "chain_head": log.chain_at(5).hex()}
+    assert run("stats", "--home", copy, "--json").rows[0]["chain_head"] == row["chain_head"]
+    assert run("audit", "--home", copy).code == 0
+    again = run("replay", "--to", "4", "--into", copy)
+    assert again.code == 2
+    beyond = run("replay", "--to", "7", "--into", str(tmp_path / "beyond"))
+    assert beyond.code == 2
+    assert not (tmp_path / "beyond").exists()
+    whole = run("replay", "--into", str(tmp_path / "whole"))
+    assert whole.code == 0
+    assert "events      7\n" in whole.out
