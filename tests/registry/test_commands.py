@@ -12,14 +12,17 @@ from alphapulse.registry import (
     Equity,
     Etf,
     IllegalTransition,
+    Origin,
     Receipt,
+    Register,
     Registry,
+    Unit,
     UnknownAlert,
     UnknownInstrument,
 )
 from alphapulse.registry.check import NEXT
 
-from .homes import APPLE, isin, record, token
+from .homes import APPLE, isin, receipts, record, token
 
 
 def conflict(registry: Registry, offset: int) -> tuple[str, str, str, str, str]:
@@ -61,6 +64,22 @@ def test_the_same_source_amends(registry: Registry) -> None:
     assert (found.symbol, found.revision, found.fingerprint) == ("AAPX", 2, first.fingerprint)
     unchanged = registry.register(Equity(isin=APPLE.isin, symbol="AAPX"), source="a")
     assert unchanged == second._replace(outcome="unchanged")
+
+
+def test_a_file_that_contradicts_itself_does_not_amend(registry: Registry) -> None:
+    """Else the same file imported again would amend to and fro for ever."""
+
+    def say(symbol: str, file: bytes) -> Receipt:
+        command = Register.of(token(1, symbol=symbol))
+        (outcome,) = registry.execute([Unit((command,), Origin("a", file))])
+        return receipts(outcome)[0]
+
+    assert say("T", b"1").outcome == "new"
+    assert say("U", b"1").conflicts == (1,)
+    assert say("U", b"1") == say("T", b"1")
+    assert say("U", b"2").outcome == "amended"  # the next file of this source
+    assert registry.register(token(1, symbol="V"), source="a").outcome == "amended"
+    assert registry.log.head == 4
 
 
 def test_another_source_conflicts_once_for_each_field_value_and_source(registry: Registry) -> None:
