@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +15,7 @@ from alphapulse.log import (
     AnyBody,
     Event,
     EventLog,
+    HomeExists,
     InstrumentRecord,
     InvalidInput,
     ListingBody,
@@ -137,7 +139,8 @@ class Registry:
         writes leave free. Raises HomeMissing, HomeUnsupported, FormatTooNew, Corrupt.
         """
         if mode == "rw" and create and not _is_home(home):
-            EventLog.create(home, id_bits=id_bits)
+            with contextlib.suppress(HomeExists):  # another process was first
+                EventLog.create(home, id_bits=id_bits)
         log = EventLog.open(
             home, mode=mode, durability=durability, reserve_size_bytes=reserve_size_bytes
         )
