@@ -64,10 +64,10 @@ def import_(
             kept = stack.enter_context(Quarantine(quarantine))
         for path in files:
             try:
-                with progress(f"importing {os.path.basename(path)}") as report:
+                with progress(f"importing {os.path.basename(path)}") as show:
                     done = import_file(
                         registry, path, format=format, source=source, dry_run=dry_run,
-                        quarantine=kept, progress=lambda n, of, report=report: report(n, of),  # type: ignore[misc]  # the default binds the loop's bar
+                        quarantine=kept, progress=show,
                     )  # fmt: skip
             except InvalidInput as error:
                 cli.out.flush()

@@ -199,7 +199,9 @@ class Output:
         from rich.text import Text
 
         assert self._console is not None
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
+        table = Table(
+            box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold"
+        )
         for column, title in zip(columns, titles, strict=True):
             table.add_column(
                 title, justify="right" if column.right else "left", no_wrap=column.whole,

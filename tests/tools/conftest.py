@@ -56,7 +56,9 @@ def run(home: Path) -> Run:
 
     def run(*words: str, stdin: str | bytes = b"", env: dict[str, str] | None = None) -> Ran:
         settings: dict[str, str | None] = {"ALPHAPULSE_HOME": str(home), **(env or {})}
-        result = CliRunner(env=settings).invoke(main, list(words), input=stdin, prog_name="alphapulse")
+        result = CliRunner(env=settings).invoke(
+            main, list(words), input=stdin, prog_name="alphapulse"
+        )
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         return Ran(result.exit_code, result.stdout, result.stderr)

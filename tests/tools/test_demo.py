@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import APPLE, Run
+
+
+def test_the_demo_shows_everything_and_leaves_nothing(
+    run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    ran = run("demo", "--json")
+    assert ran.code == 0, ran.err
+    assert "CRITICAL: id collision" in ran.err
+    assert [row["step"] for row in ran.rows] == list(range(1, len(ran.rows) + 1))
+    assert all(
+        list(row) == ["step", "title", "command", "exit", "seconds", "output"] for row in ran.rows
+    )
+    output = {row["command"].removeprefix("alphapulse "): row["output"] for row in ran.rows}
+    imported = output["import optimism.tokenlist.json nse_equities.csv apple_listings.csv"]
+    assert [(row["new"], row["unchanged"]) for row in imported] == [(1167, 1), (400, 0), (6, 0)]
+    (apple,) = output[f"lookup {APPLE}"]
+    assert len(output["lookup USDC"]) > 1
+    places = {row["venue"]: row for row in output[f"listings {APPLE}"]}
+    assert places["XNAS"]["primary"]
+    assert not places["XTKS"]["current"]
+    (caught,) = output["tail --follow --limit 1 kind=instrument.registered"]
+    assert caught["body"]["symbol"] == "MSFT"
+    (alert,) = output["--home small-ids alerts"]
+    assert alert["kind"] == "collision.detected"
+    (before,) = (
+        rows for command, rows in output.items() if command.startswith(f"lookup {apple['id']} --as")
+    )
+    assert before[0]["symbol"] == "AAPL"
+    assert output[f"lookup {apple['id']}"][0]["symbol"] == "APPL"
+    assert all(row["ok"] for row in output["audit"])
+    assert all(row["equal"] for row in output["rebuild --check"])
+    assert not home.exists(), "the registry of ALPHAPULSE_HOME is left alone"
+    assert list(scratch.iterdir()) == []
+
+
+def test_the_demo_for_people_ends_with_what_to_type_next(run: Run, tmp_path: Path) -> None:
+    kept = str(tmp_path / "kept")
+    ran = run("demo", "--home", kept)
+    assert ran.code == 0, ran.err
+    assert "\x1b" not in ran.out
+    process = [line for line in ran.out.splitlines() if line.startswith("process ")]
+    assert "following from offset" in process[0]
+    assert "equity MSFT" in process[2]
+    *_, follow, nvidia = [line.strip() for line in ran.out.splitlines() if kept in line]
+    assert "tail --follow" in follow
+    next_steps = [line.strip().removeprefix("alphapulse ").split() for line in ran.out.splitlines()
+                  if line.startswith(f"  alphapulse --home {kept} ")]  # fmt: skip
+    for words in next_steps:
+        if "--follow" not in words:
+            assert run(*words).code == 0, words
+    assert "NVDA" in nvidia
+    again = run("demo", "--home", kept)
+    assert again.code == 2
+    assert kept in again.err

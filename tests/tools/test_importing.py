@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from .conftest import Run
+
+FIELDS = ["file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
+          "conflicts", "quarantine_file"]  # fmt: skip
+SAMPLES = Path(str(resources.files("alphapulse.tools") / "samples"))
+GOOD = "isin,mic,symbol,currency\nUS0378331005,XNAS,AAPL,USD\n"
+BAD_ROW = "US0378331006,XNAS,OOPS,USD\n"
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> Path:
+    path = tmp_path / "good.csv"
+    path.write_text(GOOD)
+    return path
+
+
+def test_the_samples_are_imported_once(run: Run) -> None:
+    files = [str(SAMPLES / name) for name in ("optimism.tokenlist.json", "nse_equities.csv",
+                                              "apple_listings.csv")]  # fmt: skip
+    ran = run("import", *files, "--json")
+    assert ran.code == 0
+    assert [list(row) for row in ran.rows] == [FIELDS] * 3
+    assert [row["file"] for row in ran.rows] == files
+    assert [row["format"] for row in ran.rows] == ["token-list", "listings-csv", "listings-csv"]
+    assert [(row["rows"], row["new"], row["unchanged"]) for row in ran.rows] == [
+        (1168, 1167, 1), (400, 400, 0), (6, 6, 0)
+    ]  # fmt: skip
+    head = run("stats", "--json").rows[0]["head"]
+    again = run("import", *files)
+    assert again.code == 0
+    assert run("stats", "--json").rows[0]["head"] == head
+    assert again.out.splitlines()[1].split()[1:] == ["1168", "0", "1168", "0"]
+
+
+def test_bad_rows_are_quarantined_and_the_others_imported(
+    run: Run, tmp_path: Path, good: Path, home: Path
+) -> None:
+    good.write_text(GOOD + BAD_ROW)
+    ran = run("import", str(good), "--json")
+    assert ran.code == 1
+    (row,) = ran.rows
+    assert (row["new"], row["quarantined"]) == (1, 1)
+    assert Path(row["quarantine_file"]).parent == home / "quarantine"
+    kept = json.loads(Path(row["quarantine_file"]).read_text())
+    assert (kept["place"], kept["file"]) == ("line 3", str(good))
+    chosen = tmp_path / "chosen.jsonl"
+    people = run("import", str(good), "--quarantine", str(chosen))
+    assert people.code == 1
+    assert "line 3: quarantined: " in people.err
+    assert "check digit" in people.err
+    assert str(chosen) in people.err
+    assert "quarantined" in people.out
+    assert len(chosen.read_text().splitlines()) == 1
+
+
+def test_an_unusable_file_is_exit_2_and_the_others_are_imported(
+    run: Run, tmp_path: Path, good: Path
+) -> None:
+    missing, empty = tmp_path / "missing.csv", tmp_path / "empty.csv"
+    empty.write_text("")
+    ran = run("import", str(missing), str(tmp_path), str(empty), str(good), "--json")
+    assert ran.code == 2
+    assert [row["file"] for row in ran.rows] == [str(good)]
+    errors = [json.loads(line) for line in ran.err.splitlines()]
+    assert [error["doing"] for error in errors] == [
+        f"importing {path}" for path in (missing, tmp_path, empty)
+    ]
+    assert run("import", str(good), "--format", "nope").code == 2
+    assert run("import").code == 2
+
+
+def test_a_dry_run_writes_nothing(run: Run, home: Path, good: Path) -> None:
+    good.write_text(GOOD + BAD_ROW)
+    ran = run("import", str(good), "--dry-run", "--json")
+    assert ran.code == 1
+    assert (ran.rows[0]["new"], ran.rows[0]["quarantine_file"]) == (1, None)
+    assert not home.exists()
+    assert "dry run" in run("import", str(good), "--dry-run").err
+
+
+def test_a_conflict_is_exit_1_and_an_alert(run: Run, tmp_path: Path, good: Path) -> None:
+    other = tmp_path / "other.csv"
+    other.write_text(GOOD.replace("AAPL", "APPL"))
+    assert run("import", str(good), "--source", "one").code == 0
+    ran = run("import", str(other), "--source", "two")
+    assert ran.code == 1
+    assert "conflict" in ran.err
+    assert run("alerts").code == 1
+
+
+def test_unknown_columns_are_reported(run: Run, good: Path) -> None:
+    good.write_text(GOOD.replace("currency\n", "currency,\x1b[31mmood\n").replace("USD", "USD,x"))
+    ran = run("import", str(good))
+    assert ran.code == 0
+    assert "mood" in ran.err
+    assert "\x1b" not in ran.err

@@ -1,0 +1,217 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alphapulse.registry import CLASSES, Listing, Registry
+from alphapulse.registry.facts import AMENDABLE_FIELDS
+from alphapulse.tools import write
+
+from .conftest import APPLE, Run, collide
+
+FIELDS = ["id", "fingerprint", "offset", "outcome"]
+ADDRESS = "0x" + "ab" * 20
+
+
+def lines(*rows: object) -> str:
+    return "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+
+
+def test_flags_are_the_fields_of_the_classes() -> None:
+    known = {field for kind in CLASSES.values() for field in kind.__struct_fields__}
+    assert {name.replace("-", "_") for name in write.REGISTER_FLAGS} == known
+    amendable = {name.replace("-", "_") for name in write.AMEND_FLAGS} - {"valid_from"}
+    assert amendable == AMENDABLE_FIELDS
+    listing = {name.replace("-", "_") for name in write.LISTING_FLAGS} | {"primary", "instrument"}
+    assert listing == {*Listing.__struct_fields__}
+
+
+def test_register_by_flags(run: Run, home: Path) -> None:
+    words = ["register", "token", "--chain", "eip155:1", "--address", ADDRESS, "--symbol", "USDC",
+             "--decimals", "6", "--tick", "0.01", "--source", "me", "--json"]  # fmt: skip
+    (row,) = run(*words).rows
+    assert list(row) == FIELDS
+    assert (row["offset"], row["outcome"]) == (0, "new")
+    assert home.is_dir(), "made when it is missing"
+    assert run(*words).rows == [row | {"outcome": "unchanged"}]
+    (event,) = run("tail", "--json").rows
+    assert (event["source"], event["body"]["tick"], event["body"]["decimals"]) == ("me", "0.01", 6)
+    assert run(*words, "--name", "USD Coin").rows[0]["outcome"] == "amended"
+    assert run(*words[:-1]).out == f"unchanged  {row['id']}  offset 1\n"
+
+
+@pytest.mark.parametrize(
+    "words, problem",
+    [
+        ("equity --isin US0378331006", "check digit"),
+        ("token --chain eip155:1", "address"),
+        ("token --chain eip155:1 --address 0x12", "40 hex digits"),
+        ("token --chain eip155:1 --address 0x" + "1" * 40 + " --decimals 78", "decimals"),
+        ("equity --isin US0378331005 --chain eip155:1", "chain"),
+        ("spaceship --symbol X", "no such class"),
+        ("equity --isin US0378331005 --symbol a\u202eb", "U+202E"),
+        ("equity --isin US0378331005 --symbol " + "x" * 10_000_000, "symbol"),
+        ("equity --isin US0378331005 --tick 1e-999", "tick"),
+        ("currency --code CHF --valid-from tomorrow", "valid_from"),
+    ],
+)
+def test_what_cannot_be_is_exit_2_and_writes_nothing(run: Run, words: str, problem: str) -> None:
+    ran = run("register", *words.split(" "), "--json")
+    assert (ran.code, ran.out) == (2, "")
+    assert problem in ran.err
+    assert len(ran.err) < 2_000
+    assert run("tail", "--json").out == ""
+
+
+def test_register_lines_answers_each_in_its_place(run: Run) -> None:
+    token = {"class": "token", "chain": "eip155:1", "address": ADDRESS, "name": None}
+    ran = run(
+        "register", "-", "--json",
+        stdin=lines(token, "nope", "[1]", "", {"class": "equity", "isin": "US0378331006"},
+                    {**token, "tick": 0.1}, {**token, "color": "red"}, token,
+                    {"class": "currency", "code": "CHF", "source": "snb"}),
+    )  # fmt: skip
+    assert ran.code == 1
+    assert [list(row) for row in ran.rows] == [
+        FIELDS, *[["error", "doing", "cure"]] * 5, FIELDS, FIELDS
+    ]  # fmt: skip
+    assert [row["doing"].split(":")[0] for row in ran.rows if "doing" in row] == [
+        "line 2", "line 3", "line 5", "line 6", "line 7"
+    ]  # fmt: skip
+    assert [row["outcome"] for row in ran.rows if "outcome" in row] == ["new", "unchanged", "new"]
+    assert ran.err == ""
+    assert [row["source"] for row in run("tail", "--json").rows] == [None, "snb"]
+
+
+def test_bad_lines_go_to_stderr_for_people(run: Run) -> None:
+    ran = run("register", "-", stdin=lines({"class": "currency", "code": "CHF"}, "\x1b[2J"))
+    assert ran.code == 1
+    assert ran.out.startswith("new  ")
+    assert ran.err.startswith("error: line 2: reading JSON: ")
+    assert "\x1b" not in ran.err
+
+
+def test_lines_that_are_no_text_too_long_or_missing(run: Run) -> None:
+    good = lines({"class": "currency", "code": "CHF"}).encode()
+    long = b'{"class": "currency", "name": "' + b"x" * (3 << 20) + b'"}\n'
+    ran = run("register", "-", "--json", stdin=good + b"\xff\xfe\n" + long + good.rstrip())
+    assert ran.code == 1
+    assert [row.get("outcome") for row in ran.rows] == ["new", None, None, "unchanged"]
+    assert "too long" in ran.rows[2]["error"]
+    empty = run("register", "-", stdin="")
+    assert (empty.code, empty.out) == (0, "")
+    assert "no lines" in empty.err
+
+
+@pytest.mark.parametrize("piece_size", [1, 7, 1 << 16])
+def test_lines_are_the_same_however_they_arrive(piece_size: int) -> None:
+    class Slow(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            return super().read(piece_size)
+
+    data = b"a\n\nbb\n" + b"c" * 300 + b"\nd"
+    found = [line for batch in write._batches(Slow(data)) for line in batch]
+    assert found == data.split(b"\n")
+
+
+def test_a_request_id_makes_a_retry_safe(run: Run, apple: int) -> None:
+    words = ["amend", APPLE, "--symbol", "APPL", "--request-id", "r1", "--json"]
+    first = run(*words).rows
+    assert first[0]["outcome"] == "amended"
+    assert run("amend", APPLE, "--symbol", "OTHER", "--json").rows[0]["outcome"] == "amended"
+    assert run(*words).rows == first
+    assert run("lookup", APPLE, "--json").rows[0]["symbol"] == "OTHER"
+    reused = run("register", "currency", "--code", "CHF", "--request-id", "r1")
+    assert reused.code == 2
+    line = {"key": APPLE, "symbol": "AAPL", "request_id": "r2"}
+    ran = run("amend", "-", "--json", stdin=lines(line, line))
+    assert ran.rows[0] == ran.rows[1]
+    assert run("amend", "-", "--request-id", "r3", stdin=lines(line)).code == 2
+
+
+def test_amend_forgets_what_is_empty(run: Run, apple: int) -> None:
+    token = run("lookup", "eip155:1:0x" + "0" * 39 + "1", "--json").rows[0]["id"]
+    assert run("amend", token, "--decimals", "", "--name", "A coin").code == 0
+    row = run("lookup", token, "--json").rows[0]
+    assert (row["decimals"], row["name"]) == (None, "A coin")
+    assert run("amend", "-", stdin=lines({"key": token, "name": None})).code == 0
+    assert run("lookup", token, "--json").rows[0]["name"] is None
+    assert run("amend", token, "--decimals", "six").code == 2
+    assert run("amend", token, "--isin", APPLE).code == 2
+    assert run("amend", "NOBODY", "--symbol", "X").code == 1
+
+
+def test_lines_see_what_earlier_lines_changed(run: Run, apple: int) -> None:
+    ran = run(
+        "amend", "-", "--json",
+        stdin=lines({"key": "AAPL", "symbol": "APPL"}, {"key": "APPL", "name": "Apple"},
+                    {"key": "US5949181045", "name": "nobody"}),
+    )  # fmt: skip
+    assert [row.get("outcome") for row in ran.rows] == ["amended", "amended", None]
+    assert ran.code == 1
+    row = run("lookup", APPLE, "--json").rows[0]
+    assert (row["symbol"], row["name"]) == ("APPL", "Apple")
+
+
+def test_delist_and_the_life_of_an_instrument(run: Run, apple: int) -> None:
+    (row,) = run("delist", "AAPL", "--valid-from", "2030-01-01", "--json").rows
+    assert (row["id"], row["outcome"]) == (f"0x{apple:016x}", "amended")
+    event = run("tail", "kind=instrument.status", "--json").rows[0]
+    assert event["valid_from"] == "2030-01-01T00:00:00.000000000Z"
+    assert run("lookup", "AAPL", "--json").rows[0]["status"] == "delisted"
+    assert run("delist", "AAPL", "--json").rows[0]["outcome"] == "unchanged"
+    bad = run("delist", "-", "--json", stdin=lines({"key": "AAPL", "venue": "XNAS"}, {}))
+    assert bad.code == 1
+    assert "no such field" in bad.rows[0]["error"]
+    assert "key" in bad.rows[1]["doing"]
+    assert run("register", "equity", "--isin", "US5949181045", "--status", "expired").code == 0
+    assert run("delist", "US5949181045").code == 1
+
+
+def test_listings_are_added_and_ended(run: Run, apple: int) -> None:
+    (added,) = run("add-listing", APPLE, "--venue", "XETR", "--symbol", "APC", "--currency", "EUR",
+                   "--json").rows  # fmt: skip
+    assert (list(added), added["outcome"]) == (FIELDS, "new")
+    assert run("lookup", "APC@XETR", "--json").rows[0]["isin"] == APPLE
+    assert run("add-listing", APPLE, "--venue", "xetra?").code == 2
+    (ended,) = run("end-listing", APPLE, "--venue", "XETR", "--valid-to", "2020-01-01",
+                   "--json").rows  # fmt: skip
+    assert (ended["id"], ended["outcome"]) == (added["id"], "amended")
+    row = next(r for r in run("listings", APPLE, "--json").rows if r["venue"] == "XETR")
+    assert (row["status"], row["valid_to"]) == ("delisted", "2020-01-01T00:00:00.000000000Z")
+    assert run("end-listing", APPLE, "--venue", "XLON").code == 1
+    assert run("end-listing", APPLE).code == 2
+    assert run("end-listing", APPLE, "--venue", "XNAS").code == 0  # now
+    assert not any(row["current"] for row in run("listings", APPLE, "--json").rows)
+
+
+def test_listings_by_lines(run: Run, apple: int) -> None:
+    rows: list[dict[str, Any]] = [
+        {"key": APPLE, "venue": "XLON", "symbol": "0R2V", "currency": "USD", "primary": False},
+        {"instrument": f"0x{apple:016x}", "venue": "XFRA", "symbol": "APC", "tick": "0.01"},
+        {"key": APPLE, "symbol": "X"},
+    ]
+    ran = run("add-listing", "-", "--json", stdin=lines(*rows))
+    assert ran.code == 1
+    assert [row.get("outcome") for row in ran.rows] == ["new", "new", None]
+    ran = run("end-listing", "-", stdin=lines({"key": APPLE, "venue": "XLON", "line": 0}))
+    assert ran.code == 0
+
+
+def test_a_collision_is_announced_on_stderr(run: Run, home: Path) -> None:
+    ids = collide(home)
+    number = len(ids) + 1
+    with Registry.open(home) as registry:
+        assert registry.statistics().alerts_open == 1
+    rows = [{"class": "token", "chain": "eip155:1", "address": f"0x{n:040x}"}
+            for n in range(number, number + 40)]  # fmt: skip
+    ran = run("register", "-", "--json", stdin=lines(*rows))
+    assert ran.code == 0
+    collisions = [row for row in ran.rows if row["outcome"] == "collision"]
+    assert collisions
+    assert ran.err.count("CRITICAL: id collision") == len(collisions)
+    assert collisions[0]["id"] in ran.err
