@@ -23,8 +23,11 @@ def isin_key(isin: str) -> int:
 
 
 def text_key(text: str) -> int:
-    """Exact for up to seven UTF-8 bytes, which is most symbols; else 63 bits of Blake3."""
-    return bytes_key(text.encode())
+    """Exact for up to seven UTF-8 bytes, which is most symbols; else 63 bits of Blake3.
+
+    People may ask for anything, so a lone surrogate has a key too; nobody is linked under it.
+    """
+    return bytes_key(text.encode(errors="surrogatepass"))
 
 
 def bytes_key(raw: bytes) -> int:

@@ -195,8 +195,8 @@ class Lookup:
             found = self.by_address(*split_address(key), stop=stop)
         else:
             matches = self.by_symbol(key, stop=stop)
-            symbol, at, venue = key.rpartition("@")
-            if not matches and at and symbol:
+            symbol, _, venue = key.rpartition("@")
+            if not matches and symbol and venue:
                 return self.by_symbol(symbol, venue, stop)
             return matches
         return [] if found is None else [found]
@@ -222,7 +222,7 @@ class Lookup:
         for spelling in spellings:
             if spelling != key:
                 found += [("the symbol in another case", m) for m in self.by_symbol(spelling)]
-        symbol, at, venue = key.rpartition("@")
+        symbol, _, venue = key.rpartition("@")
         if at:
             found += [(f"the symbol, but not at {venue}", m) for m in self.by_symbol(symbol)]
         unique = {match.id: (why, match) for why, match in reversed(found)}
