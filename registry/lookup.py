@@ -222,7 +222,7 @@ class Lookup:
         for spelling in spellings:
             if spelling != key:
                 found += [("the symbol in another case", m) for m in self.by_symbol(spelling)]
-        symbol, _, venue = key.rpartition("@")
+        symbol, at, venue = key.rpartition("@")
         if at:
             found += [(f"the symbol, but not at {venue}", m) for m in self.by_symbol(symbol)]
         unique = {match.id: (why, match) for why, match in reversed(found)}
