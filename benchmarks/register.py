@@ -25,7 +25,7 @@ from .data import instrument
 from .harness import NS, Row, Timing, private_dirty_bytes, rows_of, settle, timing_of
 from .topics import Context
 
-WARM_UP: Final = 2_000
+WARM_UP: Final = 5_000
 BATCHES_MAX: Final = 20
 BATCH: Final = 1_000
 ALONE_MAX: Final = 1_000
