@@ -42,7 +42,9 @@ Run = Callable[..., Ran]
 
 
 def environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "ALPHAPULSE_HOME": str(home), "TERM": "xterm", "COLUMNS": "80"}
+    """As a user has it; PYTHONUNBUFFERED would hide a missing flush."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**kept, "ALPHAPULSE_HOME": str(home), "TERM": "xterm", "COLUMNS": "80"}
 
 
 @pytest.fixture
