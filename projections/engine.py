@@ -95,6 +95,18 @@ class Views:
             with self._lock_held():
                 self.catch_up_locked()
 
+    def _remap_or_heal(self) -> None:
+        """Somebody removed or damaged views in use: made again if the lock is free, else what is
+        mapped goes on serving."""
+        try:
+            self._remap()
+        except ViewUnusable:
+            if self._log.lock.try_acquire():
+                try:
+                    self.catch_up_locked()
+                finally:
+                    self._log.lock.release()
+
     # Reading
 
     def table(self, name: str) -> TableReader:
@@ -107,12 +119,12 @@ class Views:
         if self._generations.stamp() == self._stamp:
             return None
         before = self._readers[name]
-        self._remap()
+        self._remap_or_heal()
         after = self._readers[name]
         return None if after is before else after
 
     def _remap_one(self, name: str) -> TableReader:
-        self._remap()
+        self._remap_or_heal()
         return self._readers[name]
 
     def _remap(self) -> None:
@@ -155,6 +167,11 @@ class Views:
     def catch_up_locked(self) -> None:
         """Opens or rebuilds what cannot be used, then folds up to the head."""
         head = self._log.head
+        if self._generations.stamp() != self._stamp:
+            # Not ours any more, or removed by hand: what is mapped may be in force nowhere. It is
+            # let go, not closed, since other threads may be reading it.
+            self._writers.clear()
+            self._log.home.make_directories()
         for view in VIEWS:
             writer = self._writer_locked(view)
             if writer.in_progress > head:  # it has seen events that the log lost
@@ -209,12 +226,17 @@ class Views:
 
     def _create(self, view: View) -> TableWriter:
         name = view.schema.name
-        generation = self._generations.next_number(name)
+        generation = self._next_number(name)
         return Table.create(
             self._generations.path(name, generation), view.schema,
             log_id=self._log.genesis.log_id, generation=generation,
             rows=max(ROWS_MIN, self._expected_rows(view)), boot_id=self._boot_id,
         )  # fmt: skip
+
+    def _next_number(self, name: str) -> int:
+        """Above every file's, and above the one in use here, which may have no file any more."""
+        held = self._readers.get(name)
+        return max(self._generations.next_number(name), held.generation + 1 if held else 0)
 
     def _expected_rows(self, view: View) -> int:
         """Records a fold of the whole log makes: one for each event of its kinds."""
@@ -252,12 +274,13 @@ class Views:
         building: it is not in force yet. locked: the caller holds the writer lock, under which
         alone a number of a generation may be taken.
         """
+        writer.refresh()
         most, each = view.links_per_event
         if writer.room_for(count, most * count, links_each_index=each * count):
             return writer
         with contextlib.nullcontext() if locked else self._lock_held():
             name = view.schema.name
-            generation = self._generations.next_number(name)
+            generation = self._next_number(name)
             rows = max(GROWTH_FACTOR * writer.arena_used, GROWTH_FACTOR * count, ROWS_MIN)
             grown = writer.grow_into(self._generations.path(name, generation), generation, rows)
             if building:
@@ -336,13 +359,25 @@ class Views:
                     writer.digest, live.digest, _differing(live, writer),
                 )  # fmt: skip
                 if not check:
-                    self._switch(view.schema.name, writer)
+                    self._switch(view.schema.name, self._renumbered(view, writer, live))
         except BaseException:
             self._drop(writer)
             raise
         if check:
             self._drop(writer)
         return result
+
+    def _renumbered(self, view: View, writer: TableWriter, live: TableReader) -> TableWriter:
+        """The same rows under a number above the live one's: who grew or rebuilt the view while
+        we were building took a higher number than ours, and swept ours away."""
+        if writer.generation > live.generation:
+            return writer
+        writer.refresh()
+        generation = self._next_number(view.schema.name)
+        path = self._generations.path(view.schema.name, generation)
+        copied = writer.grow_into(path, generation, writer.arena_used)
+        self._drop(writer)
+        return copied
 
     @staticmethod
     def _drop(writer: TableWriter) -> None:

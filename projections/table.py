@@ -187,13 +187,23 @@ class TableWriter(TableReader):
                     self._cells(word)  # raises when the block is damaged
                     self._blocks[_block_class(postings[word])] += 1
 
+    def refresh(self) -> None:
+        """Between folds: takes over what another process wrote, or a cut-off fold of ours left.
+
+        Comes before `room_for` and `grow_into` when no fold is open; `begin` does it too.
+        """
+        words = self.words
+        now = (words[APPLIED], words[IN_PROGRESS], words[TOTALS_NUMBER])
+        if self._folding or self._left_at != now:
+            self._folding = False
+            self._load()
+
     def begin(self, stop_offset: int) -> None:
         """Opens the fold of the events from `applied` up to, not including, stop_offset."""
         words = self.words
         applied, in_progress = words[APPLIED], words[IN_PROGRESS]
         assert stop_offset >= applied, (stop_offset, applied)
-        if self._folding or self._left_at != (applied, in_progress, words[TOTALS_NUMBER]):
-            self._load()
+        self.refresh()
         if words[CLEAN]:
             self.mark_dirty()
         # A cut-off fold stays in progress until all of it is folded again.

@@ -276,3 +276,19 @@ def test_growing_within_a_repeated_fold_counts_the_rows_anew(tmp_path: Path) -> 
             grown.finish(5)
             assert grown.row_count == 4
             assert grown.digest == (1 + 2 + 3 + 4).to_bytes(32, "little")
+
+
+def test_room_and_growth_count_what_another_process_wrote(tmp_path: Path) -> None:
+    """Between its own folds a writer's counters are as old as its last one."""
+    path = tmp_path / "view.1"
+    with create(path) as first, write(path) as second:
+        fold_range(first, 8, 10, 10)
+        assert second.arena_used == 10
+        second.refresh()
+        with second.grow_into(tmp_path / "view.2", 2, rows=1) as grown:
+            assert grown.totals == first.totals
+        fold_range(second, 8, 128, 118)
+        assert first.room_for(1, 0)
+        first.refresh()
+        assert not first.room_for(1, 0)
+        model_of(8, 128).check(first)
