@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alphapulse.log.block import Block
+from alphapulse.log.bodies import Extension, InstrumentBody
+from alphapulse.log.codec import Codec
+from alphapulse.log.errors import ChainBroken, HeadMoved, LogBusy, LogFull, ReadOnly, TooLarge
+from alphapulse.log.eventlog import EventLog
+from alphapulse.log.kinds import Kind
+
+from .builders import TIME, instrument_body
+from .logs import draft, fill, finish, make_log, python
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[EventLog]:
+    with make_log(tmp_path / "home") as made:
+        yield made
+
+
+def test_leaving_commits_one_block(log: EventLog) -> None:
+    with log.writing() as session:
+        assert session.head == 0 and session.pending == 0
+        assert [session.append(draft(i + 1)) for i in range(3)] == [0, 1, 2]
+        assert session.head == 3 and session.pending == 3
+        assert log.head == 0
+    assert log.head == 3 and log.statistics().blocks == 1
+    assert [event.entity for event in log.read()] == [1, 2, 3]
+
+
+def test_a_commit_says_what_it_wrote(log: EventLog) -> None:
+    with log.writing() as session:
+        assert session.commit() is None
+        session.append(draft(1, source="a"))
+        session.append(draft(2))
+        commit = session.commit()
+        assert commit is not None
+        assert (commit.first, commit.last) == (0, 1) and commit.durable == session.durable
+        assert commit.block.data == log.block(0).data
+        assert commit.time == log.event(0).recorded > TIME
+        assert session.committed.chain == log.chain_head and session.pending == 0
+        session.append(draft(3))
+    assert log.head == 3 and log.block(2).first == 2
+    log.block(2).check_chain(commit.block.chain)
+
+
+def test_an_error_on_its_way_out_writes_nothing(log: EventLog) -> None:
+    def change_my_mind() -> None:
+        with log.writing() as session:
+            session.append(draft(1))
+            raise RuntimeError("changed my mind")
+
+    with pytest.raises(RuntimeError):
+        change_my_mind()
+    assert log.head == 0
+    with log.writing(0) as session:
+        session.append(draft(1))
+        session.discard()
+    assert log.head == 0
+
+
+def test_every_field_of_a_draft_is_written(log: EventLog) -> None:
+    fill(log, [1])
+    given = draft(9, kind=Kind.INSTRUMENT_AMENDED, previous=0, source="feed")
+    given = given._replace(valid_from=-5)
+    with log.writing() as session:
+        session.append(given, Codec.NONE)
+    event = log.event(1)
+    assert (event.kind, event.entity, event.space) == (given.kind, 9, given.space)
+    assert (event.previous, event.valid_from, event.source) == (0, -5, "feed")
+    assert event.body == given.body
+
+
+def test_sessions_exclude_each_other(log: EventLog) -> None:
+    with log.writing():
+        with pytest.raises(LogBusy, match="another thread"):
+            log.writing(0.01).__enter__()
+    with log.writing(0):
+        pass
+
+
+def test_room_counts_events_and_bytes(log: EventLog) -> None:
+    with log.writing() as session:
+        for i in range(999):
+            session.append(draft(i + 1))
+        one = draft(5000)
+        assert session.has_room([one]) and not session.has_room([one, one])
+        session.append(one)
+        assert not session.has_room([one])
+        session.commit()
+        assert session.has_room([one] * 1000) and not session.has_room([one] * 1001)
+        large = InstrumentBody(instrument_body(1).message, Extension(key=b"k" * 600_000))
+        session.append(draft(6000, body=large), Codec.NONE)
+        assert session.has_room([one] * 400) and not session.has_room([one] * 500)
+    assert log.head == 1001
+
+
+def test_an_event_too_large_leaves_what_is_pending_alone(log: EventLog) -> None:
+    large = InstrumentBody(instrument_body(1).message, Extension(key=b"k" * (1 << 20)))
+    with log.writing() as session:
+        session.append(draft(1))
+        with pytest.raises(TooLarge):
+            session.append(draft(2, body=large))
+        session.append(draft(3))
+    assert [event.entity for event in log.read()] == [1, 3]
+
+
+def test_a_failed_commit_is_no_longer_pending_and_nothing_of_it_is_there(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with log.writing() as session:
+        session.append(draft(1))
+        with monkeypatch.context() as full:
+            full.setattr(log.store, "_reserve_size_bytes", 1 << 60)
+            with pytest.raises(LogFull):
+                session.commit()
+        assert session.pending == 0 and session.head == 0 and log.head == 0
+        session.append(draft(2))
+    assert [event.entity for event in log.read()] == [2]
+
+
+def test_a_head_that_moved_under_the_session_is_noticed(log: EventLog) -> None:
+    """The lock makes this impossible; the store checks all the same."""
+    with log.writing() as session:
+        session.append(draft(1))
+        log.lock.release()
+        fill(log, [2])
+        log.lock.acquire()
+        with pytest.raises(HeadMoved):
+            session.commit()
+    assert log.head == 2
+
+
+def test_a_commit_is_told_as_written_though_its_checkpoint_was_not(log: EventLog) -> None:
+    log.home.checkpoints.mkdir()  # so that writing it fails
+    fill(log, [1])
+    assert log.head == 1
+    log.home.checkpoints.rmdir()
+    log.checkpoint()
+    assert log.home.checkpoints.is_file()
+
+
+def test_a_log_opened_for_reading_cannot_be_written(log: EventLog) -> None:
+    with EventLog.open(log.home.path, mode="r") as reader:
+        with pytest.raises(ReadOnly):
+            reader.writing().__enter__()
+        fill(log, [1])
+        assert reader.head == 1
+
+
+def test_relaxed_durability_says_so_in_every_commit(tmp_path: Path) -> None:
+    make_log(tmp_path / "other").close()
+    with EventLog.open(tmp_path / "other", durability="relaxed") as log:
+        with log.writing() as session:
+            session.append(draft(1))
+            commit = session.commit()
+        assert commit is not None and not commit.durable and not session.durable
+
+
+def test_blocks_of_another_log_are_taken_as_they_are(tmp_path: Path, log: EventLog) -> None:
+    fill(log, [2, 3])
+    EventLog.create(tmp_path / "copy", genesis=log.genesis)
+    with EventLog.open(tmp_path / "copy") as copy, copy.writing() as session:
+        first, second = log.block(0), log.block(2)
+        with pytest.raises(HeadMoved):
+            session.append_block(second.data)
+        session.append_block(first.data)
+        forged = bytearray(second.data)
+        forged[-1] ^= 1
+        with pytest.raises(ChainBroken):
+            session.append_block(bytes(forged))
+        session.append_block(second.data)
+        assert copy.chain_head == log.chain_head and copy.head == 5
+
+
+def test_threads_take_turns(log: EventLog) -> None:
+    def write(number: int) -> None:
+        for _ in range(10):
+            with log.writing(30) as session:
+                first = session.append(draft(1 + session.head * 10 + number))
+                session.append(draft(1 + session.head * 10 + number))
+                assert session.head == first + 2
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert log.head == 80 and log.statistics().blocks == 40
+    for block in log.blocks():
+        one, two = block.events()
+        assert (one.entity - 1) % 10 == (two.entity - 1) % 10
+
+
+WRITER = """
+    import sys
+    from alphapulse.log import AcknowledgedBody, Draft, EventLog
+    with EventLog.open(sys.argv[1]) as log:
+        print("ready", flush=True)
+        sys.stdin.readline()
+        for number in range(30):
+            with log.writing(60) as session:
+                previous = session.head
+                body = AcknowledgedBody(alert=number, reason=sys.argv[2])
+                session.append(Draft(50, 1, 1 + previous, None, body))
+                assert session.head == previous + 1
+"""
+
+
+def test_two_processes_append_at_once(tmp_path: Path) -> None:
+    make_log(tmp_path / "home").close()
+    children = [python(WRITER, tmp_path / "home", name) for name in ("a", "b", "c")]
+    for child in children:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    for child in children:
+        finish(child, 120)
+    with EventLog.open(tmp_path / "home", mode="r") as log:
+        events = list(log.read())
+        assert [event.offset for event in events] == list(range(90))
+        for name in ("a", "b", "c"):
+            alerts = [e.body.alert for e in events if e.body.reason == name]  # type: ignore[union-attr]  # all are acknowledgements
+            assert alerts == list(range(30))
+        chain = log.chain_at(0)
+        for block in map(Block, log.store.blocks(0, 100)):
+            block.check_chain(chain)
+            chain = block.chain
