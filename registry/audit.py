@@ -109,7 +109,7 @@ class Remembered:
             if offset != stop - 1:
                 raise IllegalEvent(
                     "checking a commit", problem="a fallback id without its collision event",
-                    space=Space(space).name.lower(), id=f"0x{id:016x}",
+                    space=Space(space).name.lower(), id=f"0x{id:016x}", offset=offset,
                 )  # fmt: skip
         self._unannounced.clear()
 
@@ -132,6 +132,8 @@ def audit_meaning(log: EventLog, *, progress: Callable[[int], None] | None = Non
                     progress(checked)
             state.end_of_block(block.stop)
     except AlphaPulseError as error:
+        named = error.facts.get("offset")
+        offset = named if isinstance(named, int) else offset
         return Verdict("meaning", False, checked, rate(), offset, str(error.why), cure_at(offset))
     return Verdict("meaning", True, checked, rate())
 
