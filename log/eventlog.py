@@ -135,7 +135,10 @@ class EventLog:
         if self.mode == "r":
             raise ReadOnly(f"writing to {self.home.path}")
         if self.broken:
-            raise ChainBroken(f"writing to {self.home.path}", problem=self.broken)
+            raise ChainBroken(
+                f"writing to {self.home.path}",
+                problem=f"{self.broken}, so it is read-only until a person decides",
+            )
 
     def after_commit(self, head: Head) -> None:
         # The commit is durable, and whoever waits for it must not be told otherwise when only the

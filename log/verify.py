@@ -77,7 +77,7 @@ class _Check:
             self._checked += block.count
         except (Corrupt, NotDecodable) as error:
             offset = error.facts.get("offset")
-            if not isinstance(offset, int) or not 0 <= offset - expected < block.count:
+            if block.first != expected or not isinstance(offset, int):
                 offset = expected
             self.fail(offset, str(error.why))
         except AlphaPulseError as error:

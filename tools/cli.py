@@ -120,7 +120,7 @@ def _show(error: Exception, as_json: bool) -> int:
     """Prints an error that ended a verb; returns the exit code."""
     from alphapulse.log import AlphaPulseError
 
-    from .output import print_error
+    from .output import print_error, print_error_json
     from .verb import exit_code
 
     debug = bool(os.environ.get("ALPHAPULSE_DEBUG"))
@@ -134,9 +134,13 @@ def _show(error: Exception, as_json: bool) -> int:
         problem, cure = error.strerror or str(error), "check that path, its rights and the disk"
         doing, code = f"working with files{where}", 2
     else:
-        problem, doing, code = f"{type(error).__name__}: {error}", "running this verb", 1
+        problem, doing, code = str(error), "running this verb", 1
         cure = "this is a bug: run it again with ALPHAPULSE_DEBUG=1 and report what it prints"
-    print_error(AlphaPulseError(doing, problem=problem, cure=cure), as_json=as_json)
+    problem = f"{type(error).__name__}: {problem}"
+    if as_json:
+        print_error_json({"error": problem, "doing": doing, "cure": cure})
+    else:
+        print_error(AlphaPulseError(doing, problem=problem, cure=cure), as_json=False)
     return code
 
 
