@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import contextlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,6 @@ from alphapulse.log import (
     AnyBody,
     Event,
     EventLog,
-    HomeExists,
     HomeExists,
     InstrumentRecord,
     InvalidInput,
@@ -142,7 +140,6 @@ class Registry:
         """
         if mode == "rw" and create and not _is_home(home):
             with contextlib.suppress(HomeExists):  # another process was first
-                with contextlib.suppress(HomeExists):  # another process was quicker: use its home
                 EventLog.create(home, id_bits=id_bits)
         log = EventLog.open(
             home, mode=mode, durability=durability, reserve_size_bytes=reserve_size_bytes
