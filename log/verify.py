@@ -26,7 +26,7 @@ from zlib import crc32
 from .block import Block, chain_hash
 from .checkpoints import Checkpoint, Checkpoints
 from .columns import check_columns_of_block
-from .errors import AlphaPulseError, Corrupt, NotDecodable
+from .errors import AlphaPulseError, Corrupt, FormatTooNew, NotDecodable
 from .frame import NO_PREVIOUS
 from .home import Home
 from .kinds import SEVERITIES, SPACE_NAMES
@@ -256,7 +256,10 @@ def _all_blocks(store: LmdbStore, first: int) -> Iterator[bytes]:
 def verify_in_child(
     home: Path, *, last_blocks: int | None = None, progress: Callable[[int], None] | None = None
 ) -> list[Verdict]:
-    """`verify_store` in a new process. A child that dies by a signal gives a failed verdict."""
+    """`verify_store` in a new process. A child that dies by a signal gives a failed verdict.
+
+    Raises FormatTooNew: such a home is not damaged, only not for us to judge.
+    """
     command = [sys.executable, "-m", "alphapulse.log.verify", os.fspath(home)]
     if last_blocks is not None:
         command.append(str(last_blocks))
@@ -271,6 +274,8 @@ def verify_in_child(
                 reached = message["progress"]
                 if progress is not None:
                     progress(reached)
+            elif "too_new" in message:
+                raise FormatTooNew(f"verifying {home}", **message["too_new"])
             else:
                 verdicts.append(Verdict(**message))
         complaint = child.stderr.read()
@@ -290,9 +295,14 @@ def _main(arguments: list[str]) -> int:
         print(json.dumps(message), flush=True)
 
     last_blocks = int(arguments[1]) if len(arguments) > 1 else None
-    for verdict in verify_store(
-        Home(arguments[0]), last_blocks=last_blocks, progress=lambda at: say(progress=at)
-    ):
+    try:
+        verdicts = verify_store(
+            Home(arguments[0]), last_blocks=last_blocks, progress=lambda at: say(progress=at)
+        )
+    except FormatTooNew as error:
+        say(too_new=error.facts)
+        return 1
+    for verdict in verdicts:
         say(**verdict._asdict())
     return 0
 
