@@ -7,6 +7,7 @@ that they did not tidy up themselves.
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import random
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from alphapulse.log import Home, Verdict, verify_store
+from alphapulse.log import Home, Verdict, cure_at, verify_store
 from alphapulse.registry import audit
 
 Say = Callable[[str], None]
@@ -90,6 +91,7 @@ class Child:
 
 
 def _run(work: Callable[[Say, Hear], None], out: int, into: int) -> None:
+    faulthandler.disable()  # children that are meant to crash
     signal.signal(signal.SIGINT, signal.default_int_handler)
     lines = os.fdopen(into, "r", encoding="utf-8")
     status = 1
@@ -124,7 +126,7 @@ def verify_in_fork(
     if status == 0 and len(verdicts) == 3:
         return verdicts
     return [
-        Verdict(name, False, 0, 0, 0, f"the child ended with {status}")
+        Verdict(name, False, 0, 0, 0, f"the child ended with {status}", cure_at(0))
         for name in ("bytes", "continuity", "chain")
     ]
 
