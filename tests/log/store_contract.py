@@ -140,7 +140,7 @@ class StoreContract(ABC):
             seen = 0
             while not stop.is_set():
                 head = store.head().offset
-                offsets = []
+                offsets: list[int] = []
                 for data in store.blocks(0, 1000):
                     block = Block(data)
                     offsets.extend(range(block.first, block.stop))

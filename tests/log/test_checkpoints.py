@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.log import checkpoints as module
 from alphapulse.log.checkpoints import Checkpoint, Checkpoints
 
 from .builders import TIME
@@ -26,7 +25,7 @@ def test_at_most_one_a_second_but_at_once_on_demand(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("alphapulse.log.checkpoints.time.monotonic", lambda: now[0])
     points = Checkpoints(tmp_path / "checkpoints")
     for head, later in ((1, 0), (2, 0.5), (3, 0.49), (4, 0.01), (5, 0.3)):
         now[0] += later

@@ -311,7 +311,8 @@ def test_a_full_disk_is_a_full_log(tmp_path: Path) -> None:
     paths = saved_blocks(tmp_path, [100] * 30)
     (tmp_path / "disk").mkdir()
     script = 'mount -t tmpfs -o size=1m tmpfs "$1" && shift && exec "$@"'
-    enter = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", tmp_path / "disk"]
+    disk = str(tmp_path / "disk")
+    enter = ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", disk]
     try:
         probe = subprocess.run([*enter, "true"], capture_output=True, check=False)
     except FileNotFoundError:
@@ -319,7 +320,7 @@ def test_a_full_disk_is_a_full_log(tmp_path: Path) -> None:
     if probe.returncode:
         pytest.skip(f"no mounts here: {probe.stderr.decode().strip()}")
     done = subprocess.run(
-        [*enter, sys.executable, "-c", textwrap.dedent(FILLED), tmp_path / "disk", *paths],
+        [*enter, sys.executable, "-c", textwrap.dedent(FILLED), disk, *map(str, paths)],
         capture_output=True, text=True, check=False,
         env=os.environ | {"TIME": str(GENESIS.created)},
     )  # fmt: skip
@@ -402,7 +403,7 @@ def test_a_head_that_contradicts_its_key_is_refused_and_not_written_over(tmp_pat
 def test_a_value_too_short_to_be_a_block_is_refused(tmp_path: Path) -> None:
     store = new_store(tmp_path / "log")
     grow(store, [1])
-    with store._env.begin(write=True, db=store._blocks) as txn:  # type: ignore[arg-type]  # a handle
+    with store._env.begin(write=True, db=store._blocks) as txn:
         txn.put((1).to_bytes(8, "big"), b"short")
     with pytest.raises(Corrupt):
         store.head()

@@ -212,7 +212,7 @@ def test_async_iteration_goes_from_history_into_live(log: EventLog) -> None:
 def test_async_iteration_ends_on_close(log: EventLog) -> None:
     async def close_while_waiting() -> int:
         subscription = log.subscribe(start="now")
-        waiting = asyncio.create_task(anext(subscription, None))  # type: ignore[arg-type]  # anext gives an awaitable
+        waiting = asyncio.create_task(anext(subscription, None))
         await asyncio.sleep(0.01)
         subscription.close()
         assert await waiting is None

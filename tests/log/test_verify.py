@@ -201,7 +201,7 @@ def reframed(data: bytes, index: int, **changes: int) -> bytes:
         fixed, rest = encode_body(event.body)
         if at == index:
             fields |= changes
-        frames.append(encode_frame(**fields, fixed=fixed, rest=rest))  # type: ignore[arg-type]  # all are integers
+        frames.append(encode_frame(**fields, fixed=fixed, rest=rest))
         columns.append(columns_of_event(Event(frames[-1])))
     return encode_block(block.first, block.time, b"", frames, columns)
 
