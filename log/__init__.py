@@ -99,6 +99,7 @@ from .session import Commit, Draft, WriteSession
 from .store import BlockStore, Head
 from .subscription import Start, Subscription, start_offset
 from .times import format_time, parse_time
+from .upcast import VERSIONS
 from .verify import Verdict, cure_at, verify_in_child, verify_store
 
 __all__ = [
@@ -133,6 +134,7 @@ __all__ = [
     "STATUS_NAMES",
     "SYMBOL_SIZE_BYTES_MAX",
     "UNSET",
+    "VERSIONS",
     "AcknowledgedBody",
     "AlphaPulseError",
     "AnyBody",

@@ -323,6 +323,9 @@ class Views:
         return writer
 
     def _fold_block(self, view: View, writer: TableWriter, block: Block, start: int) -> None:
+        if not view.concerns(block):
+            writer.skip_to(block.stop)
+            return
         writer.begin(block.stop)
         view.fold_block(block, start, writer, self._log.event)
         writer.finish(block.stop)

@@ -44,18 +44,20 @@ _I: Final = struct.Struct("<I").unpack_from
 _H: Final = struct.Struct("<H").unpack_from
 
 
-def _cut(text: str, size_bytes: int) -> bytes:
-    raw = text.encode()
-    return raw if len(raw) <= size_bytes else raw[:size_bytes].decode(errors="ignore").encode()
+def _cut(raw: bytes, size_bytes: int) -> bytes:
+    """UTF-8 of at most so many bytes, cut at a whole character."""
+    return raw[:size_bytes].decode(errors="ignore").encode()
 
 
 def pack_listing(id: int, body: ListingBody) -> bytes:
-    symbol = _cut(body.symbol, _SYMBOL_BYTES)
-    venue = _cut(body.venue, _VENUE_BYTES)
-    currency = _cut(body.currency, _CURRENCY_BYTES)
-    whole = (len(symbol), len(venue), len(currency)) == (
-        len(body.symbol.encode()), len(body.venue.encode()), len(body.currency.encode())
+    symbol, venue, currency = body.symbol.encode(), body.venue.encode(), body.currency.encode()
+    whole = (
+        len(symbol) <= _SYMBOL_BYTES and len(venue) <= _VENUE_BYTES
+        and len(currency) <= _CURRENCY_BYTES
     )  # fmt: skip
+    if not whole:
+        symbol, venue = _cut(symbol, _SYMBOL_BYTES), _cut(venue, _VENUE_BYTES)
+        currency = _cut(currency, _CURRENCY_BYTES)
     flags = FLAG_PRIMARY * body.primary | FLAG_CUT * (not whole)
     return LISTING.pack(
         id, body.fingerprint, body.instrument, body.valid_from, body.valid_to, body.revision,

@@ -229,6 +229,22 @@ class TableWriter(TableReader):
             self._members.clear()
             self._members_cells = 0
 
+    def skip_to(self, stop_offset: int) -> None:
+        """As `begin` and `finish` of a fold that changes nothing: 1 µs instead of 10."""
+        words = self.words
+        if self._folding or words[IN_PROGRESS] != words[APPLIED]:
+            self.begin(stop_offset)
+            self.finish(stop_offset)
+            return
+        if words[CLEAN]:
+            self.mark_dirty()
+        number = words[TOTALS_NUMBER]
+        words[TOTALS[number & 1] + TOTALS_APPLIED] = stop_offset
+        words[IN_PROGRESS] = stop_offset
+        words[APPLIED] = stop_offset
+        if self._left_at[2] == number:
+            self._left_at = (stop_offset, stop_offset, number)
+
     def _publish(self, applied: int) -> None:
         words = self.words
         number = words[TOTALS_NUMBER] + 1
@@ -411,10 +427,12 @@ class TableWriter(TableReader):
             if used + new_keys > (mask + 2) >> 2:
                 return False
         need, left = _LINK_WORDS_MAX * links, links
-        for size_class in range(BLOCKS_COUNT - 1, 0, -1):
+        for size_class in [k for k, count in enumerate(self._blocks) if count][::-1]:
             grown = min(left, self._blocks[size_class])
             need += grown << (size_class + 1)
             left -= grown
+            if not left:
+                break
         return self._postings_used + need <= len(self._postings)
 
     def grow_into(

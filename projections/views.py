@@ -24,9 +24,11 @@ from alphapulse.log import (
     INSTRUMENT_KINDS,
     LISTING_KINDS,
     MESSAGE_SIZE_BYTES,
+    VERSIONS,
     AcknowledgedBody,
     AnyBody,
     Block,
+    Codec,
     CollisionBody,
     ConflictBody,
     Event,
@@ -79,6 +81,9 @@ class View(Protocol):
         """How many links one event makes at most: in all, and in one index."""
 
 
+    def concerns(self, block: Block) -> bool:
+        """False when folding the block would change nothing."""
+
     def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
         """Folds the events of a block from offset `start` on."""
 
@@ -114,6 +119,9 @@ class _EventView:
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         raise TypeError("each view has its own fold")
 
+    def concerns(self, block: Block) -> bool:
+        return not self.kinds.isdisjoint(block.kinds.tolist())
+
     def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
         kinds, first = self.kinds, start - block.first
         for index, kind in enumerate(block.kinds.tolist()):
@@ -125,6 +133,7 @@ class _EntityView(_EventView):
     """What instruments and listings share: full state in each data event, conflicts in aux."""
 
     space: Space
+    first_kind: Kind
     data_kinds: frozenset[int]
 
     def payload(self, event: Event, body: AnyBody) -> bytes:
@@ -132,6 +141,36 @@ class _EntityView(_EventView):
 
     def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
         raise TypeError("each entity view has its own links")
+
+    def put_new(
+        self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
+    ) -> None:
+        """Folds the first event of an entity from its body's bytes, packed by no codec."""
+        raise TypeError("each entity view has its own short way")
+
+    def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
+        """As event by event, with a short way for what nearly every event is: the first one.
+
+        It is right when the table does not know the entity yet and the frame is of the newest
+        version and not packed: then its bytes are the canonical row, or contain it.
+        """
+        data, offset, first_kind, kinds = block.data, block.first, self.first_kind, self.kinds
+        plain = bytes((VERSIONS[first_kind], Codec.NONE))
+        at = block.frame_bounds(0)[0]
+        for kind, end in zip(block.kinds.tolist(), block.ends.tolist(), strict=True):
+            if kind in kinds and offset >= start:
+                header = FRAME_HEADER.unpack_from(data, at)
+                entity = header[11]
+                if kind == first_kind and data[at + 10 : at + 12] == plain and (
+                    table.find(entity) < 0
+                ):
+                    body_end = end - header[7] - (header[5] >> 2 & 7)
+                    body = data[at + FRAME_HEADER_SIZE_BYTES : body_end]
+                    self.put_new(table, entity, offset, body, header[10])
+                else:
+                    self.fold(block.event(offset - block.first, verify=False), table, fetch)
+            at = end
+            offset += 1
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         if event.space != self.space:
@@ -162,7 +201,7 @@ class _EntityView(_EventView):
             aux |= conflict_bit(body.field)
         elif isinstance(body, AcknowledgedBody):
             alert = fetch(body.alert).body
-            if isinstance(alert, ConflictBody):
+            if isinstance(alert, ConflictBody) and not _others_open(event, alert.field, fetch):
                 aux &= ~conflict_bit(alert.field)
         if aux != held.aux:
             state = fetch(held.data_offset).body
@@ -171,6 +210,21 @@ class _EntityView(_EventView):
             event.entity, table.payload(position), last_offset=event.offset,
             data_offset=held.data_offset, row_digest=row_digest, aux=aux,
         )  # fmt: skip
+
+
+def _others_open(acknowledged: Event, field: str, fetch: Fetch) -> bool:
+    """Whether another conflict on the field stays open. Cost: a read for each earlier event."""
+    assert isinstance(acknowledged.body, AcknowledgedBody)
+    closed, at = {acknowledged.body.alert}, acknowledged.previous
+    while at is not None:
+        event = fetch(at)
+        if isinstance(event.body, AcknowledgedBody):
+            closed.add(event.body.alert)
+        elif isinstance(event.body, ConflictBody) and event.body.field == field:
+            if event.offset not in closed:
+                return True
+        at = event.previous
+    return False
 
 
 _ALERT_KINDS: Final[frozenset[int]] = frozenset(
@@ -186,6 +240,8 @@ class _Indexed(msgspec.Struct):
 
 
 _decode_indexed: Final = msgspec.msgpack.Decoder(_Indexed).decode
+_decode_listing: Final = msgspec.msgpack.Decoder(ListingBody).decode
+_decode_relation: Final = msgspec.msgpack.Decoder(RelationBody).decode
 
 
 class InstrumentView(_EntityView):
@@ -193,6 +249,7 @@ class InstrumentView(_EntityView):
 
     schema = TableSchema("instruments", 1, ("isin", "symbol", "address"))
     space = Space.INSTRUMENT
+    first_kind = Kind.INSTRUMENT_REGISTERED
     links_per_event = (3, 1)
     data_kinds: frozenset[int] = INSTRUMENT_KINDS
     kinds: frozenset[int] = data_kinds | _ALERT_KINDS
@@ -213,39 +270,15 @@ class InstrumentView(_EntityView):
         if address:
             table.link(2, address_key(address), cell)
 
-    def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
-        """As event by event, with a short way for what nearly every event is: a registration.
-
-        A short way is right when the table does not know the entity yet and the frame is of the
-        newest version and not packed: then its bytes are the canonical row, but for a few.
-        """
-        data, offset = block.data, block.first
-        at = block.frame_bounds(0)[0]
-        for index, (kind, end) in enumerate(zip(block.kinds.tolist(), block.ends, strict=True)):
-            if offset >= start and kind in self.kinds:
-                fresh = kind == Kind.INSTRUMENT_REGISTERED and data[at + 10 : at + 12] == b"\1\0"
-                if not (fresh and self._put_new(data, at, end, offset, table)):
-                    self.fold(block.event(index, verify=False), table, fetch)
-            at = end
-            offset += 1
-
-    @staticmethod
-    def _put_new(data: bytes, at: int, end: int, offset: int, table: TableWriter) -> bool:
-        """Folds the registration whose frame is data[at:end]; False when it is known already."""
-        _, _, _, _, _, flags, _, metadata_size, _, _, _, entity, _ = FRAME_HEADER.unpack_from(
-            data, at
-        )
-        if table.find(entity) >= 0:
-            return False
-        at += FRAME_HEADER_SIZE_BYTES
-        message = data[at : at + MESSAGE_SIZE_BYTES]
-        rest = data[at + MESSAGE_SIZE_BYTES : end - metadata_size - (flags >> 2 & 7)]
+    def put_new(
+        self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
+    ) -> None:
+        message, rest = data[:MESSAGE_SIZE_BYTES], data[MESSAGE_SIZE_BYTES:]
         indexed = _decode_indexed(rest)
         row = b"".join((message[:40], message[48:84], message[88:124], rest))
         cell = table.put(
-            entity, message, last_offset=offset, data_offset=offset,
-            row_digest=int.from_bytes(blake3(row).digest(), "little"),
-        )  # fmt: skip
+            entity, message, last_offset=offset, data_offset=offset, row_digest=_digest(row)
+        )
         if message[96]:
             table.link(0, isin_key(message[96:108].decode("ascii")), cell)
         symbol = indexed.symbol.encode() or message[108 : 108 + message[82]]
@@ -253,7 +286,6 @@ class InstrumentView(_EntityView):
             table.link(1, bytes_key(symbol), cell)
         if indexed.address:
             table.link(2, address_key(indexed.address), cell)
-        return True
 
 
 class ListingView(_EntityView):
@@ -261,6 +293,7 @@ class ListingView(_EntityView):
 
     schema = TableSchema("listings", 1, ("instrument", "venue_symbol", "symbol", "venue"))
     space = Space.LISTING
+    first_kind = Kind.LISTING_ADDED
     links_per_event = (4, 1)
     data_kinds: frozenset[int] = LISTING_KINDS
     kinds: frozenset[int] = data_kinds | _ALERT_KINDS
@@ -277,12 +310,23 @@ class ListingView(_EntityView):
             table.link(2, text_key(body.symbol), cell)
         table.link(3, text_key(body.venue), cell)
 
+    def put_new(
+        self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
+    ) -> None:
+        body = _decode_listing(data)
+        cell = table.put(
+            entity, pack_listing(entity, body), last_offset=offset, data_offset=offset,
+            row_digest=_digest(data),
+        )  # fmt: skip
+        self.link(body, table, cell)
+
 
 class RelationView(_EntityView):
     """Relations by id, by either instrument, and by group: who is a sibling of whom."""
 
     schema = TableSchema("relations", 1, ("instrument", "group"))
     space = Space.RELATION
+    first_kind = Kind.RELATION_ADDED
     links_per_event = (3, 2)
     data_kinds: frozenset[int] = frozenset({Kind.RELATION_ADDED})
     kinds: frozenset[int] = data_kinds | _ALERT_KINDS
@@ -298,6 +342,16 @@ class RelationView(_EntityView):
             table.link(0, body.other, cell)
         if body.group:
             table.link(1, group_key(body.group_source, body.group), cell)
+
+    def put_new(
+        self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
+    ) -> None:
+        body = _decode_relation(data)
+        cell = table.put(
+            entity, pack_relation(entity, body, valid_from), last_offset=offset,
+            data_offset=offset, row_digest=_digest(data),
+        )  # fmt: skip
+        self.link(body, table, cell)
 
 
 class AlertView(_EventView):
@@ -316,11 +370,23 @@ class AlertView(_EventView):
         if position >= 0 and table.last_offset(position) >= event.offset:
             return
         is_open = acknowledged == NOT_ACKNOWLEDGED
-        row_digest = _digest(key.to_bytes(8, "little")) if is_open else 0
+        row_digest = _digest(_alert_row(alert)) if is_open else 0
         table.put(
             key, pack_alert(alert.offset, acknowledged, alert.entity, alert.space, alert.kind),
             last_offset=event.offset, data_offset=alert.offset, row_digest=row_digest,
         )  # fmt: skip
+
+
+def _alert_row(alert: Event) -> bytes:
+    """What an open alert adds to the digest. Which side of a conflict came first does not show, so
+    two sources that disagree give one row in either order. (Of three, the first one's word is held
+    against each other's, so there order shows.)"""
+    body = alert.body
+    if not isinstance(body, ConflictBody):
+        return alert_key(alert.space, alert.entity, body).to_bytes(8, "little")
+    sides = sorted(((body.held, body.held_source), (body.offered, body.offered_source)))
+    place = alert.space.to_bytes(1, "little") + alert.entity.to_bytes(8, "little")
+    return msgspec.msgpack.encode((place, body.field, sides))
 
 
 def alert_key(space: int, entity: int, body: AnyBody) -> int:
@@ -343,9 +409,8 @@ class RequestView(_EventView):
     kinds: frozenset[int] = frozenset(int(kind) for kind in Kind)
     sees_all = True
 
-    def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
-        if _REQUEST_FIELD in block.data:  # few blocks have any; it may also stand in a name
-            super().fold_block(block, start, table, fetch)
+    def concerns(self, block: Block) -> bool:
+        return _REQUEST_FIELD in block.data  # few blocks have any; it may stand in a name, too
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         request_id = event.metadata.request_id if event.metadata_size else ""

@@ -192,6 +192,8 @@ def _check_new(
         _refuse(kind, "its id is taken", id=f"0x{entity:016x}")
     if revision != 1:
         _refuse(kind, "its first revision is not 1", revision=revision)
+    if counter == 0 and entity == primary_id(fingerprint, state.id_bits):
+        return
     for number, candidate in id_candidates(fingerprint, state.id_bits):
         if candidate == entity:
             if number != counter:

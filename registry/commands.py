@@ -62,6 +62,7 @@ from .identity import (
     group_relation_key,
     id_candidates,
     listing_key,
+    primary_id,
     venue_fingerprint,
 )
 from .instruments import AnyInstrument, Listing
@@ -143,6 +144,9 @@ def _replayed(command: Command, state: State, request_id: str, first: int) -> Re
 
 def allocate(state: State, space: int, fingerprint: bytes) -> tuple[int, int, Held | None]:
     """(counter, id, first holder) for a fingerprint that is not registered in `space`."""
+    primary = primary_id(fingerprint, state.id_bits)
+    if state.is_free(space, primary):
+        return 0, primary, None
     holder = None
     for counter, id in id_candidates(fingerprint, state.id_bits):
         held = state.held(space, id)

@@ -37,7 +37,7 @@ from alphapulse.projections import (
 )
 
 from .check import Entity, check, entity_of
-from .identity import id_candidates
+from .identity import id_candidates, primary_id
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -126,7 +126,7 @@ class State:
         found = self._overlay.get((space, id))
         if found is not None:
             return found.entity
-        if self._tables[space].find(id) < 0:
+        if self.is_free(space, id):
             return None
         held = self.held(space, id)
         return held.entity if held else None
@@ -137,8 +137,14 @@ class State:
         assert held is not None
         return held.entity.fingerprint
 
+    def is_free(self, space: int, id: int) -> bool:
+        """Whether nobody has this id, which is not 0. Cost: 1 µs."""
+        return id != 0 and (space, id) not in self._overlay and self._tables[space].find(id) < 0
+
     def find(self, space: int, fingerprint: bytes) -> Held | None:
         """Whoever is registered under this fingerprint, collisions included."""
+        if self.is_free(space, primary_id(fingerprint, self.id_bits)):
+            return None
         for _, id in id_candidates(fingerprint, self.id_bits):
             held = self.held(space, id)
             if held is None:
@@ -237,7 +243,7 @@ class State:
         draft = Draft(kind, space, entity, previous, body, metadata, valid_from)
         self.drafts.append(draft)
         self.head += 1
-        after = after._replace(last_offset=offset)
+        after = Entity(after.fingerprint, offset, after.revision, after.status, after.counter)
         if isinstance(body, InstrumentBody | ListingBody | RelationBody):
             held = Held(entity, after, body, offset)
         else:

@@ -37,6 +37,7 @@ class _Ticket:
         self.units = units
         self.outcomes: list[Outcome | None] = [None] * len(units)
         self.done = False
+        self.woken = threading.Event()
 
 
 class Writer:
@@ -49,6 +50,8 @@ class Writer:
         self._turn = threading.Lock()
         self._queue: list[_Ticket] = []
         self._queue_lock = threading.Lock()
+        self._led = False
+        """Somebody leads, or was appointed to."""
         self.groups = 0
         """Sessions entered so far."""
 
@@ -57,12 +60,46 @@ class Writer:
         ticket = _Ticket(units)
         with self._queue_lock:
             self._queue.append(ticket)
-        with self._turn:
-            if not ticket.done:
+            leads, self._led = not self._led, True
+        if not leads:
+            try:
+                ticket.woken.wait()
+            except BaseException:
+                self._withdraw(ticket)
+                raise
+        if not ticket.done:
+            self._take_turn()
+        return [outcome for outcome in ticket.outcomes if outcome is not None]
+
+    def _take_turn(self) -> None:
+        """Leads for all who wait, wakes them, and appoints the next of those who came meanwhile."""
+        tickets: list[_Ticket] = []
+        try:
+            with self._turn:
                 with self._queue_lock:
                     tickets, self._queue = self._queue, []
                 self._lead(tickets)
-        return [outcome for outcome in ticket.outcomes if outcome is not None]
+        finally:
+            self._appoint()
+            for ticket in tickets:
+                ticket.woken.set()
+
+    def _appoint(self) -> None:
+        """A ticket that is woken without being done leads."""
+        with self._queue_lock:
+            if self._queue:
+                self._queue[0].woken.set()
+            else:
+                self._led = False
+
+    def _withdraw(self, ticket: _Ticket) -> None:
+        """The caller was interrupted while it waited; if it was to lead, another one does."""
+        with self._queue_lock:
+            waiting = ticket in self._queue
+            if waiting:
+                self._queue.remove(ticket)
+        if waiting and ticket.woken.is_set():
+            self._appoint()
 
     @contextmanager
     def rehearsal(self) -> Iterator[Rehearsal]:

@@ -333,7 +333,7 @@ def test_an_unclean_stop_looks_before_it_opens(home: Path) -> None:
 def test_a_home_of_a_newer_format_is_refused(home: Path, stale: bool) -> None:
     with lmdb.open(str(home / "log"), max_dbs=2, map_size=1 << 30) as env:
         with env.begin(write=True, db=env.open_db(b"meta", create=False)) as txn:
-            genesis = msgspec.msgpack.decode(txn.get(b"genesis"))
+            genesis = msgspec.msgpack.decode(txn.get(b"genesis") or b"")
             genesis |= {"format": FORMAT_VERSION + 1, "novelty": [1, 2]}
             txn.put(b"genesis", msgspec.msgpack.encode(genesis))
     before = (home / "log" / "data.mdb").read_bytes()
