@@ -112,6 +112,13 @@ def test_a_wrong_declared_size_is_refused(codec: Codec) -> None:
 
 
 @pytest.mark.parametrize("codec", REAL)
+def test_an_honest_part_over_the_cap_is_refused(codec: Codec) -> None:
+    data = bytes(UNPACKED_SIZE_BYTES_MAX + 1)
+    with pytest.raises(TooLarge):
+        unpack(sized(len(data), squeeze(codec, data)), codec)
+
+
+@pytest.mark.parametrize("codec", REAL)
 def test_cut_and_lengthened_parts_are_refused(codec: Codec) -> None:
     data = b"some words that come again and again, " * 30
     packed, used = pack(data, codec)

@@ -127,6 +127,7 @@ def test_it_ends_at_stop(log: EventLog) -> None:
     fill(log, [5])
     assert [event.offset for event in later] == [7, 8]
     assert later.finished and later.next_event() is None
+    assert later.position == 9, "inside the block, where it stopped"
 
 
 def test_next_event_waits_no_longer_than_said(log: EventLog) -> None:

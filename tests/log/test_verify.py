@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
+from zlib import crc32
 
 import lmdb
 import pytest
@@ -245,6 +246,29 @@ def test_an_unknown_space_is_found(home: Home) -> None:
     blocks = blocks_of(home)
     found = chained(home, [reframed(blocks[0], 1, space=5), *blocks[1:]])
     assert not found["bytes"].ok and found["bytes"].first_bad_offset == 1
+
+
+@pytest.mark.parametrize("flag", [1, 2, 0x20, 0x40, 0x80])
+def test_flags_that_no_writer_sets_are_found(home: Home, flag: int) -> None:
+    blocks = blocks_of(home)
+    block = Block(blocks[1])
+    frame = bytearray(block.event(0).frame)
+    frame[12] |= flag
+    sealed = crc32(frame[4:]).to_bytes(4, "little") + bytes(frame[4:])
+    columns = [columns_of_event(Event(sealed))]
+    data = encode_block(block.first, block.time, b"", [sealed], columns)
+    found = chained(home, [blocks[0], data, *blocks[2:]])
+    assert not found["bytes"].ok and found["bytes"].first_bad_offset == 3
+    assert found["chain"].ok
+
+
+def test_bytes_after_the_last_frame_are_found(home: Home) -> None:
+    blocks = blocks_of(home)
+    longer = bytearray(blocks[3] + bytes(8))
+    longer[36:40] = len(longer).to_bytes(4, "little")
+    found = chained(home, [*blocks[:3], bytes(longer)])
+    assert not found["bytes"].ok and found["bytes"].first_bad_offset == HEAD - 1
+    assert "after the last frame" in found["bytes"].detail
 
 
 def test_the_cure_names_the_last_good_offset() -> None:
