@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import Block, EventLog, LogBusy
 
-from .errors import ViewUnusable
+from .errors import ViewFull, ViewUnusable
 from .generations import Generations
 from .layout import SUPERSEDED
 from .table import Table, TableWriter
@@ -230,7 +230,7 @@ class Views:
         return Table.create(
             self._generations.path(name, generation), view.schema,
             log_id=self._log.genesis.log_id, generation=generation,
-            rows=max(ROWS_MIN, self._expected_rows(view)), boot_id=self._boot_id,
+            rows=ROWS_MIN + self._expected_rows(view) * 5 // 4, boot_id=self._boot_id,
         )  # fmt: skip
 
     def _next_number(self, name: str) -> int:
@@ -246,11 +246,15 @@ class Views:
         for block in self._log.blocks():
             kinds = block.kinds.tolist()
             count += sum(kinds.count(kind) for kind in view.kinds)
-        return count + (ROWS_MIN if count else 0)
+        return count
 
     def _switch(self, name: str, writer: TableWriter) -> None:
         old = self._writers.get(name) or self._readers.get(name)
-        self._generations.switch(name, writer.generation)
+        try:
+            self._generations.switch(name, writer.generation)
+        except ViewFull:
+            self._drop(writer)
+            raise
         if isinstance(old, TableWriter) and not old.superseded:
             old.supersede(writer.generation)
         self._adopt(name, writer)

@@ -7,9 +7,13 @@ growing and rebuilding make a new file beside, and one earlier generation is kep
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Final
+
+from .errors import ViewFull
+from .table import NO_SPACE
 
 CURRENT: Final = "CURRENT"
 
@@ -59,19 +63,35 @@ class Generations:
         return sorted(found)
 
     def switch(self, view: str, generation: int) -> None:
-        """Makes a generation the one in force and removes all but the one before it."""
+        """Makes a generation the one in force and removes all but the one before it.
+
+        Raises ViewFull when CURRENT cannot be written; then all is as before.
+        """
         current = self.current()
         before = current.get(view, 0)
         current[view] = generation
         text = "".join(f"{name} {number}\n" for name, number in sorted(current.items()))
         building = self._current.with_suffix(f".{os.getpid()}")
-        descriptor = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
-            os.write(descriptor, text.encode("ascii"))
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            _write_durably(building, text.encode("ascii"))
+        except OSError as error:
+            building.unlink(missing_ok=True)
+            if error.errno not in NO_SPACE:
+                raise
+            raise ViewFull(
+                f"switching view {view}", path=building, reason=error.strerror
+            ) from error
         os.rename(building, self._current)
         for number, path in self.files(view):
             if number < generation and number != before:
                 path.unlink(missing_ok=True)
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        if os.write(descriptor, data) != len(data):
+            raise OSError(errno.ENOSPC, "the disk took only a part")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

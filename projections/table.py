@@ -69,7 +69,7 @@ from .table_reader import TableReader, map_table, used_slots
 
 ROWS_MIN: Final = 1 << 7
 POSTINGS_PER_ROW: Final = 2
-_NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
+NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 _SCAN_CELLS_MAX: Final = 14
 """Blocks of up to so many cells are searched in place; of longer ones the writer keeps a set."""
 _REMEMBERED_CELLS_MAX: Final = 1 << 23
@@ -569,7 +569,7 @@ def _create(path: str, schema: TableSchema, geometry: Geometry, boot_id: bytes) 
     except OSError as error:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
-        if error.errno not in _NO_SPACE:
+        if error.errno not in NO_SPACE:
             raise
         raise ViewFull(
             f"making view {schema.name}", path=path, size_bytes=size_bytes, reason=error.strerror
