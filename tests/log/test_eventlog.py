@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import lmdb
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from alphapulse.log.errors import Closed, Corrupt, HomeExists, NotDecodable, OffsetOutOfRange
 from alphapulse.log.eventlog import EventLog
+from alphapulse.log.frame import Event
 from alphapulse.log.pattern import Pattern
 
 from .builders import TIME
@@ -27,8 +28,8 @@ def log(tmp_path: Path) -> Iterator[EventLog]:
         yield made
 
 
-def offsets(events: object) -> list[int]:
-    return [event.offset for event in events]  # type: ignore[attr-defined]  # any iterable of events
+def offsets(events: Iterable[Event]) -> list[int]:
+    return [event.offset for event in events]
 
 
 def test_reading_from_and_to_anywhere(log: EventLog) -> None:

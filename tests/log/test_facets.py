@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphapulse.log.bodies import AnyBody
 from alphapulse.log.facets import (
     FACETS,
     SEVERAL,
@@ -68,8 +69,8 @@ def test_every_facet_of_a_listing() -> None:
 
 
 def test_instrument_is_every_side() -> None:
-    def sides(event_kind: int, body: object) -> tuple[str | int, ...]:
-        return facet_values(make_event(event_kind, body, entity=5), "instrument")  # type: ignore[arg-type]  # bodies of several kinds
+    def sides(event_kind: int, body: AnyBody) -> tuple[str | int, ...]:
+        return facet_values(make_event(event_kind, body, entity=5), "instrument")
 
     assert sides(Kind.RELATION_ADDED, relation_body(5, instrument=1, other=2)) == (1, 2)
     assert sides(Kind.RELATION_ADDED, relation_body(5, instrument=1)) == (1,)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alphapulse.log.block import Block
-from alphapulse.log.bodies import Extension, InstrumentBody
+from alphapulse.log.bodies import AcknowledgedBody, Extension, InstrumentBody
 from alphapulse.log.codec import Codec
 from alphapulse.log.errors import ChainBroken, HeadMoved, LogBusy, LogFull, ReadOnly, TooLarge
 from alphapulse.log.eventlog import EventLog
@@ -226,8 +226,11 @@ def test_two_processes_append_at_once(tmp_path: Path) -> None:
     with EventLog.open(tmp_path / "home", mode="r") as log:
         events = list(log.read())
         assert [event.offset for event in events] == list(range(90))
+        bodies = [e.body for e in events if isinstance(e.body, AcknowledgedBody)]
+        assert len(bodies) == 90
         for name in ("a", "b", "c"):
-            alerts = [e.body.alert for e in events if e.body.reason == name]  # type: ignore[union-attr]  # all are acknowledgements
+            said = [body for body in bodies if body.reason == name]
+            alerts = [body.alert for body in said]
             assert alerts == list(range(30))
         chain = log.chain_at(0)
         for block in map(Block, log.store.blocks(0, 100)):
