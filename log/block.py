@@ -24,7 +24,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from typing import Final
 
 from blake3 import blake3
@@ -115,7 +114,7 @@ class Block:
     CRC. Valid for as long as it is held. Raises NotDecodable when the sizes cannot be.
     """
 
-    __slots__ = ("__dict__", "_starts", "count", "data", "first", "time")
+    __slots__ = ("_ends", "_headers", "_starts", "count", "data", "first", "time")
 
     def __init__(self, data: bytes) -> None:
         if len(data) < BLOCK_HEADER_SIZE_BYTES:
@@ -136,6 +135,8 @@ class Block:
             )  # fmt: skip
         self.count: int = count
         self.data = data
+        self._ends: memoryview | None = None
+        self._headers: list[tuple[int, ...]] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -155,35 +156,37 @@ class Block:
         column = memoryview(self.data)[start : start + size_bytes]
         return column.cast(form)  # type: ignore[call-overload, no-any-return]  # not a literal
 
-    @cached_property
+    @property
     def entities(self) -> memoryview:
         return self._column(0, "Q")
 
-    @cached_property
+    @property
     def instruments(self) -> memoryview:
         return self._column(1, "Q")
 
-    @cached_property
+    @property
     def ends(self) -> memoryview:
-        return self._column(2, "I")
+        if self._ends is None:
+            self._ends = self._column(2, "I")
+        return self._ends
 
-    @cached_property
+    @property
     def chains(self) -> memoryview:
         return self._column(3, "I")
 
-    @cached_property
+    @property
     def venues(self) -> memoryview:
         return self._column(4, "I")
 
-    @cached_property
+    @property
     def kinds(self) -> memoryview:
         return self._column(5, "H")
 
-    @cached_property
+    @property
     def classes(self) -> memoryview:
         return self._column(6, "B")
 
-    @cached_property
+    @property
     def severities(self) -> memoryview:
         return self._column(7, "B")
 
@@ -198,14 +201,17 @@ class Block:
             )  # fmt: skip
         return start, end
 
-    @cached_property
+    @property
     def headers(self) -> list[tuple[int, ...]]:
         """Start, end and header fields of every frame, unchecked but for their places.
 
         The fields in order: start, end, crc, size, kind, version, codec, flags, space, metadata
         size, offset, recorded, valid-from, entity, previous. For audits, which look at all.
         """
-        at, found, unpack, data = self._starts[-1], [], FRAME_HEADER.unpack_from, self.data
+        if self._headers is not None:
+            return self._headers
+        at, unpack, data = self._starts[-1], FRAME_HEADER.unpack_from, self.data
+        found: list[tuple[int, ...]] = []
         for index, end in enumerate(self.ends):
             if not at + FRAME_HEADER_SIZE_BYTES <= end <= len(data) or end & 7:
                 raise NotDecodable(
@@ -214,6 +220,7 @@ class Block:
                 )  # fmt: skip
             found.append((at, end, *unpack(data, at)))
             at = end
+        self._headers = found
         return found
 
     def event(self, index: int, *, verify: bool = True) -> Event:

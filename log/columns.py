@@ -43,18 +43,21 @@ _FIXED_END: Final = FRAME_HEADER_SIZE_BYTES + MESSAGE_SIZE_BYTES
 
 def check_columns_of_block(block: Block) -> None:
     """Raises Corrupt or NotDecodable, naming the offset, where a column is not its frame's."""
-    data, numbers = block.data, _Numbers()
+    headers = block.headers
+    _same(block, "kinds", block.kinds, [header[4] for header in headers])
+    _same(block, "entity ids", block.entities, [header[13] for header in headers])
+    _same(block, "severities", block.severities, [header[7] & 3 for header in headers])
+    data, numbers, offset = block.data, _Numbers(), block.first
     rows = zip(
-        block.headers, block.entities, block.instruments, block.chains, block.venues, block.kinds,
-        block.classes, block.severities, strict=True,
+        headers, block.entities.tolist(), block.instruments.tolist(), block.chains.tolist(),
+        block.venues.tolist(), block.classes.tolist(), strict=True,
     )  # fmt: skip
-    offset = block.first
-    for header, entity, instrument, chain, venue, kind, asset_class, severity in rows:
-        start, end, _, _, frame_kind, version, codec, flags, _, metadata_size, *_ = header
-        good = frame_kind == kind and header[13] == entity and flags & 3 == severity
+    for header, entity, instrument, chain, venue, asset_class in rows:
+        start, end, _, _, kind, version, codec, flags, _, metadata_size, *_ = header
         body_end = end - metadata_size - (flags >> 2 & 7)
+        good = True
         try:
-            if not good or codec or version != VERSIONS[kind] or kind not in _FREQUENT:
+            if codec or kind not in _FREQUENT or version != VERSIONS[kind]:
                 event = block.event(offset - block.first, verify=False)
                 block.check_columns(offset - block.first, event, event.body)
             elif kind in INSTRUMENT_KINDS:
@@ -76,11 +79,23 @@ def check_columns_of_block(block: Block) -> None:
                 "auditing", problem=f"a body cannot be read: {error}", offset=offset
             ) from error
         if not good:
-            raise Corrupt(
-                "auditing", problem="the columns do not repeat what a frame says", offset=offset,
-                kind=KIND_NAMES.get(kind, kind),
-            )  # fmt: skip
+            raise _differ(offset, kind)
         offset += 1
+
+
+def _same(block: Block, what: str, column: memoryview, says: list[int]) -> None:
+    """Compares a whole column with what the frames say, and looks for the place only if it must."""
+    stored = column.tolist()
+    if stored != says:
+        index = next(i for i, pair in enumerate(zip(stored, says, strict=True)) if len({*pair}) > 1)
+        raise _differ(block.first + index, block.headers[index][4], what)
+
+
+def _differ(offset: int, kind: int, what: str = "columns") -> Corrupt:
+    return Corrupt(
+        "auditing", problem=f"the {what} of a block do not repeat what a frame says",
+        offset=offset, kind=KIND_NAMES.get(kind, kind),
+    )  # fmt: skip
 
 
 class _Numbers(dict[str, int]):

@@ -105,29 +105,40 @@ def encode_message(
 def decode_message(data: bytes | memoryview) -> InstrumentFields:
     """All fields of one message; raises what `verify_message` raises."""
     verify_message(data)
-    return InstrumentFields._make(BODY.unpack_from(data)[2:])
+    return _as_fields(InstrumentFields, _unpack_fields(data))
 
 
 def verify_message(data: bytes | memoryview) -> None:
     """Raises NotDecodable for a wrong size, type, version or vocabulary, Corrupt for a bad CRC."""
-    if len(data) != MESSAGE_SIZE_BYTES:
-        raise NotDecodable("reading an instrument message", size_bytes=len(data), expected=128)
-    if crc32(data) != MESSAGE_RESIDUE:
+    if crc32(data) != MESSAGE_RESIDUE or len(data) != MESSAGE_SIZE_BYTES:
+        if len(data) != MESSAGE_SIZE_BYTES:
+            raise NotDecodable("reading an instrument message", size_bytes=len(data), expected=128)
         raise Corrupt(
             "reading an instrument message", problem="its CRC32 does not match its bytes"
         )
-    if data[0] != MESSAGE_TYPE_INSTRUMENT or data[1] != MESSAGE_VERSION:
+    kind, asset_class, status, flags, symbol_size = _unpack_checked(data)
+    if kind != _TYPE_AND_VERSION:
         raise NotDecodable(
             "reading an instrument message", type=data[0], version=data[1], known="1 and 1"
         )
-    if data[2] not in _CLASSES or data[3] not in _STATUSES:
-        raise NotDecodable("reading an instrument message", asset_class=data[2], status=data[3])
-    if data[82] > SYMBOL_SIZE_BYTES_MAX or data[83] or data[4] & ~FLAGS_KNOWN or data[5]:
+    if asset_class not in _CLASSES or status not in _STATUSES:
+        raise NotDecodable(
+            "reading an instrument message", asset_class=asset_class, status=status
+        )
+    if symbol_size > SYMBOL_SIZE_BYTES_MAX or flags > FLAGS_KNOWN:
         raise NotDecodable(
             "reading an instrument message", problem="a reserved bit is set or a size is too large"
         )
 
 
+_as_fields: Final = tuple.__new__
+"""Of a NamedTuple, without the check of the length that `_make` repeats."""
+_unpack_fields: Final = struct.Struct("<2xBBHBbQ16sQqqqqqbbBxI4s4s12s16s4x").unpack
+_unpack_checked: Final = struct.Struct("<HBBH76xH44x").unpack
+"""Type and version, class, status, flags, and the symbol's size with the zero byte after it."""
+_TYPE_AND_VERSION: Final = MESSAGE_TYPE_INSTRUMENT | MESSAGE_VERSION << 8
+if FLAGS_KNOWN & (FLAGS_KNOWN + 1):
+    raise ImportError("the known flags must be the lowest bits")
 _CLASSES: Final = frozenset(int(value) for value in AssetClass)
 _STATUSES: Final = frozenset(int(value) for value in Status)
 

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from .eventlog import EventLog
 
 Start = int | Literal["now", "beginning"] | str
-POLL_S: Final = 0.002
+POLL_S: Final = 0.0005
+"""How long a commit of another process may go unnoticed; a poll costs some 5 µs."""
 _BATCH_EVENTS_MAX: Final = 1_000
 
 
