@@ -8,17 +8,9 @@ from alphapulse.log import AlphaPulseError, InstrumentRecord, InvalidInput, Patt
 
 from .audit import audit
 from .chains import CHAINS
-from .commands import (
-    Acknowledge,
-    AddListing,
-    AddToGroup,
-    Amend,
-    Command,
-    EndListing,
-    Receipt,
-    Register,
-    SetStatus,
-)
+from .commands import Acknowledge, Amend, Command, Register, SetStatus
+from .commands_listings import AddListing, AddToGroup, EndListing
+from .deciding import Receipt
 from .errors import (
     Ambiguous,
     IdSpaceFull,

@@ -15,36 +15,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from operator import attrgetter
 from typing import Final, NamedTuple, Protocol
-
-from msgspec.structs import replace
 
 from alphapulse.log import (
     AcknowledgedBody,
-    AssetClass,
     CollisionBody,
     ConflictBody,
     InstrumentBody,
-    InstrumentRecord,
-    InvalidInput,
     Kind,
-    ListingBody,
-    RelationBody,
-    RelationKind,
     Space,
     Status,
 )
 
 from .check import NEXT
-from .errors import (
-    IdSpaceFull,
-    IllegalTransition,
-    RequestReused,
-    UnknownAlert,
-    UnknownInstrument,
-    UnknownListing,
+from .deciding import (
+    DOING,
+    Receipt,
+    allocate,
+    announce_collision,
+    held_instrument,
+    instrument_body,
+    may_correct,
+    raise_conflicts,
 )
+from .errors import IllegalTransition, RequestReused, UnknownAlert
 from .facts import (
     Facts,
     Value,
@@ -53,38 +47,12 @@ from .facts import (
     facts_from,
     facts_of,
     merge,
-    normalised,
     status_of,
     valid_from_of,
 )
-from .identity import (
-    fingerprint_of,
-    group_relation_key,
-    id_candidates,
-    listing_key,
-    primary_id,
-    venue_fingerprint,
-)
-from .instruments import AnyInstrument, Listing
+from .identity import fingerprint_of
+from .instruments import AnyInstrument
 from .state import DataBody, Held, Origin, State
-
-DOING: Final = "deciding a command"
-
-
-class Receipt(NamedTuple):
-    """What became of a command.
-
-    outcome: new, unchanged, amended, or collision (new, under a fallback id). offset: of the event
-    that was written or, for unchanged, of the one that already said so. conflicts: offsets of the
-    conflicts it raised. durable: False on a relaxed log or a memory disk.
-    """
-
-    id: int
-    fingerprint: bytes
-    offset: int
-    outcome: str
-    conflicts: tuple[int, ...] = ()
-    durable: bool = False
 
 
 class Command(Protocol):
@@ -142,48 +110,6 @@ def _replayed(command: Command, state: State, request_id: str, first: int) -> Re
     return Receipt(id, state.fingerprint(space, id), last.offset, outcome, conflicts)
 
 
-def allocate(state: State, space: int, fingerprint: bytes) -> tuple[int, int, Held | None]:
-    """(counter, id, first holder) for a fingerprint that is not registered in `space`."""
-    primary = primary_id(fingerprint, state.id_bits)
-    if state.is_free(space, primary):
-        return 0, primary, None
-    holder = None
-    for counter, id in id_candidates(fingerprint, state.id_bits):
-        held = state.held(space, id)
-        if held is None:
-            return counter, id, holder
-        holder = holder or held
-    raise IdSpaceFull("finding a free id", id_bits=state.id_bits)
-
-
-def _announce_collision(
-    state: State, space: int, asset_class: int, id: int, key: bytes, counter: int,
-    holder: Held | None, metadata: bytes,
-) -> None:  # fmt: skip
-    if holder is None:
-        return
-    state.emit(
-        Kind.COLLISION_DETECTED, space, id,
-        CollisionBody(
-            asset_class=asset_class, wanted=holder.id, assigned=id, counter=counter,
-            fingerprint=fingerprint_of(key), key=key, holder=holder.id,
-            holder_fingerprint=holder.entity.fingerprint, holder_key=key_of(holder.body),
-        ),
-        metadata=metadata,
-    )  # fmt: skip
-
-
-def key_of(body: DataBody) -> bytes:
-    """The canonical key that a body's fingerprint was hashed from."""
-    if isinstance(body, InstrumentBody):
-        return body.extension.key
-    if isinstance(body, ListingBody):
-        return listing_key(
-            body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line
-        )
-    return group_relation_key(body.instrument_fingerprint, body.group_source, body.group)
-
-
 class Register(NamedTuple):
     """Registers an instrument, or says again what is known of it. Validates before deciding."""
 
@@ -218,19 +144,19 @@ class Register(NamedTuple):
             Kind.INSTRUMENT_REGISTERED, Space.INSTRUMENT, id, body, metadata=metadata,
             valid_from=self.valid_from,
         )  # fmt: skip
-        _announce_collision(
+        announce_collision(
             state, Space.INSTRUMENT, facts.asset_class, id, facts.key, counter, holder, metadata
         )
         return Receipt(id, self.fingerprint, offset, "collision" if holder else "new")
 
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
-        known = facts_from(_instrument_body(held))
+        known = facts_from(instrument_body(held))
         filled, disagreements = merge(known, self.facts)
         changes: dict[str, Value] = dict(filled)
         conflicts = []
         for field, (value, offered) in disagreements.items():
             said_by = state.said_by(held, partial(_fact, field=field))
-            if field != "decimals" and _may_correct(said_by, origin):
+            if field != "decimals" and may_correct(said_by, origin):
                 changes[field] = offered
             else:
                 conflicts.append((field, str(value), said_by.source, str(offered)))
@@ -244,7 +170,7 @@ class Register(NamedTuple):
             status_offset = self._restatus(state, origin, held.id, conflicts)
             if status_offset is not None:
                 offset, outcome = status_offset, "amended"
-        raised = _raise_conflicts(
+        raised = raise_conflicts(
             state, Space.INSTRUMENT, held.id, known.asset_class, conflicts, origin
         )
         if outcome == "unchanged" and raised:
@@ -255,29 +181,16 @@ class Register(NamedTuple):
         self, state: State, origin: Origin, id: int, conflicts: list[tuple[str, str, str, str]]
     ) -> int | None:
         """The same source may move the status; another one's word is a conflict."""
-        held = _held(state, id)
+        held = held_instrument(state, id)
         assert self.status is not None
         said_by = state.said_by(held, _instrument_status)
         before = Status(held.entity.status)
-        if _may_correct(said_by, origin) and self.status in NEXT[before]:
+        if may_correct(said_by, origin) and self.status in NEXT[before]:
             return _set_status(state, held, self.status, self.valid_from, origin.metadata())
         conflicts.append(
             ("status", before.name.lower(), said_by.source, self.status.name.lower())
         )
         return None
-
-
-def _may_correct(said_by: Origin, origin: Origin) -> bool:
-    """A source may correct itself. A file that contradicts itself is no correction: it would amend
-    to and fro with each import, and the same file again must add nothing."""
-    return said_by.source == origin.source and (
-        not origin.content_hash or said_by.content_hash != origin.content_hash
-    )
-
-
-def _instrument_body(held: Held) -> InstrumentBody:
-    assert isinstance(held.body, InstrumentBody)
-    return held.body
 
 
 def _instrument_status(body: DataBody) -> int:
@@ -289,13 +202,6 @@ def _fact(body: DataBody, field: str) -> object:
     assert isinstance(body, InstrumentBody)
     facts = facts_from(body)
     return facts.asset_class if field == "class" else facts.values.get(field)
-
-
-def _held(state: State, id: int) -> Held:
-    held = state.held(Space.INSTRUMENT, id)
-    if held is None:
-        raise UnknownInstrument(DOING, id=f"0x{id:016x}")
-    return held
 
 
 def _amend(state: State, held: Held, facts: Facts, valid_from: int, metadata: bytes) -> int:
@@ -313,7 +219,7 @@ def _set_status(
     state: State, held: Held, status: Status, valid_from: int, metadata: bytes
 ) -> int:
     body = body_of(
-        facts_from(_instrument_body(held)), id=held.id, fingerprint=held.entity.fingerprint,
+        facts_from(instrument_body(held)), id=held.id, fingerprint=held.entity.fingerprint,
         counter=held.entity.counter, status=status, revision=held.entity.revision + 1,
         valid_from=valid_from,
     )  # fmt: skip
@@ -321,24 +227,6 @@ def _set_status(
         Kind.INSTRUMENT_STATUS, Space.INSTRUMENT, held.id, body, metadata=metadata,
         valid_from=valid_from,
     )  # fmt: skip
-
-
-def _raise_conflicts(
-    state: State, space: int, id: int, asset_class: int,
-    conflicts: list[tuple[str, str, str, str]], origin: Origin,
-) -> tuple[int, ...]:  # fmt: skip
-    """One event for each disagreement that was not raised before: (field, held, by, offered)."""
-    raised = []
-    for field, value, said_by, offered in conflicts:
-        body = ConflictBody(
-            asset_class=asset_class, field=field, held=value, held_source=said_by,
-            offered=offered, offered_source=origin.source,
-        )  # fmt: skip
-        if not state.has_alert(space, id, body):
-            raised.append(
-                state.emit(Kind.CONFLICT_DETECTED, space, id, body, metadata=origin.metadata())
-            )
-    return tuple(raised)
 
 
 class Amend(NamedTuple):
@@ -349,7 +237,7 @@ class Amend(NamedTuple):
     valid_from: int = 0
 
     def subject(self, state: State) -> bytes:
-        return _held(state, self.id).entity.fingerprint
+        return held_instrument(state, self.id).entity.fingerprint
 
     def repeats(self, body: InstrumentBody) -> bool:
         """Whether the event with this body says what the command asks for."""
@@ -357,8 +245,8 @@ class Amend(NamedTuple):
         return amended(facts, self.changes) == facts
 
     def decide(self, state: State, origin: Origin) -> Receipt:
-        held = _held(state, self.id)
-        known = facts_from(_instrument_body(held))
+        held = held_instrument(state, self.id)
+        known = facts_from(instrument_body(held))
         facts = amended(known, self.changes)
         fingerprint = held.entity.fingerprint
         if facts == known:
@@ -375,13 +263,13 @@ class SetStatus(NamedTuple):
     valid_from: int = 0
 
     def subject(self, state: State) -> bytes:
-        return _held(state, self.id).entity.fingerprint
+        return held_instrument(state, self.id).entity.fingerprint
 
     def repeats(self, body: InstrumentBody) -> bool:
         return _instrument_status(body) == self.status
 
     def decide(self, state: State, origin: Origin) -> Receipt:
-        held = _held(state, self.id)
+        held = held_instrument(state, self.id)
         before, fingerprint = Status(held.entity.status), held.entity.fingerprint
         if before == self.status:
             return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
@@ -393,182 +281,6 @@ class SetStatus(NamedTuple):
             )  # fmt: skip
         offset = _set_status(state, held, self.status, self.valid_from, origin.metadata())
         return Receipt(self.id, fingerprint, offset, "amended")
-
-
-class AddListing(NamedTuple):
-    """Says that an instrument is listed somewhere. `of`: its fingerprint, else `listing.instrument`
-    is its id."""
-
-    listing: Listing
-    of: bytes | None = None
-
-    @classmethod
-    def make(cls, listing: Listing, of: bytes | None = None) -> AddListing:
-        """Validates; raises InvalidInput."""
-        return cls(normalised(listing), of)
-
-    def _owner(self, state: State) -> Held:
-        if self.of is not None:
-            held = state.find(Space.INSTRUMENT, self.of)
-            if held is None:
-                raise UnknownInstrument(DOING, fingerprint=self.of.hex())
-            return held
-        if not isinstance(self.listing.instrument, int):
-            raise InvalidInput(DOING, problem="the instrument of a listing is given by its id")
-        return _held(state, self.listing.instrument)
-
-    def _key(self, owner: Held) -> bytes:
-        listing = self.listing
-        return listing_key(
-            owner.entity.fingerprint, venue_fingerprint(listing.venue), listing.currency,
-            listing.line,
-        )  # fmt: skip
-
-    def subject(self, state: State) -> bytes:
-        return fingerprint_of(self._key(self._owner(state)))
-
-    def decide(self, state: State, origin: Origin) -> Receipt:
-        owner, metadata = self._owner(state), origin.metadata()
-        key = self._key(owner)
-        fingerprint = fingerprint_of(key)
-        held = state.find(Space.LISTING, fingerprint)
-        if held is not None:
-            return self._again(state, origin, held)
-        counter, id, holder = allocate(state, Space.LISTING, fingerprint)
-        listing = self.listing
-        body = ListingBody(
-            fingerprint=fingerprint, instrument=owner.id,
-            instrument_fingerprint=owner.entity.fingerprint,
-            asset_class=_instrument_body(owner).message[2], venue=listing.venue,
-            currency=listing.currency, line=listing.line, symbol=listing.symbol,
-            primary=listing.primary, valid_from=int(listing.valid_from),
-            valid_to=int(listing.valid_to), counter=counter, tick=str(listing.tick or ""),
-            lot=str(listing.lot or ""),
-        )  # fmt: skip
-        offset = state.emit(
-            Kind.LISTING_ADDED, Space.LISTING, id, body, metadata=metadata,
-            valid_from=body.valid_from,
-        )  # fmt: skip
-        _announce_collision(
-            state, Space.LISTING, body.asset_class, id, key, counter, holder, metadata
-        )
-        return Receipt(id, fingerprint, offset, "collision" if holder else "new")
-
-    def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
-        """What is not given says nothing; the rest fills in, amends or conflicts."""
-        known, listing = held.body, self.listing
-        assert isinstance(known, ListingBody)
-        offered: dict[str, object] = {
-            "symbol": listing.symbol, "primary": listing.primary,
-            "valid_from": listing.valid_from, "valid_to": listing.valid_to,
-            "tick": str(listing.tick or ""), "lot": str(listing.lot or ""),
-        }  # fmt: skip
-        changes: dict[str, object] = {}
-        conflicts = []
-        for field, value in offered.items():
-            before = getattr(known, field)
-            if not value or value == before:
-                continue
-            said_by = state.said_by(held, attrgetter(field))
-            if not before or _may_correct(said_by, origin):
-                changes[field] = value
-            else:
-                conflicts.append((field, str(before), said_by.source, str(value)))
-        offset, outcome = held.data_offset, "unchanged"
-        if changes:
-            offset = _change_listing(
-                state, held, Kind.LISTING_AMENDED, changes, origin.metadata()
-            )
-            outcome = "amended"
-        raised = _raise_conflicts(
-            state, Space.LISTING, held.id, known.asset_class, conflicts, origin
-        )
-        if outcome == "unchanged" and raised:
-            offset = raised[0]
-        return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
-
-
-def _change_listing(
-    state: State, held: Held, kind: Kind, changes: Mapping[str, object], metadata: bytes
-) -> int:
-    assert isinstance(held.body, ListingBody)
-    body = replace(held.body, revision=held.body.revision + 1, **changes)
-    if body.valid_to and body.valid_to <= body.valid_from:
-        raise InvalidInput(
-            DOING, problem="the listing would end before it begins", valid_from=body.valid_from,
-            valid_to=body.valid_to,
-        )  # fmt: skip
-    return state.emit(
-        kind, Space.LISTING, held.id, body, metadata=metadata, valid_from=body.valid_from
-    )
-
-
-class EndListing(NamedTuple):
-    """Ends the listing with this id at `valid_to` (ns, the first instant without it)."""
-
-    id: int
-    valid_to: int
-
-    def subject(self, state: State) -> bytes:
-        return self._listing(state).entity.fingerprint
-
-    def repeats(self, body: ListingBody) -> bool:
-        return body.valid_to == self.valid_to
-
-    def _listing(self, state: State) -> Held:
-        held = state.held(Space.LISTING, self.id)
-        if held is None:
-            raise UnknownListing(DOING, id=f"0x{self.id:016x}")
-        return held
-
-    def decide(self, state: State, origin: Origin) -> Receipt:
-        held = self._listing(state)
-        assert isinstance(held.body, ListingBody)
-        fingerprint = held.entity.fingerprint
-        if held.body.valid_to == self.valid_to:
-            return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
-        offset = _change_listing(
-            state, held, Kind.LISTING_ENDED, {"valid_to": self.valid_to}, origin.metadata()
-        )
-        return Receipt(self.id, fingerprint, offset, "amended")
-
-
-class AddToGroup(NamedTuple):
-    """Says that a source counts an instrument to a named group: its siblings are the others."""
-
-    of: bytes
-    """Fingerprint of the instrument."""
-    source: str
-    group: str
-
-    def _key(self) -> bytes:
-        return group_relation_key(self.of, self.source, self.group)
-
-    def subject(self, state: State) -> bytes:
-        return fingerprint_of(self._key())
-
-    def decide(self, state: State, origin: Origin) -> Receipt:
-        owner = state.find(Space.INSTRUMENT, self.of)
-        if owner is None:
-            raise UnknownInstrument(DOING, fingerprint=self.of.hex())
-        key = self._key()
-        fingerprint = fingerprint_of(key)
-        held = state.find(Space.RELATION, fingerprint)
-        if held is not None:
-            return Receipt(held.id, fingerprint, held.data_offset, "unchanged")
-        counter, id, holder = allocate(state, Space.RELATION, fingerprint)
-        asset_class = AssetClass(InstrumentRecord(_instrument_body(owner).message).asset_class)
-        body = RelationBody(
-            fingerprint=fingerprint, relation=RelationKind.GROUPED, asset_class=asset_class,
-            instrument=owner.id, instrument_fingerprint=self.of, group_source=self.source,
-            group=self.group, counter=counter,
-        )  # fmt: skip
-        metadata = origin.metadata()
-        offset = state.emit(Kind.RELATION_ADDED, Space.RELATION, id, body, metadata=metadata)
-        _announce_collision(
-            state, Space.RELATION, asset_class, id, key, counter, holder, metadata
-        )
-        return Receipt(id, fingerprint, offset, "collision" if holder else "new")
 
 
 class Acknowledge(NamedTuple):

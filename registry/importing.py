@@ -17,7 +17,9 @@ from typing import Final, NamedTuple, Protocol
 from alphapulse.log import AlphaPulseError, AnyBody, ConflictBody, Home, InvalidInput
 
 from . import validation
-from .commands import AddListing, Receipt, Register
+from .commands import Register
+from .commands_listings import AddListing
+from .deciding import Receipt
 from .errors import IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
 from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Row
 from .importers.quarantine import default_path

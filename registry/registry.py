@@ -45,17 +45,9 @@ from alphapulse.projections import (
 )
 
 from . import validation
-from .commands import (
-    Acknowledge,
-    AddListing,
-    AddToGroup,
-    Amend,
-    Command,
-    EndListing,
-    Receipt,
-    Register,
-    SetStatus,
-)
+from .commands import Acknowledge, Amend, Command, Register, SetStatus
+from .commands_listings import AddListing, AddToGroup, EndListing
+from .deciding import Receipt
 from .errors import Ambiguous, UnknownInstrument, UnknownListing
 from .facts import Facts, facts_from, facts_of
 from .identity import fingerprint_of

@@ -32,7 +32,7 @@ from alphapulse.log import (
 )
 from alphapulse.projections import Rebuilt
 
-from .commands import Receipt, key_of
+from .deciding import Receipt, key_of
 from .facts import facts_from
 from .identity import key_text
 from .lookup import Match

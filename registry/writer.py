@@ -17,7 +17,8 @@ from typing import NamedTuple
 from alphapulse.log import AlphaPulseError, AnyBody, Closed, Draft, EventLog, WriteSession
 from alphapulse.projections import Views
 
-from .commands import Command, Receipt, decide
+from .commands import Command, decide
+from .deciding import Receipt
 from .state import Origin, State
 
 

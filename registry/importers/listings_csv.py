@@ -23,7 +23,8 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import InvalidInput
 from alphapulse.registry import validation
-from alphapulse.registry.commands import AddListing, Command, Register
+from alphapulse.registry.commands import Command, Register
+from alphapulse.registry.commands_listings import AddListing
 from alphapulse.registry.instruments import Bond, Equity, Etf, Listing
 
 from .base import LINE_SIZE_BYTES_MAX, InputFile, Line, Refused, Row, slug

@@ -18,7 +18,8 @@ from blake3 import blake3
 
 from alphapulse.log import InvalidInput
 from alphapulse.registry import validation
-from alphapulse.registry.commands import AddToGroup, Command, Register
+from alphapulse.registry.commands import Command, Register
+from alphapulse.registry.commands_listings import AddToGroup
 from alphapulse.registry.instruments import Token
 
 from .base import InputFile, Refused, Row, slug

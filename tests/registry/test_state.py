@@ -22,7 +22,8 @@ from alphapulse.registry import (
     Registry,
     UnknownAlert,
 )
-from alphapulse.registry.commands import Command, Receipt, _fact, decide
+from alphapulse.registry.commands import Command, _fact, decide
+from alphapulse.registry.deciding import Receipt
 from alphapulse.registry.state import State
 
 from .homes import APPLE, token

@@ -10,7 +10,7 @@ import pytest
 
 from alphapulse.log import InvalidInput
 from alphapulse.registry import Register
-from alphapulse.registry.commands import AddToGroup
+from alphapulse.registry.commands_listings import AddToGroup
 from alphapulse.registry.importers import InputFile, Refused, Row, TokenList, token_list
 from alphapulse.registry.importers.token_list import TokenListReading
 

@@ -1,0 +1,214 @@
+"""Commands about where an instrument trades and which group it belongs to. See `commands`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from alphapulse.log import (
+    AssetClass,
+    InstrumentRecord,
+    InvalidInput,
+    Kind,
+    ListingBody,
+    RelationBody,
+    RelationKind,
+    Space,
+)
+
+from .deciding import (
+    DOING,
+    Receipt,
+    allocate,
+    announce_collision,
+    held_instrument,
+    instrument_body,
+    may_correct,
+    raise_conflicts,
+)
+from .errors import UnknownInstrument, UnknownListing
+from .facts import normalised
+from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
+from .instruments import Listing
+from .state import Held, Origin, State
+
+
+class AddListing(NamedTuple):
+    """Says that an instrument is listed somewhere. `of`: its fingerprint, else `listing.instrument`
+    is its id."""
+
+    listing: Listing
+    of: bytes | None = None
+
+    @classmethod
+    def make(cls, listing: Listing, of: bytes | None = None) -> AddListing:
+        """Validates; raises InvalidInput."""
+        return cls(normalised(listing), of)
+
+    def _owner(self, state: State) -> Held:
+        if self.of is not None:
+            held = state.find(Space.INSTRUMENT, self.of)
+            if held is None:
+                raise UnknownInstrument(DOING, fingerprint=self.of.hex())
+            return held
+        if not isinstance(self.listing.instrument, int):
+            raise InvalidInput(DOING, problem="the instrument of a listing is given by its id")
+        return held_instrument(state, self.listing.instrument)
+
+    def _key(self, owner: Held) -> bytes:
+        listing = self.listing
+        return listing_key(
+            owner.entity.fingerprint, venue_fingerprint(listing.venue), listing.currency,
+            listing.line,
+        )  # fmt: skip
+
+    def subject(self, state: State) -> bytes:
+        return fingerprint_of(self._key(self._owner(state)))
+
+    def decide(self, state: State, origin: Origin) -> Receipt:
+        owner, metadata = self._owner(state), origin.metadata()
+        key = self._key(owner)
+        fingerprint = fingerprint_of(key)
+        held = state.find(Space.LISTING, fingerprint)
+        if held is not None:
+            return self._again(state, origin, held)
+        counter, id, holder = allocate(state, Space.LISTING, fingerprint)
+        listing = self.listing
+        body = ListingBody(
+            fingerprint=fingerprint, instrument=owner.id,
+            instrument_fingerprint=owner.entity.fingerprint,
+            asset_class=instrument_body(owner).message[2], venue=listing.venue,
+            currency=listing.currency, line=listing.line, symbol=listing.symbol,
+            primary=listing.primary, valid_from=int(listing.valid_from),
+            valid_to=int(listing.valid_to), counter=counter, tick=str(listing.tick or ""),
+            lot=str(listing.lot or ""),
+        )  # fmt: skip
+        offset = state.emit(
+            Kind.LISTING_ADDED, Space.LISTING, id, body, metadata=metadata,
+            valid_from=body.valid_from,
+        )  # fmt: skip
+        announce_collision(
+            state, Space.LISTING, body.asset_class, id, key, counter, holder, metadata
+        )
+        return Receipt(id, fingerprint, offset, "collision" if holder else "new")
+
+    def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
+        """What is not given says nothing; the rest fills in, amends or conflicts."""
+        known, listing = held.body, self.listing
+        assert isinstance(known, ListingBody)
+        offered: dict[str, object] = {
+            "symbol": listing.symbol, "primary": listing.primary,
+            "valid_from": listing.valid_from, "valid_to": listing.valid_to,
+            "tick": str(listing.tick or ""), "lot": str(listing.lot or ""),
+        }  # fmt: skip
+        changes: dict[str, object] = {}
+        conflicts = []
+        for field, value in offered.items():
+            before = getattr(known, field)
+            if not value or value == before:
+                continue
+            said_by = state.said_by(held, attrgetter(field))
+            if not before or may_correct(said_by, origin):
+                changes[field] = value
+            else:
+                conflicts.append((field, str(before), said_by.source, str(value)))
+        offset, outcome = held.data_offset, "unchanged"
+        if changes:
+            offset = _change_listing(
+                state, held, Kind.LISTING_AMENDED, changes, origin.metadata()
+            )
+            outcome = "amended"
+        raised = raise_conflicts(
+            state, Space.LISTING, held.id, known.asset_class, conflicts, origin
+        )
+        if outcome == "unchanged" and raised:
+            offset = raised[0]
+        return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
+
+
+def _change_listing(
+    state: State, held: Held, kind: Kind, changes: Mapping[str, object], metadata: bytes
+) -> int:
+    assert isinstance(held.body, ListingBody)
+    body = replace(held.body, revision=held.body.revision + 1, **changes)
+    if body.valid_to and body.valid_to <= body.valid_from:
+        raise InvalidInput(
+            DOING, problem="the listing would end before it begins", valid_from=body.valid_from,
+            valid_to=body.valid_to,
+        )  # fmt: skip
+    return state.emit(
+        kind, Space.LISTING, held.id, body, metadata=metadata, valid_from=body.valid_from
+    )
+
+
+class EndListing(NamedTuple):
+    """Ends the listing with this id at `valid_to` (ns, the first instant without it)."""
+
+    id: int
+    valid_to: int
+
+    def subject(self, state: State) -> bytes:
+        return self._listing(state).entity.fingerprint
+
+    def repeats(self, body: ListingBody) -> bool:
+        return body.valid_to == self.valid_to
+
+    def _listing(self, state: State) -> Held:
+        held = state.held(Space.LISTING, self.id)
+        if held is None:
+            raise UnknownListing(DOING, id=f"0x{self.id:016x}")
+        return held
+
+    def decide(self, state: State, origin: Origin) -> Receipt:
+        held = self._listing(state)
+        assert isinstance(held.body, ListingBody)
+        fingerprint = held.entity.fingerprint
+        if held.body.valid_to == self.valid_to:
+            return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
+        offset = _change_listing(
+            state, held, Kind.LISTING_ENDED, {"valid_to": self.valid_to}, origin.metadata()
+        )
+        return Receipt(self.id, fingerprint, offset, "amended")
+
+
+class AddToGroup(NamedTuple):
+    """Says that a source counts an instrument to a named group: its siblings are the others."""
+
+    of: bytes
+    """Fingerprint of the instrument."""
+    source: str
+    group: str
+
+    def _key(self) -> bytes:
+        return group_relation_key(self.of, self.source, self.group)
+
+    def subject(self, state: State) -> bytes:
+        return fingerprint_of(self._key())
+
+    def decide(self, state: State, origin: Origin) -> Receipt:
+        owner = state.find(Space.INSTRUMENT, self.of)
+        if owner is None:
+            raise UnknownInstrument(DOING, fingerprint=self.of.hex())
+        key = self._key()
+        fingerprint = fingerprint_of(key)
+        held = state.find(Space.RELATION, fingerprint)
+        if held is not None:
+            return Receipt(held.id, fingerprint, held.data_offset, "unchanged")
+        counter, id, holder = allocate(state, Space.RELATION, fingerprint)
+        asset_class = AssetClass(InstrumentRecord(instrument_body(owner).message).asset_class)
+        body = RelationBody(
+            fingerprint=fingerprint, relation=RelationKind.GROUPED, asset_class=asset_class,
+            instrument=owner.id, instrument_fingerprint=self.of, group_source=self.source,
+            group=self.group, counter=counter,
+        )  # fmt: skip
+        metadata = origin.metadata()
+        offset = state.emit(Kind.RELATION_ADDED, Space.RELATION, id, body, metadata=metadata)
+        announce_collision(
+            state, Space.RELATION, asset_class, id, key, counter, holder, metadata
+        )
+        return Receipt(id, fingerprint, offset, "collision" if holder else "new")
+
+

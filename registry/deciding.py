@@ -1,0 +1,134 @@
+"""What all commands share: receipts, finding a free id, collisions, conflicts.
+
+A collision is announced by whoever gets the fallback id, in the same unit as its registration. A
+conflict is raised once for each field, value and source, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from alphapulse.log import (
+    CollisionBody,
+    ConflictBody,
+    InstrumentBody,
+    Kind,
+    ListingBody,
+    Space,
+)
+
+from .errors import IdSpaceFull, UnknownInstrument
+from .identity import (
+    fingerprint_of,
+    group_relation_key,
+    id_candidates,
+    listing_key,
+    primary_id,
+    venue_fingerprint,
+)
+from .state import DataBody, Held, Origin, State
+
+DOING: Final = "deciding a command"
+
+
+class Receipt(NamedTuple):
+    """What became of a command.
+
+    outcome: new, unchanged, amended, or collision (new, under a fallback id). offset: of the event
+    that was written or, for unchanged, of the one that already said so. conflicts: offsets of the
+    conflicts it raised. durable: False on a relaxed log or a memory disk.
+    """
+
+    id: int
+    fingerprint: bytes
+    offset: int
+    outcome: str
+    conflicts: tuple[int, ...] = ()
+    durable: bool = False
+
+
+
+def allocate(state: State, space: int, fingerprint: bytes) -> tuple[int, int, Held | None]:
+    """(counter, id, first holder) for a fingerprint that is not registered in `space`."""
+    primary = primary_id(fingerprint, state.id_bits)
+    if state.is_free(space, primary):
+        return 0, primary, None
+    holder = None
+    for counter, id in id_candidates(fingerprint, state.id_bits):
+        held = state.held(space, id)
+        if held is None:
+            return counter, id, holder
+        holder = holder or held
+    raise IdSpaceFull("finding a free id", id_bits=state.id_bits)
+
+
+def announce_collision(
+    state: State, space: int, asset_class: int, id: int, key: bytes, counter: int,
+    holder: Held | None, metadata: bytes,
+) -> None:  # fmt: skip
+    if holder is None:
+        return
+    state.emit(
+        Kind.COLLISION_DETECTED, space, id,
+        CollisionBody(
+            asset_class=asset_class, wanted=holder.id, assigned=id, counter=counter,
+            fingerprint=fingerprint_of(key), key=key, holder=holder.id,
+            holder_fingerprint=holder.entity.fingerprint, holder_key=key_of(holder.body),
+        ),
+        metadata=metadata,
+    )  # fmt: skip
+
+
+def key_of(body: DataBody) -> bytes:
+    """The canonical key that a body's fingerprint was hashed from."""
+    if isinstance(body, InstrumentBody):
+        return body.extension.key
+    if isinstance(body, ListingBody):
+        return listing_key(
+            body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line
+        )
+    return group_relation_key(body.instrument_fingerprint, body.group_source, body.group)
+
+
+
+def may_correct(said_by: Origin, origin: Origin) -> bool:
+    """A source may correct itself. A file that contradicts itself is no correction: it would amend
+    to and fro with each import, and the same file again must add nothing."""
+    return said_by.source == origin.source and (
+        not origin.content_hash or said_by.content_hash != origin.content_hash
+    )
+
+
+
+def instrument_body(held: Held) -> InstrumentBody:
+    assert isinstance(held.body, InstrumentBody)
+    return held.body
+
+
+
+def held_instrument(state: State, id: int) -> Held:
+    held = state.held(Space.INSTRUMENT, id)
+    if held is None:
+        raise UnknownInstrument(DOING, id=f"0x{id:016x}")
+    return held
+
+
+
+def raise_conflicts(
+    state: State, space: int, id: int, asset_class: int,
+    conflicts: list[tuple[str, str, str, str]], origin: Origin,
+) -> tuple[int, ...]:  # fmt: skip
+    """One event for each disagreement that was not raised before: (field, held, by, offered)."""
+    raised = []
+    for field, value, said_by, offered in conflicts:
+        body = ConflictBody(
+            asset_class=asset_class, field=field, held=value, held_source=said_by,
+            offered=offered, offered_source=origin.source,
+        )  # fmt: skip
+        if not state.has_alert(space, id, body):
+            raised.append(
+                state.emit(Kind.CONFLICT_DETECTED, space, id, body, metadata=origin.metadata())
+            )
+    return tuple(raised)
+
+
