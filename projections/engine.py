@@ -316,6 +316,8 @@ class Views:
         chain = self._log.chain_at(self._log.block(start).first) if start < stop else b""
         for block in self._log.blocks(start, stop):
             block.check_chain(chain)
+            if block.stop > stop:  # as of an offset inside it
+                block = Block(block.prefix(stop, chain))
             chain = block.chain
             kinds = block.kinds.tolist()
             count = block.count if view.sees_all else sum(kinds.count(k) for k in view.kinds)
