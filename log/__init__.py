@@ -95,7 +95,7 @@ from .message import (
 )
 from .numbers import MANTISSA_UNSET, UNSET, Number, canonical, number
 from .pattern import Explanation, Pattern, facet, where
-from .session import Commit, Draft, WriteSession
+from .session import Commit, Draft, Staged, WriteSession
 from .store import BlockStore, Head
 from .subscription import Start, Subscription, start_offset
 from .times import format_time, parse_time
@@ -187,6 +187,7 @@ __all__ = [
     "RelationKind",
     "Severity",
     "Space",
+    "Staged",
     "Start",
     "Status",
     "Subscription",

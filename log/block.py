@@ -58,6 +58,11 @@ def _starts(count: int) -> list[int]:
     return starts
 
 
+def block_overhead_bytes(count: int) -> int:
+    """Header and columns of a block of so many events."""
+    return _starts(count)[-1]
+
+
 def chain_hash(previous: bytes, after_chain: bytes | memoryview) -> bytes:
     return blake3(previous).update(after_chain).digest()
 

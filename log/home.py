@@ -57,7 +57,10 @@ def decode_genesis(data: bytes, path: Path) -> Genesis:
             raise FormatTooNew(
                 f"opening {path}", format=format_version, newest_known=FORMAT_VERSION
             )
-        return msgspec.msgpack.decode(data, type=Genesis)
+        genesis = msgspec.msgpack.decode(data, type=Genesis)
+        if format_version < 1 or not ID_BITS_MIN <= genesis.id_bits <= ID_BITS_MAX:
+            raise TypeError(f"format {format_version}, id_bits {genesis.id_bits}")
+        return genesis
     except (msgspec.MsgspecError, KeyError, TypeError) as error:
         raise HomeUnsupported(
             f"opening {path}", problem=f"its genesis record cannot be read: {error}",

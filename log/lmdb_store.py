@@ -82,6 +82,7 @@ class LmdbStore:
                     f"opening {path}", problem=error.reason, cure="open it as its owner"
                 ) from error
             raise Corrupt(f"opening {path}", problem=str(error)) from error
+        self._page_size_bytes = self._env.stat()["psize"]
         self._env.reader_check()
 
     @classmethod
@@ -209,7 +210,7 @@ class LmdbStore:
                 reserve_bytes=self._reserve_size_bytes,
             )  # fmt: skip
         info = self._env.info()
-        if (info["last_pgno"] + 1) * 4096 > MAP_FULL_RATIO * info["map_size"]:
+        if (info["last_pgno"] + 1) * self._page_size_bytes > MAP_FULL_RATIO * info["map_size"]:
             self._grow()
 
     def _grow(self) -> None:

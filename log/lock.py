@@ -12,6 +12,7 @@ import fcntl
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +31,7 @@ class WriterLock:
         self._pid = os.getpid()
         self._thread_lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        _open_locks.add(self)
 
     def acquire(self, wait_s: float = WAIT_S_DEFAULT) -> None:
         """Raises LogBusy, naming the holder and its state, after `wait_s`. Cost: 2 µs when free.
@@ -85,7 +87,21 @@ class WriterLock:
         return int(text) if text.isdigit() else 0
 
     def close(self) -> None:
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+        self._file = -1
+
+
+_open_locks: Final[weakref.WeakSet[WriterLock]] = weakref.WeakSet()
+
+
+def _close_in_fork() -> None:
+    """A forked child must not keep the lock of a parent that dies while it holds it."""
+    for lock in list(_open_locks):
+        lock.close()
+
+
+os.register_at_fork(after_in_child=_close_in_fork)
 
 
 def _process_state(pid: int) -> str:

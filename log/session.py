@@ -9,13 +9,20 @@ is written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from .block import BLOCK_EVENTS_MAX, BLOCK_SIZE_BYTES_MAX, Block, encode_block
+from .block import (
+    BLOCK_EVENTS_MAX,
+    BLOCK_SIZE_BYTES_MAX,
+    Block,
+    block_overhead_bytes,
+    encode_block,
+)
 from .bodies import AnyBody
 from .codec import Codec
-from .errors import HeadMoved
+from .errors import HeadMoved, TooLarge
 from .facets import Columns, columns_of
 from .frame import NO_PREVIOUS, encode_body, encode_frame
 from .kinds import SEVERITIES
@@ -38,6 +45,15 @@ class Draft(NamedTuple):
     body: AnyBody
     metadata: bytes = b""
     valid_from: int = 0
+
+
+class Staged(NamedTuple):
+    """Encoded events that belong together; made by `stage`, for `has_room` and `add`."""
+
+    first: int
+    time: int
+    frames: list[bytes]
+    columns: list[Columns]
 
 
 class Commit(NamedTuple):
@@ -84,33 +100,59 @@ class WriteSession:
     def committed(self) -> Head:
         return self._base
 
-    def has_room(self, drafts: list[Draft]) -> bool:
-        """Whether these still fit the pending block; a rough size counts 1 kB an event."""
-        return (
-            len(self._frames) + len(drafts) <= BLOCK_EVENTS_MAX
-            and self._size_bytes + 1024 * len(drafts) <= BLOCK_SIZE_BYTES_MAX
+    def stage(self, drafts: Sequence[Draft], codec: Codec = Codec.ZSTD) -> Staged:
+        """The frames of events that stay together, for the offsets from `head` on. Not pending yet.
+
+        Raises TooLarge, ClockOff. Stage one at a time: `add` it, or forget it.
+        """
+        if len(drafts) > BLOCK_EVENTS_MAX:
+            raise TooLarge(
+                "staging events that stay together", events=len(drafts),
+                events_max=BLOCK_EVENTS_MAX,
+            )  # fmt: skip
+        time = self._time if self._frames else self._log.clock.next_time(self._base.time)
+        frames, columns = [], []
+        for offset, draft in enumerate(drafts, self.head):
+            fixed, rest = encode_body(draft.body)
+            frames.append(
+                encode_frame(
+                    kind=draft.kind, space=draft.space, offset=offset, recorded=time,
+                    valid_from=draft.valid_from, entity=draft.entity,
+                    previous=NO_PREVIOUS if draft.previous is None else draft.previous,
+                    fixed=fixed, rest=rest, metadata=draft.metadata, codec=codec,
+                )
+            )  # fmt: skip
+            severity = SEVERITIES[draft.kind]
+            columns.append(columns_of(draft.kind, severity, draft.entity, draft.body))
+        return Staged(self.head, time, frames, columns)
+
+    def has_room(self, staged: Staged) -> bool:
+        """Whether these fit the pending block; else `commit` first. An empty block takes any."""
+        count = len(self._frames) + len(staged.frames)
+        size_bytes = self._size_bytes + sum(map(len, staged.frames)) + block_overhead_bytes(count)
+        return not self._frames or (
+            count <= BLOCK_EVENTS_MAX and size_bytes <= BLOCK_SIZE_BYTES_MAX
         )
 
-    def append(self, draft: Draft, codec: Codec = Codec.ZSTD) -> int:
-        """The offset the event will have once committed. Raises TooLarge, ClockOff.
-
-        A full block must be committed before (`has_room`): events decided together stay together.
-        """
+    def add(self, staged: Staged) -> None:
+        """Makes staged events pending."""
+        assert staged.first == self.head, "staged events are added at once, or not at all"
         if not self._frames:
-            self._time = self._log.clock.next_time(self._base.time)
-        fixed, rest = encode_body(draft.body)
-        frame = encode_frame(
-            kind=draft.kind, space=draft.space, offset=self.head, recorded=self._time,
-            valid_from=draft.valid_from, entity=draft.entity,
-            previous=NO_PREVIOUS if draft.previous is None else draft.previous,
-            fixed=fixed, rest=rest, metadata=draft.metadata, codec=codec,
-        )  # fmt: skip
-        columns = columns_of(draft.kind, SEVERITIES[draft.kind], draft.entity, draft.body)
-        offset = self.head
-        self._frames.append(frame)
-        self._columns.append(columns)
-        self._size_bytes += len(frame)
-        return offset
+            self._time = staged.time
+        self._frames += staged.frames
+        self._columns += staged.columns
+        self._size_bytes += sum(map(len, staged.frames))
+
+    def append(self, draft: Draft, codec: Codec = Codec.ZSTD) -> int:
+        """The offset the event will have once committed; a full block is committed before.
+
+        For events that stand alone: those decided together are staged together.
+        """
+        staged = self.stage((draft,), codec)
+        if not self.has_room(staged):
+            self.commit()
+        self.add(staged)
+        return staged.first
 
     @property
     def pending(self) -> int:

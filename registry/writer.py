@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from alphapulse.log import AlphaPulseError, AnyBody, Closed, Draft, EventLog, WriteSession
+from alphapulse.log import AlphaPulseError, AnyBody, Closed, Draft, EventLog, Staged, WriteSession
 from alphapulse.projections import Views
 
 from .commands import Command, decide
@@ -177,19 +177,19 @@ class _Group:
         state.begin_unit()
         try:
             receipts = [decide(command, state, unit.origin) for command in unit.commands]
+            staged = self._session.stage(state.drafts)
         except AlphaPulseError as error:
             state.abandon_unit()
             ticket.outcomes[index] = error
             return
-        self._append(state.drafts)
+        self._append(staged, state.drafts)
         self._in_flight.append((ticket, index, receipts))
 
-    def _append(self, drafts: list[Draft]) -> None:
-        if not self._session.has_room(drafts):
+    def _append(self, staged: Staged, drafts: list[Draft]) -> None:
+        if not self._session.has_room(staged):
             self._flush()
-        for draft in drafts:
-            self._session.append(draft)
-            self._kinds.append(draft.kind)
+        self._session.add(staged)
+        self._kinds.extend(draft.kind for draft in drafts)
 
     def _flush(self) -> None:
         """Reserves space in the views, commits, folds the block, and only then answers."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.log.block import Block
+from alphapulse.log.block import BLOCK_SIZE_BYTES_MAX, Block
 from alphapulse.log.bodies import AcknowledgedBody, Extension, InstrumentBody
 from alphapulse.log.codec import Codec
 from alphapulse.log.errors import ChainBroken, HeadMoved, LogBusy, LogFull, ReadOnly, TooLarge
@@ -89,15 +89,36 @@ def test_room_counts_events_and_bytes(log: EventLog) -> None:
         for i in range(999):
             session.append(draft(i + 1))
         one = draft(5000)
-        assert session.has_room([one]) and not session.has_room([one, one])
+        assert session.has_room(session.stage([one]))
+        assert not session.has_room(session.stage([one, one]))
         session.append(one)
-        assert not session.has_room([one])
+        assert not session.has_room(session.stage([one]))
         session.commit()
-        assert session.has_room([one] * 1000) and not session.has_room([one] * 1001)
-        large = InstrumentBody(instrument_body(1).message, Extension(key=b"k" * 600_000))
+        assert session.has_room(session.stage([one] * 1000))
+        with pytest.raises(TooLarge, match="events=1001"):
+            session.stage([one] * 1001)
+        large = InstrumentBody(instrument_body(1).message, Extension(key=b"k" * 900_000))
         session.append(draft(6000, body=large), Codec.NONE)
-        assert session.has_room([one] * 400) and not session.has_room([one] * 500)
+        few, many = (session.stage([one] * count) for count in (400, 999))
+        assert session.has_room(few)
+        assert not session.has_room(many), "it would be larger than a block may be"
     assert log.head == 1001
+
+
+def test_no_block_is_larger_than_a_block_may_be(log: EventLog) -> None:
+    """What stays together starts a new block when it does not fit; offsets go on all the same."""
+    body = InstrumentBody(instrument_body(1).message, Extension(key=b"k" * 90_000))
+    with log.writing() as session:
+        for first in range(0, 40, 4):
+            staged = session.stage([draft(first + i + 1, body=body) for i in range(4)], Codec.NONE)
+            assert staged.first == first
+            if not session.has_room(staged):
+                session.commit()
+            session.add(staged)
+    blocks = list(log.blocks())
+    assert len(blocks) > 3 and [event.offset for event in log.read()] == list(range(40))
+    assert all(len(block.data) <= BLOCK_SIZE_BYTES_MAX for block in blocks)
+    assert all(block.first % 4 == 0 for block in blocks)
 
 
 def test_an_event_too_large_leaves_what_is_pending_alone(log: EventLog) -> None:
