@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import Block, EventLog, LogBusy
 
+from .compare import differing
 from .errors import ViewFull, ViewUnusable
 from .generations import Generations
 from .layout import SUPERSEDED
@@ -42,7 +43,10 @@ class ViewState(NamedTuple):
 
 
 class Rebuilt(NamedTuple):
-    """Outcome of a rebuild: `equal` compares with the live view at the same offset."""
+    """Outcome of a rebuild: `equal` compares with the live view at the same offset.
+
+    Without `check` that is the digests; with it every row and link of the live view too.
+    """
 
     view: str
     events: int
@@ -50,11 +54,11 @@ class Rebuilt(NamedTuple):
     digest: bytes
     live_digest: bytes | None
     differing: list[int]
-    """Keys whose rows differ, at most 20."""
+    """Keys whose rows or links differ, at most 20; looked for with `check` only."""
 
     @property
     def equal(self) -> bool:
-        return self.digest == self.live_digest
+        return self.digest == self.live_digest and not self.differing
 
 
 def _boot_id() -> bytes:
@@ -144,9 +148,7 @@ class Views:
             return
 
     def _map_reader(self, name: str, generation: int) -> None:
-        held = self._readers.get(name)
-        if held is not None and held.generation == generation:
-            return
+        # Even of the same number it may be another file, after the views were deleted by hand.
         self._readers[name] = Table.open(
             self._generations.path(name, generation), VIEWS_BY_NAME[name].schema,
             self._log.genesis.log_id,
@@ -365,7 +367,7 @@ class Views:
                 live = self._writers[view.schema.name]
                 result = Rebuilt(
                     view.schema.name, writer.applied, int(writer.applied / elapsed_s),
-                    writer.digest, live.digest, _differing(live, writer),
+                    writer.digest, live.digest, [],
                 )  # fmt: skip
                 if not check:
                     self._switch(view.schema.name, self._renumbered(view, writer, live))
@@ -373,6 +375,8 @@ class Views:
             self._drop(writer)
             raise
         if check:
+            # No lock is held: whoever writes meanwhile changes only what is passed over.
+            result = result._replace(differing=differing(live, writer))
             self._drop(writer)
         return result
 
@@ -423,21 +427,3 @@ class Views:
             table.close()
         self._readers.clear()
         self._writers.clear()
-
-
-def _differing(live: TableReader, built: TableReader, most: int = 20) -> list[int]:
-    """Keys whose payload or row digest is not the same in both, or that only one has."""
-    if live.digest == built.digest and live.row_count == built.row_count:
-        return []
-    found = []
-    for key, position in built.keys():  # noqa: SIM118  # not a dict: it gives pairs
-        other = live.find(key)
-        if other < 0 or _row(live, other) != _row(built, position):
-            found.append(key)
-    rows = live.keys()
-    found.extend(key for key, _ in rows if built.find(key) < 0)
-    return sorted(found)[:most]
-
-
-def _row(table: TableReader, position: int) -> tuple[bytes, int]:
-    return table.payload(position), table.trailer(position).row_digest

@@ -16,6 +16,8 @@ from .errors import ViewFull
 from .table import NO_SPACE
 
 CURRENT: Final = "CURRENT"
+_DIGITS_MAX: Final = 18
+"""Of a generation's number, which is a u64 in its file; more digits are damage."""
 
 
 class Generations:
@@ -37,7 +39,7 @@ class Generations:
         found = {}
         for line in lines:
             view, _, number = line.partition(" ")
-            if number.isdigit() and int(number):
+            if number.isdigit() and len(number) <= _DIGITS_MAX and int(number):
                 found[view] = int(number)
         return found
 
@@ -50,15 +52,15 @@ class Generations:
         return (state.st_ino, state.st_mtime_ns)
 
     def next_number(self, view: str) -> int:
-        """A generation that no file has."""
-        return max((number for number, _ in self.files(view)), default=0) + 1
+        """A generation above every file's and above the one in force, whose file may be gone."""
+        return max([self.current().get(view, 0), *(number for number, _ in self.files(view))]) + 1
 
     def files(self, view: str) -> list[tuple[int, Path]]:
         """(generation, path) of every file of a view, oldest first."""
         found = []
         for path in self.directory.glob(f"{view}.*"):
             number = path.name[len(view) + 1 :]
-            if number.isdigit():
+            if number.isdigit() and len(number) <= _DIGITS_MAX:
                 found.append((int(number), path))
         return sorted(found)
 

@@ -210,7 +210,7 @@ def test_a_limit_on_file_sizes(tmp_path: Path, what: str) -> None:
                 with pytest.raises(ViewFull):
                     registry.rebuild(["instruments"])
             else:
-                done, _ = register_until_full(registry, instruments, done)
+                done, _full = register_until_full(registry, instruments, done)
             assert all_there(registry, instruments[:done])
             assert all_there(reader, instruments[:done])
             assert registry.log.head == done

@@ -35,7 +35,7 @@ def feeding(home: Path, seed: int, instruments: list[Token], say: Say, hear: Hea
 def feed_twice(home: Path, seed: int, instruments: list[Token]) -> dict[str, int]:
     """Outcomes of both children together. They race from the making of the home on."""
     children = [
-        Child(lambda say, hear, n=n: feeding(home, seed + n, instruments, say, hear))  # type: ignore[misc]  # the default binds it now
+        Child(lambda say, hear, n=n: feeding(home, seed + n, instruments, say, hear))  # type: ignore[misc]  # binds it now
         for n in range(2)
     ]
     with children[0] as first, children[1] as second:
@@ -249,3 +249,29 @@ def test_views_removed_under_open_processes(tmp_path: Path, what: str) -> None:
                 assert registry.get(written) is not None
                 assert registry.resolve(third) is None
     assert complaints(home) == []
+
+
+def test_a_reader_elsewhere_notices_new_files_of_the_same_numbers(tmp_path: Path) -> None:
+    """Views deleted by hand are numbered from 1 again by a process that never saw them."""
+    home, (first, second) = tmp_path / "home", tokens(2)
+    with Registry.open(home, durability="relaxed") as registry:
+        known = registry.register(first).id
+
+    def reading(say: Say, hear: Hear) -> None:
+        with Registry.open(home, mode="r", durability="relaxed") as registry:
+            say("open")
+            while line := hear():
+                record = registry.get(int(line))
+                say("missing" if record is None else record.symbol)
+
+    with Child(reading) as child:
+        assert child.hear() == "open"
+        child.say(str(known))
+        assert child.hear() == first.symbol
+        shutil.rmtree(home / "views")
+        with Registry.open(home, durability="relaxed") as registry:
+            assert registry.views.table("instruments").generation == 1
+            child.say(str(registry.register(second).id))
+            assert child.hear() == second.symbol
+        child.say("")
+        assert child.wait() == 0
