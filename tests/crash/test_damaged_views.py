@@ -12,6 +12,7 @@ from zlib import crc32
 import pytest
 
 from alphapulse.log import Home
+from alphapulse.log.eventlog import Mode
 from alphapulse.projections.layout import (
     APPLIED,
     ARENA_NEXT,
@@ -44,9 +45,9 @@ def home(pristine: Path, tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def is_good(home: Path, mode: str = "rw") -> list[str]:
+def is_good(home: Path, mode: Mode = "rw") -> list[str]:
     """Everything is found and the audit is content; says which views were made again."""
-    with forked_verification(), Registry.open(home, mode=mode) as registry:  # type: ignore[arg-type]  # a str
+    with forked_verification(), Registry.open(home, mode=mode) as registry:
         for token in tokens(COUNT):
             id = registry.resolve(token)
             assert id is not None and registry.get(id) is not None

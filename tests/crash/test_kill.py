@@ -189,7 +189,11 @@ def test_ctrl_c_while_importing_leaves_a_good_home(tmp_path: Path, scale: float)
         rng = random.Random(seed)
         home = tmp_path / str(number)
         work = Work(home, file, rng.choice((1, 10, 50)), "relaxed")
-        with Child(lambda say, _, work=work: importing(work, say)) as child:  # type: ignore[misc]  # binds it now
+
+        def interrupted_importing(say: Say, _: Hear, work: Work = work) -> None:
+            importing(work, say)
+
+        with Child(interrupted_importing) as child:
             assert child.hear()
             time.sleep(rng.uniform(0, 0.08))
             child.send(signal.SIGINT)

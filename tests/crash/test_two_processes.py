@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,10 +35,7 @@ def feeding(home: Path, seed: int, instruments: list[Token], say: Say, hear: Hea
 
 def feed_twice(home: Path, seed: int, instruments: list[Token]) -> dict[str, int]:
     """Outcomes of both children together. They race from the making of the home on."""
-    children = [
-        Child(lambda say, hear, n=n: feeding(home, seed + n, instruments, say, hear))  # type: ignore[misc]  # binds it now
-        for n in range(2)
-    ]
+    children = [Child(partial(feeding, home, seed + n, instruments)) for n in range(2)]
     with children[0] as first, children[1] as second:
         for child in (first, second):
             assert child.hear() == "ready"
