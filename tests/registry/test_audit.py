@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from alphapulse.log import Draft, EventLog, HomeMissing, InstrumentBody, Kind, Space
+from alphapulse.projections import VIEWS, Views
+from alphapulse.projections.layout import IN_PROGRESS
+from alphapulse.registry import Registry, audit, facts_from, fingerprint_of
+from alphapulse.registry.audit import NAMES, audit_views
+from alphapulse.registry.facts import body_of
+
+from .homes import open_home, tokens
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    with open_home(tmp_path / "home", id_bits=8) as registry:
+        registry.register_many(tokens(40), source="a")
+        registry.amend(registry.log.event(0).entity, symbol="NEW")
+    return tmp_path / "home"
+
+
+def test_a_sound_home(home: Path) -> None:
+    seen: Counter[str] = Counter()
+    verdicts = audit(home, progress=lambda name, done: seen.update([name]))
+    with EventLog.open(home, mode="r") as log:
+        head = log.head
+    assert tuple(each.name for each in verdicts) == NAMES
+    assert all(each.ok and each.first_bad_offset is None for each in verdicts)
+    assert [each.checked for each in verdicts[:4]] == [head] * 4
+    assert verdicts[4].checked == head * len(VIEWS)
+    assert seen["views"] > 0
+
+
+def test_an_empty_home(tmp_path: Path) -> None:
+    open_home(tmp_path / "home").close()
+    assert all(each.ok for each in audit(tmp_path / "home"))
+
+
+def test_no_home(tmp_path: Path) -> None:
+    with pytest.raises(HomeMissing):
+        audit(tmp_path)
+
+
+def test_a_decision_that_nobody_could_make_fails_the_meaning_alone(home: Path) -> None:
+    """Bytes, continuity and chain are right: somebody wrote it past the registry."""
+    with EventLog.open(home) as log:
+        event = next(e for e in log.read() if e.kind == Kind.INSTRUMENT_AMENDED)
+        body = event.body
+        assert isinstance(body, InstrumentBody)
+        head = log.head
+        jumped = body_of(
+            facts_from(body), id=event.entity, revision=9,
+            fingerprint=fingerprint_of(body.extension.key), counter=body.extension.counter,
+        )  # fmt: skip
+        with log.writing() as session:
+            session.append(
+                Draft(Kind.INSTRUMENT_AMENDED, Space.INSTRUMENT, event.entity, event.offset, jumped)
+            )
+    verdicts = audit(home)
+    assert [each.name for each in verdicts if not each.ok] == ["meaning"]
+    bad = verdicts[3]
+    assert (bad.first_bad_offset, bad.checked) == (head, head)
+    assert "revision 9 does not follow 2" in bad.detail
+    assert f"--to {head - 1}" in bad.cure
+
+
+def test_what_the_log_fails_is_not_judged_further(home: Path) -> None:
+    data = (home / "checkpoints").read_text().splitlines()
+    fields = data[-1].split()
+    with open(home / "checkpoints", "a", encoding="ascii") as file:
+        file.write(" ".join([str(int(fields[0]) + 5), *fields[1:]]) + "\n")
+    verdicts = audit(home)
+    assert [each.ok for each in verdicts[3:]] == [False, False]
+    assert "not judged" in verdicts[3].detail
+    assert verdicts[3].cure == next(each.cure for each in verdicts if not each.ok)
+
+
+def test_a_view_that_says_something_else_fails_views_alone(home: Path) -> None:
+    with open_home(home) as registry:
+        table = registry.views._writers["instruments"]
+        key, position = next(iter(table.keys()))
+        trailer = table.trailer(position)
+        payload = table.payload(position)[:108] + b"FAKE" + bytes(16)
+        table.begin(registry.log.head + 1)
+        table.put(
+            key, payload, last_offset=trailer.last_offset, data_offset=trailer.data_offset,
+            row_digest=trailer.row_digest + 1,
+        )  # fmt: skip
+        table.finish(registry.log.head)
+        table.words[IN_PROGRESS] = registry.log.head
+    verdicts = audit(home)
+    assert [each.name for each in verdicts if not each.ok] == ["views"]
+    assert "instruments differ" in verdicts[4].detail
+    assert "rebuild" in verdicts[4].cure
+    with Registry.open(home) as registry:
+        registry.rebuild()
+    assert all(each.ok for each in audit(home))
+
+
+def test_lagging_and_missing_views_are_healed_first(home: Path) -> None:
+    (home / "views" / "listings.1").unlink()
+    with EventLog.open(home, mode="r") as log:
+        assert audit_views(log).ok
+        views = Views(log)
+        assert views.rebuilt == []
+        views.close()
