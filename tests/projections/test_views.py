@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -114,7 +114,10 @@ def learn(home: Path, said: Iterable[Said], *, apart: bool) -> dict[str, bytes]:
         return digests(registry)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+_EXAMPLES = settings.get_profile(settings.get_current_profile_name()).max_examples
+
+
+@settings(max_examples=max(10, _EXAMPLES // 5))  # each makes two homes
 @given(data=st.data())
 def test_facts_learnt_in_another_order_have_the_same_digests(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
