@@ -220,9 +220,11 @@ def _others_open(acknowledged: Event, field: str, fetch: Fetch) -> bool:
         event = fetch(at)
         if isinstance(event.body, AcknowledgedBody):
             closed.add(event.body.alert)
-        elif isinstance(event.body, ConflictBody) and event.body.field == field:
-            if event.offset not in closed:
-                return True
+        elif (
+            isinstance(event.body, ConflictBody) and event.body.field == field
+            and event.offset not in closed
+        ):  # fmt: skip
+            return True
         at = event.previous
     return False
 
