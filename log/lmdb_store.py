@@ -83,6 +83,14 @@ class LmdbStore:
                 ) from error
             raise Corrupt(f"opening {path}", problem=str(error)) from error
         self._page_size_bytes = self._env.stat()["psize"]
+        pages = self._env.info()["last_pgno"] + 1
+        size_bytes = os.stat(path / "data.mdb").st_size
+        if size_bytes < pages * self._page_size_bytes:  # reading what is missing would be a SIGBUS
+            self._env.close()
+            raise Corrupt(
+                f"opening {path}", problem="its file was cut short", size_bytes=size_bytes,
+                expected_bytes=pages * self._page_size_bytes, cure="restore it from a backup",
+            )  # fmt: skip
         self._env.reader_check()
 
     @classmethod

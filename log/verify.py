@@ -260,7 +260,7 @@ def verify_in_child(
 
     Raises FormatTooNew: such a home is not damaged, only not for us to judge.
     """
-    command = [sys.executable, "-m", "alphapulse.log.verify", os.fspath(home)]
+    command = [sys.executable, "-P", "-m", "alphapulse.log.verify", os.fspath(home)]
     if last_blocks is not None:
         command.append(str(last_blocks))
     reached, verdicts, complaint = 0, [], ""

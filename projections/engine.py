@@ -22,7 +22,7 @@ from .compare import differing
 from .errors import ViewFull, ViewUnusable
 from .generations import Generations
 from .layout import SUPERSEDED
-from .table import Table, TableWriter
+from .table import Table, TableWriter, supersede_file
 from .table_reader import TableReader
 from .views import VIEWS, VIEWS_BY_NAME, View
 
@@ -78,6 +78,9 @@ class Views:
         self._boot_id = _boot_id()
         self._generations = Generations(log.home.views)
         self._stamp = (0, 0)
+        """Of CURRENT when the readers were mapped."""
+        self._writers_stamp = (0, 0)
+        """Of CURRENT when the writers were, which only the holder of the lock may compare."""
         self._readers: dict[str, TableReader] = {}
         self._writers: dict[str, TableWriter] = {}
         self._wrote = False
@@ -151,7 +154,7 @@ class Views:
         # Even of the same number it may be another file, after the views were deleted by hand.
         self._readers[name] = Table.open(
             self._generations.path(name, generation), VIEWS_BY_NAME[name].schema,
-            self._log.genesis.log_id,
+            self._log.genesis.log_id, boot_id=self._boot_id,
         )  # fmt: skip
 
     def states(self) -> dict[str, ViewState]:
@@ -169,9 +172,11 @@ class Views:
     def catch_up_locked(self) -> None:
         """Opens or rebuilds what cannot be used, then folds up to the head."""
         head = self._log.head
-        if self._generations.stamp() != self._stamp:
-            # Not ours any more, or removed by hand: what is mapped may be in force nowhere. It is
-            # let go, not closed, since other threads may be reading it.
+        stamp, current = self._generations.stamp(), self._generations.current()
+        mapped = {name: writer.generation for name, writer in self._writers.items()}
+        if stamp != self._writers_stamp or mapped != current:
+            # Another process switched, or the views were removed by hand: what is mapped may be
+            # in force nowhere. It is let go, not closed: other threads may be reading it.
             self._writers.clear()
             self._log.home.make_directories()
         for view in VIEWS:
@@ -180,7 +185,21 @@ class Views:
                 self._rebuild_locked(view)
             elif writer.applied < head:
                 self._fold_range(view, writer, head)
-        self._stamp = self._generations.stamp()
+        self._writers_stamp = self._generations.stamp()
+
+    def tables_locked(self) -> dict[str, TableReader]:
+        """The tables that the next events are folded into, all at the head: what to decide on.
+
+        Never those of `table`, which may be of another generation. Raises ViewUnusable.
+        """
+        head = self._log.head
+        for name, writer in self._writers.items():
+            if writer.applied != head:
+                raise ViewUnusable(
+                    "deciding", problem="a view is not at the head", view=name, head=head,
+                    applied=writer.applied,
+                )  # fmt: skip
+        return dict(self._writers)
 
     def _writer_locked(self, view: View) -> TableWriter:
         name = view.schema.name
@@ -203,13 +222,7 @@ class Views:
         """A switch that was cut off between CURRENT and the old file's word is completed."""
         for number, path in self._generations.files(view.schema.name):
             if number < generation:
-                with contextlib.suppress(ViewUnusable):  # readers of a broken file remap on a miss
-                    old = TableWriter.open(
-                        path, view.schema, self._log.genesis.log_id, boot_id=self._boot_id
-                    )
-                    if not old.superseded:
-                        old.supersede(generation)
-                    old.close()
+                supersede_file(path, generation)
 
     def _adopt(self, name: str, writer: TableWriter) -> None:
         self._writers[name] = writer
@@ -219,20 +232,20 @@ class Views:
     def _rebuild_locked(self, view: View) -> TableWriter:
         """A new generation from the whole log, in force at once."""
         name = view.schema.name
-        writer = self._create(view)
+        writer = self._create(view, self._expected_rows(view))
         writer = self._fold_range(view, writer, self._log.head, building=True)
         self._switch(name, writer)
         if self._log.head:
             self.rebuilt.append(name)
         return writer
 
-    def _create(self, view: View) -> TableWriter:
+    def _create(self, view: View, rows: int) -> TableWriter:
         name = view.schema.name
         generation = self._next_number(name)
         return Table.create(
             self._generations.path(name, generation), view.schema,
             log_id=self._log.genesis.log_id, generation=generation,
-            rows=ROWS_MIN + self._expected_rows(view) * 5 // 4, boot_id=self._boot_id,
+            rows=ROWS_MIN + rows * 5 // 4, boot_id=self._boot_id,
         )  # fmt: skip
 
     def _next_number(self, name: str) -> int:
@@ -261,7 +274,7 @@ class Views:
             old.supersede(writer.generation)
         self._adopt(name, writer)
         self._finish_switch(VIEWS_BY_NAME[name], writer.generation)
-        self._stamp = self._generations.stamp()
+        self._writers_stamp = self._generations.stamp()
 
     def reserve_locked(self, kinds: Iterable[int]) -> None:
         """Makes room for events of these kinds, before they are committed. Raises ViewFull."""
@@ -313,7 +326,24 @@ class Views:
         self, view: View, writer: TableWriter, stop: int, *, building: bool = False,
         locked: bool = True, progress: Progress | None = None,
     ) -> TableWriter:  # fmt: skip
-        """From the applied offset to `stop`; each block's hash is checked once."""
+        """From the applied offset to `stop`; each block's hash is checked once.
+
+        building: a table that is not in force, which is removed when this fails.
+        """
+        latest = [writer]
+        try:
+            return self._fold_blocks(view, latest, stop, building, locked, progress)
+        except BaseException:
+            if building:
+                self._drop(latest[0])
+            raise
+
+    def _fold_blocks(
+        self, view: View, latest: list[TableWriter], stop: int, building: bool, locked: bool,
+        progress: Progress | None,
+    ) -> TableWriter:  # fmt: skip
+        """Keeps the writer in use in `latest`, since growing replaces it."""
+        writer = latest[0]
         start = writer.applied
         chain = self._log.chain_at(self._log.block(start).first) if start < stop else b""
         for block in self._log.blocks(start, stop):
@@ -324,6 +354,7 @@ class Views:
             kinds = block.kinds.tolist()
             count = block.count if view.sees_all else sum(kinds.count(k) for k in view.kinds)
             writer = self._room(view, writer, count, building=building, locked=locked)
+            latest[0] = writer
             self._fold_block(view, writer, block, start)
             start = block.stop
             if progress is not None:
@@ -352,14 +383,15 @@ class Views:
         return [self._rebuild_one(view, check=check, progress=progress) for view in views]
 
     def _rebuild_one(self, view: View, *, check: bool, progress: Progress | None) -> Rebuilt:
+        rows = self._expected_rows(view)
         with self._lock_held():
             self.catch_up_locked()
-            writer = self._create(view)
+            writer = self._create(view, rows)
         began = perf_counter()
+        writer = self._fold_range(
+            view, writer, self._log.head, building=True, locked=False, progress=progress
+        )
         try:
-            writer = self._fold_range(
-                view, writer, self._log.head, building=True, locked=False, progress=progress
-            )
             with self._lock_held():
                 self.catch_up_locked()
                 writer = self._fold_range(view, writer, self._log.head, building=True)
@@ -372,12 +404,15 @@ class Views:
                 if not check:
                     self._switch(view.schema.name, self._renumbered(view, writer, live))
         except BaseException:
-            self._drop(writer)
+            if writer.generation != self._generations.current().get(view.schema.name):
+                self._drop(writer)
             raise
         if check:
             # No lock is held: whoever writes meanwhile changes only what is passed over.
-            result = result._replace(differing=differing(live, writer))
-            self._drop(writer)
+            try:
+                result = result._replace(differing=differing(live, writer))
+            finally:
+                self._drop(writer)
         return result
 
     def _renumbered(self, view: View, writer: TableWriter, live: TableReader) -> TableWriter:
@@ -404,11 +439,11 @@ class Views:
 
         The caller closes it and removes `path`. Cost: a rebuild up to there.
         """
+        view = VIEWS_BY_NAME[name]
+        rows = self._expected_rows(view)
         with self._lock_held():
-            writer = self._create(VIEWS_BY_NAME[name])
-        return self._fold_range(
-            VIEWS_BY_NAME[name], writer, stop, building=True, locked=False
-        )
+            writer = self._create(view, rows)
+        return self._fold_range(view, writer, stop, building=True, locked=False)
 
     def close(self) -> None:
         """Marks the views clean (a sync of what changed) if nobody is writing, and unmaps them."""

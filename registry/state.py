@@ -86,11 +86,12 @@ class State:
 
     def __init__(self, log: EventLog, views: Views, head: int) -> None:
         self._log = log
+        tables = views.tables_locked()
         self._tables: dict[int, TableReader] = {
-            space: views.table(name) for space, name in _VIEW_OF_SPACE.items()
+            space: tables[name] for space, name in _VIEW_OF_SPACE.items()
         }
-        self._alerts = views.table("alerts")
-        self._requests = views.table("requests")
+        self._alerts = tables["alerts"]
+        self._requests = tables["requests"]
         self._overlay: dict[tuple[int, int], Held] = {}
         self._new_alerts: dict[int, tuple[int, int, int, bool]] = {}
         self._new_requests: dict[str, int] = {}
