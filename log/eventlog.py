@@ -64,7 +64,6 @@ class EventLog:
         """Why the chain cannot be trusted; empty when it can. Not empty means read-only."""
         self._checkpoints = Checkpoints(home.checkpoints)
         self._grown = threading.Condition()
-        self._closed = False
         self._marker = StopMarker(home) if mode == "rw" else None
 
     @classmethod
@@ -256,14 +255,16 @@ class EventLog:
             self._checkpoints.note(head.offset, head.chain, head.time, now=True)
 
     def close(self) -> None:
-        if self._closed:
+        """Waits for a session that is running in this process; again is fine.
+
+        Raises LogBusy when that session does not end within 10 s; then all of it stays open.
+        """
+        if not self.lock.close():
             return
-        self._closed = True
         try:
             if self.mode == "rw":
                 self.checkpoint()
         finally:
-            self.lock.close()
             self.store.close()
             if self._marker is not None:
                 self._marker.remove()

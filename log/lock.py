@@ -16,7 +16,7 @@ import weakref
 from pathlib import Path
 from typing import Final
 
-from .errors import ForkedProcess, LogBusy
+from .errors import Closed, ForkedProcess, LogBusy
 
 WAIT_S_DEFAULT: Final = 10.0
 _PAUSE_S_MIN: Final = 0.0001
@@ -34,25 +34,30 @@ class WriterLock:
         _open_locks.add(self)
 
     def acquire(self, wait_s: float = WAIT_S_DEFAULT) -> None:
-        """Raises LogBusy, naming the holder and its state, after `wait_s`. Cost: 2 µs when free.
+        """Raises LogBusy, naming the holder and its state, after `wait_s`; Closed once closed.
 
+        Cost: 2 µs when free.
         A forked child shares the open file and so the parent's lock: it gets ForkedProcess.
         """
         if os.getpid() != self._pid:
             raise ForkedProcess("waiting for the write session", opened_by_pid=self._pid)
         deadline = time.monotonic() + wait_s
-        if not self._thread_lock.acquire(timeout=max(wait_s, 0)):
-            raise LogBusy(
-                "waiting for the write session", waited_s=wait_s, holder_pid=os.getpid(),
-                holder="another thread of this process",
-            )  # fmt: skip
+        self._acquire_threads("waiting for the write session", wait_s)
         try:
+            self._check_open()
             self._acquire_file(deadline, wait_s)
             os.pwrite(self._file, f"{os.getpid():<20}\n".encode(), 0)
         except BaseException:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-            self._thread_lock.release()
+            self.release()
             raise
+
+    def _acquire_threads(self, doing: str, wait_s: float) -> None:
+        if not self._thread_lock.acquire(timeout=max(wait_s, 0)):
+            raise busy_thread(doing, wait_s)
+
+    def _check_open(self) -> None:
+        if self._file < 0:
+            raise Closed("waiting for the write session")
 
     def _acquire_file(self, deadline: float, wait_s: float) -> None:
         pause_s = _PAUSE_S_MIN
@@ -78,18 +83,44 @@ class WriterLock:
         return True
 
     def release(self) -> None:
-        fcntl.flock(self._file, fcntl.LOCK_UN)
+        if self._file >= 0:  # else it was closed, or dropped in a forked child
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         self._thread_lock.release()
 
     def holder_pid(self) -> int:
         """The last holder's pid, 0 when nobody ever held it."""
+        self._check_open()
         text = os.pread(self._file, 20, 0).strip()
         return int(text) if text.isdigit() else 0
 
-    def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = -1
+    def close(self, wait_s: float = WAIT_S_DEFAULT) -> bool:
+        """True when this call closed it, False when it was closed before.
+
+        A thread that holds it goes on undisturbed: after `wait_s` LogBusy is raised, and it stays
+        open. Without that the thread would work on without the lock, or write its pid into
+        whatever file got the descriptor's number next.
+        """
+        if self._file < 0:
+            return False
+        self._acquire_threads("closing the writer lock", wait_s)
+        try:
+            return self._drop()
+        finally:
+            self._thread_lock.release()
+
+    def _drop(self) -> bool:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+        return file >= 0
+
+
+def busy_thread(doing: str, waited_s: float) -> LogBusy:
+    """Another thread of this process is in the way."""
+    return LogBusy(
+        doing, problem="another thread of this process is writing", waited_s=waited_s,
+        holder_pid=os.getpid(), holder="another thread of this process",
+    )  # fmt: skip
 
 
 _open_locks: Final[weakref.WeakSet[WriterLock]] = weakref.WeakSet()
@@ -98,7 +129,7 @@ _open_locks: Final[weakref.WeakSet[WriterLock]] = weakref.WeakSet()
 def _close_in_fork() -> None:
     """A forked child must not keep the lock of a parent that dies while it holds it."""
     for lock in list(_open_locks):
-        lock.close()
+        lock._drop()  # whichever thread of the parent holds it is not here to let go of it
 
 
 os.register_at_fork(after_in_child=_close_in_fork)

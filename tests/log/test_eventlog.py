@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -256,3 +257,32 @@ def test_a_spawned_process_reads_while_this_one_writes(log: EventLog) -> None:
         [sys.executable, "-c", code, log.home.path], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == [str(HEAD), log.chain_head.hex(), str(HEAD)]
+
+
+def test_closing_leaves_a_running_session_alone(log: EventLog) -> None:
+    """Whoever holds the session commits; then the log closes, and the next one is refused."""
+    entered, may_go_on = threading.Event(), threading.Event()
+    heads: list[int] = []
+
+    def write() -> None:
+        with log.writing() as session:
+            entered.set()
+            may_go_on.wait(30)
+            session.append(draft(50))
+            session.commit()
+            heads.append(log.head)
+
+    writing = threading.Thread(target=write)
+    closing = threading.Thread(target=log.close)
+    writing.start()
+    assert entered.wait(30)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive()
+    may_go_on.set()
+    for thread in (writing, closing):
+        thread.join(30)
+        assert not thread.is_alive()
+    assert heads == [HEAD + 1]
+    with pytest.raises(Closed):
+        log.writing().__enter__()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.log.errors import LogBusy
+from alphapulse.log.errors import Closed, LogBusy
 from alphapulse.log.lock import WriterLock
 
 from .logs import finish, python, says, until
@@ -164,3 +164,27 @@ def test_a_pid_that_cannot_be_written_leaves_the_lock_free(
     other.close()
     lock.acquire(0)
     lock.release()
+
+
+def test_a_closed_lock_says_so(lock: WriterLock) -> None:
+    assert lock.close()
+    assert not lock.close()
+    for use in (lock.acquire, lock.try_acquire, lock.holder_pid):
+        with pytest.raises(Closed):
+            use()
+
+
+def test_closing_waits_for_the_thread_that_holds_it(lock: WriterLock, tmp_path: Path) -> None:
+    lock.acquire()
+    with pytest.raises(LogBusy, match="another thread"):
+        lock.close(0.01)
+    other = WriterLock(tmp_path / "writer")
+    assert not other.try_acquire(), "the holder still holds it"
+    closing = threading.Thread(target=lock.close)
+    closing.start()
+    lock.release()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert other.try_acquire()
+    other.release()
+    other.close()
