@@ -485,9 +485,16 @@ class Registry:
         )  # fmt: skip
 
     def close(self) -> None:
-        """Marks the views clean, writes a checkpoint, gives everything back."""
-        self.views.close()
-        self.log.close()
+        """Marks the views clean, writes a checkpoint, gives everything back; again is fine.
+
+        Waits for those who are writing; LogBusy when they are not done after `wait_s`, and then it
+        is closed for writing only. After it, methods raise Closed.
+        """
+        self._writer.close()
+        try:
+            self.views.close()
+        finally:
+            self.log.close()
 
     def __enter__(self) -> Registry:
         return self

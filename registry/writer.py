@@ -1,7 +1,7 @@
 """Group commit: callers that write at the same time share one session and one flush.
 
-Whoever gets the turn decides for everyone who is waiting: it takes the queue, enters the write
-session, brings the views to the head, decides each unit against one state, and commits blocks of
+Whoever leads decides for everyone who is waiting: it enters the write session, takes the queue,
+brings the views to the head, decides each unit against one state, and commits blocks of
 at most 1,000 events. Each caller then gets its own receipts or its own error. A unit is a few
 commands that stand or fall together; one that is refused leaves no trace and touches no other.
 Acknowledged means: on stable storage, and in this process's views.
@@ -10,11 +10,13 @@ Acknowledged means: on stable storage, and in this process's views.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from alphapulse.log import AlphaPulseError, AnyBody, Closed, Draft, EventLog, Staged, WriteSession
+from alphapulse.log.lock import busy_thread
 from alphapulse.projections import Views
 
 from .commands import Command, decide
@@ -37,8 +39,18 @@ class _Ticket:
     def __init__(self, units: Sequence[Unit]) -> None:
         self.units = units
         self.outcomes: list[Outcome | None] = [None] * len(units)
+        self.mistake: Exception | None = None
+        """What is no error of ours: raised to the caller whose unit it came from."""
         self.done = False
         self.woken = threading.Event()
+
+    def finish(self, failure: AlphaPulseError) -> None:
+        """What has no outcome yet ends with this one."""
+        for index, outcome in enumerate(self.outcomes):
+            if outcome is None:
+                self.outcomes[index] = failure
+        self.done = True
+        self.woken.set()
 
 
 class Writer:
@@ -48,85 +60,123 @@ class Writer:
         self._log = log
         self._views = views
         self._wait_s = wait_s
-        self._turn = threading.Lock()
         self._queue: list[_Ticket] = []
-        self._queue_lock = threading.Lock()
-        self._led = False
-        """Somebody leads, or was appointed to."""
+        self._leader: _Ticket | None = None
+        """Whoever enters the session next, for all who wait. None only while nobody waits."""
+        self._rehearsals = 0
+        self._closed = False
+        self._changed = threading.Condition()
+        """Held for the queue, the leader, and the count of rehearsals."""
         self.groups = 0
         """Sessions entered so far."""
 
     def submit(self, units: Sequence[Unit]) -> list[Outcome]:
-        """An outcome for each unit, in order. Raises nothing of its own but KeyboardInterrupt."""
+        """An outcome for each unit, in order.
+
+        Whoever does not get the session in `wait_s` has LogBusy as outcome. Raises nothing of its
+        own but KeyboardInterrupt; what a unit of the caller raises that is no AlphaPulseError (a
+        value of a wrong type, say) is raised here once all other units are carried out.
+        """
         ticket = _Ticket(units)
-        with self._queue_lock:
-            self._queue.append(ticket)
-            leads, self._led = not self._led, True
-        if not leads:
-            try:
-                ticket.woken.wait()
-            except BaseException:
-                self._withdraw(ticket)
-                raise
-        if not ticket.done:
-            self._take_turn()
+        deadline = time.monotonic() + self._wait_s
+        try:
+            self._enter(ticket)
+            self._wait(ticket, deadline)
+            if not ticket.done:
+                self._lead(ticket, deadline)
+        finally:
+            self._leave(ticket)
+        if ticket.mistake is not None:
+            raise ticket.mistake
         return [outcome for outcome in ticket.outcomes if outcome is not None]
 
-    def _take_turn(self) -> None:
-        """Leads for all who wait, wakes them, and appoints the next of those who came meanwhile."""
-        tickets: list[_Ticket] = []
-        try:
-            with self._turn:
-                with self._queue_lock:
-                    tickets, self._queue = self._queue, []
-                self._lead(tickets)
-        finally:
-            self._appoint()
-            for ticket in tickets:
-                ticket.woken.set()
+    def _enter(self, ticket: _Ticket) -> None:
+        with self._changed:
+            if self._closed:
+                ticket.finish(Closed("writing"))
+                return
+            self._queue.append(ticket)
+            if self._leader is None:
+                self._appoint()
 
     def _appoint(self) -> None:
-        """A ticket that is woken without being done leads."""
-        with self._queue_lock:
-            if self._queue:
-                self._queue[0].woken.set()
-            else:
-                self._led = False
+        """A ticket that is woken without being done leads. Called with `_changed` held."""
+        self._leader = self._queue[0] if self._queue else None
+        if self._leader is not None:
+            self._leader.woken.set()
 
-    def _withdraw(self, ticket: _Ticket) -> None:
-        """The caller was interrupted while it waited; if it was to lead, another one does."""
-        with self._queue_lock:
+    def _wait(self, ticket: _Ticket, deadline: float) -> None:
+        """Until the ticket leads or is done."""
+        if ticket.woken.wait(max(deadline - time.monotonic(), 0)):
+            return
+        with self._changed:
             waiting = ticket in self._queue
             if waiting:
                 self._queue.remove(ticket)
-        if waiting and ticket.woken.is_set():
-            self._appoint()
+        if waiting:
+            ticket.finish(busy_thread("waiting for the write session", self._wait_s))
+        ticket.woken.wait()  # it is being carried out: its outcome is near, and may be written
+
+    def _leave(self, ticket: _Ticket) -> None:
+        """However the caller goes, by an interrupt too: it waits for nothing and leads no more."""
+        with self._changed:
+            if ticket in self._queue:
+                self._queue.remove(ticket)
+            if self._leader is ticket:
+                self._appoint()
+            self._changed.notify_all()
 
     @contextmanager
     def rehearsal(self) -> Iterator[Rehearsal]:
         """Decides as `submit` would and writes nothing. Other writers wait until it is left.
 
-        Raises LogBusy, LogFull, ReadOnly, ChainBroken.
+        Raises LogBusy, LogFull, ReadOnly, ChainBroken, Closed.
         """
-        with self._turn, self._log.writing(self._wait_s) as session:
-            self._views.catch_up_locked()
-            yield Rehearsal(State(self._log, self._views, session.head))
+        with self._changed:
+            self._rehearsals += 1
+        try:
+            with self._log.writing(self._wait_s) as session:
+                self._views.catch_up_locked()
+                yield Rehearsal(State(self._log, self._views, session.head))
+        finally:
+            with self._changed:
+                self._rehearsals -= 1
+                self._changed.notify_all()
 
-    def _lead(self, tickets: list[_Ticket]) -> None:
-        """Carries out everybody's units; whatever happens, each ends with an outcome."""
+    def _lead(self, leader: _Ticket, deadline: float) -> None:
+        """Enters the session and carries out everybody's units; each ends with an outcome.
+
+        Who waits is looked at inside the session, so one that cannot be entered fails the leader
+        only: the others have time left, and one of them leads next.
+        """
+        tickets = [leader]
         failure: AlphaPulseError = Closed("writing", problem="the writing process was interrupted")
         try:
-            self.groups += 1
-            with self._log.writing(self._wait_s) as session:
+            with self._log.writing(max(deadline - time.monotonic(), 0)) as session:
+                with self._changed:
+                    tickets, self._queue = self._queue, []
+                self.groups += 1
                 _Group(self._log, self._views, session).run(tickets)
         except AlphaPulseError as error:
             failure = error
+        except Exception as error:
+            failure = Closed("writing", problem=f"the thread that wrote for all failed: {error!r}")
+            raise
         finally:
             for ticket in tickets:
-                for index, outcome in enumerate(ticket.outcomes):
-                    if outcome is None:
-                        ticket.outcomes[index] = failure
-                ticket.done = True
+                ticket.finish(failure)
+
+    def close(self) -> None:
+        """Refuses what comes from now on and waits for those who are writing.
+
+        Raises LogBusy when they are not done after `wait_s`, or this thread is in a rehearsal.
+        """
+        with self._changed:
+            self._closed = True
+            if not self._changed.wait_for(
+                lambda: self._leader is None and not self._rehearsals, self._wait_s
+            ):
+                raise busy_thread("closing the registry", self._wait_s)
 
 
 class Rehearsal:
@@ -181,6 +231,10 @@ class _Group:
         except AlphaPulseError as error:
             state.abandon_unit()
             ticket.outcomes[index] = error
+            return
+        except Exception as error:  # a mistake in one caller's command is not the others' trouble
+            state.abandon_unit()
+            ticket.mistake = ticket.mistake or error
             return
         self._append(staged, state.drafts)
         self._in_flight.append((ticket, index, receipts))

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,9 @@ from alphapulse.registry import (
     Registry,
     UnknownInstrument,
 )
+from alphapulse.registry.commands import Command
 from alphapulse.registry.state import State
-from alphapulse.registry.writer import _Ticket
+from alphapulse.registry.writer import Writer
 
 from .homes import APPLE, open_home, receipts, record, rows, token, tokens, unit
 
@@ -104,18 +106,23 @@ class Callers:
         self.outcomes: dict[int, object] = {}
         self._threads: list[threading.Thread] = []
 
-    def start(self, work: list[Register]) -> None:
+    def start(self, work: Sequence[Command]) -> None:
         self._registry.log.lock.acquire()
         for number, command in enumerate(work):
             thread = threading.Thread(target=self._submit, args=(number, command), daemon=True)
             self._threads.append(thread)
             thread.start()
-            if number == 0:  # the first one leads, alone: the others come while it waits
-                _until(lambda: self._writer.groups > 0 and not self._writer._queue)
-        _until(lambda: len(self._writer._queue) == len(work) - 1)
+            _until(partial(self._are_queued, number + 1))
 
-    def _submit(self, number: int, command: Register) -> None:
-        (self.outcomes[number],) = self._writer.submit([unit(command, source=f"s{number}")])
+    def _are_queued(self, count: int) -> bool:
+        return len(self._writer._queue) == count
+
+    def _submit(self, number: int, command: Command) -> None:
+        try:
+            (outcome,) = self._writer.submit([unit(command, source=f"s{number}")])
+            self.outcomes[number] = outcome
+        except BaseException as error:
+            self.outcomes[number] = error
 
     def release(self) -> None:
         self._registry.log.lock.release()
@@ -124,16 +131,16 @@ class Callers:
             assert not thread.is_alive()
 
 
-def test_sixteen_callers_share_two_sessions(registry: Registry) -> None:
-    """One leads and waits; whoever comes meanwhile is carried out together, one refused."""
+def test_sixteen_callers_share_a_session(registry: Registry) -> None:
+    """One leads and waits; whoever comes meanwhile is carried out with it, one refused."""
     refused = Register.of(APPLE)._replace(fingerprint=bytes(range(16)))  # key and print differ
     work = [Register.of(each) for each in tokens(15)]
     work.insert(7, refused)
     callers = Callers(registry)
     callers.start(work)
     callers.release()
-    assert registry._writer.groups == 2
-    assert [block.count for block in registry.log.blocks()] == [1, 14]
+    assert registry._writer.groups == 1
+    assert [block.count for block in registry.log.blocks()] == [15]
     assert isinstance(callers.outcomes.pop(7), AlphaPulseError)
     for number, outcome in callers.outcomes.items():
         assert isinstance(outcome, list)
@@ -223,16 +230,102 @@ class Interrupt:
 
 
 def test_an_interrupted_leader_leaves_no_one_waiting(registry: Registry) -> None:
-    mine, theirs = _Ticket([unit(Interrupt())]), _Ticket([unit(Register.of(APPLE))])
-    with pytest.raises(KeyboardInterrupt):
-        registry._writer._lead([theirs, mine])
-    for ticket in (mine, theirs):
-        assert ticket.done
-        assert isinstance(ticket.outcomes[0], Closed)
+    callers = Callers(registry)
+    callers.start([Interrupt(), Register.of(APPLE)])
+    callers.release()
+    assert [type(callers.outcomes[n]) for n in range(2)] == [KeyboardInterrupt, Closed]
     assert registry.log.head == 0
     with pytest.raises(KeyboardInterrupt):
         registry._writer.submit([unit(Interrupt())])
     assert registry.register(APPLE).offset == 0
+
+
+@pytest.mark.parametrize("name", ["_enter", "_wait", "_lead"])
+def test_an_interrupt_at_any_step_leaves_the_next_writer_free(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Before and after each step of `submit`, as a signal would come."""
+    real = getattr(Writer, name)
+
+    def before(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def after(*arguments: object) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    for step in (before, after):
+        with monkeypatch.context() as patch:
+            patch.setattr(Writer, name, step)
+            with pytest.raises(KeyboardInterrupt):
+                registry.register(APPLE)
+        done: list[Receipt] = []
+        next_one = threading.Thread(
+            target=lambda found=done: found.append(registry.register(token(1))), daemon=True
+        )
+        next_one.start()
+        next_one.join(30)
+        assert done, "the next writer waits for a leader that is gone"
+
+
+def test_nobody_waits_longer_than_said(tmp_path: Path) -> None:
+    """Neither for another thread's rehearsal nor behind one that leads."""
+    with open_home(tmp_path / "home", wait_s=0.1) as registry:
+        callers: list[threading.Thread] = []
+        outcomes: list[object] = []
+
+        def write() -> None:
+            (outcome,) = registry._writer.submit([unit(Register.of(APPLE))])
+            outcomes.append(outcome)
+
+        with registry.rehearsal():
+            for _ in range(3):
+                callers.append(threading.Thread(target=write, daemon=True))
+                callers[-1].start()
+            for caller in callers:
+                caller.join(30)
+                assert not caller.is_alive()
+        assert [type(outcome) for outcome in outcomes] == [LogBusy] * 3
+        assert all("another thread of this process" in str(outcome) for outcome in outcomes)
+        assert registry.register(APPLE).outcome == "new"
+
+
+class Mistake:
+    def decide(self, state: State, origin: Origin) -> Receipt:
+        Register.of(token(9)).decide(state, origin)
+        raise TypeError("a mistake")
+
+
+def test_a_mistake_is_its_own_callers_alone(registry: Registry) -> None:
+    callers = Callers(registry)
+    callers.start([Register.of(token(1)), Mistake(), Register.of(token(2))])
+    callers.release()
+    assert registry._writer.groups == 1
+    assert isinstance(callers.outcomes.pop(1), TypeError)
+    assert [type(outcome) for outcome in callers.outcomes.values()] == [list, list]
+    with pytest.raises(TypeError, match="a mistake"):
+        list(registry.execute([unit(Mistake()), unit(Register.of(token(3)))]))
+    assert registry.log.head == 3, "all but the mistakes, of which nothing is left"
+    assert registry.resolve(token(3)) is not None
+    assert registry.resolve(token(9)) is None
+    assert all(each.equal for each in registry.rebuild(check=True))
+
+
+def test_closing_waits_for_who_is_writing(registry: Registry) -> None:
+    callers = Callers(registry)
+    callers.start([Register.of(each) for each in tokens(3)])
+    closing = threading.Thread(target=registry.close)
+    closing.start()
+    closing.join(0.05)
+    assert closing.is_alive()
+    callers.release()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert [type(outcome) for outcome in callers.outcomes.values()] == [list] * 3
+    with pytest.raises(Closed):
+        registry.register(APPLE)
+    with pytest.raises(Closed), registry.rehearsal():
+        pass
 
 
 def test_register_many_is_in_order_and_checked_first(registry: Registry) -> None:
