@@ -97,7 +97,7 @@ from .numbers import MANTISSA_UNSET, UNSET, Number, canonical, number
 from .pattern import Explanation, Pattern, facet, where
 from .session import Commit, Draft, Staged, WriteSession
 from .store import BlockStore, Head
-from .subscription import Start, Subscription, start_offset
+from .subscription import Start, Subscription, offset_given, start_offset
 from .times import format_time, parse_time
 from .upcast import VERSIONS
 from .verify import Verdict, cure_at, verify_in_child, verify_store
@@ -211,6 +211,7 @@ __all__ = [
     "facet_values",
     "format_time",
     "number",
+    "offset_given",
     "pack_currency",
     "pack_symbol",
     "parse_time",

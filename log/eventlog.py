@@ -64,6 +64,8 @@ class EventLog:
         """Why the chain cannot be trusted; empty when it can. Not empty means read-only."""
         self._checkpoints = Checkpoints(home.checkpoints)
         self._grown = threading.Condition()
+        self._grown_to = 0
+        """The head after the newest commit of this process."""
         self._marker = StopMarker(home) if mode == "rw" else None
 
     @classmethod
@@ -145,12 +147,13 @@ class EventLog:
         with suppress(OSError):
             self._checkpoints.note(head.offset, head.chain, head.time)
         with self._grown:
+            self._grown_to = head.offset
             self._grown.notify_all()
 
     def wait_past(self, offset: int, timeout_s: float) -> None:
         """Returns when this process appended past `offset`, or after `timeout_s`: only a hint."""
         with self._grown:
-            if self.head <= offset:
+            if self._grown_to <= offset:
                 self._grown.wait(timeout_s)
 
     def block(self, offset: int) -> Block:
@@ -236,7 +239,8 @@ class EventLog:
     ) -> Subscription:
         """Events in log order: from `start` through history into live, without a seam.
 
-        start: "now", "beginning", an offset, or a time as RFC 3339 text. stop: end there.
+        start: "now", "beginning", an offset (a bare integer as text is one too), or a time as
+        RFC 3339 text. stop: end there.
         Iterate it with `for` (blocks until the next event) or `async for`.
         """
         return Subscription(self, pattern, start, stop)

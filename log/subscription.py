@@ -8,6 +8,8 @@ this process, the poll for commits of others) are hints and never carry events.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -22,8 +24,14 @@ if TYPE_CHECKING:
 
 Start = int | Literal["now", "beginning"] | str
 POLL_S: Final = 0.0005
-"""How long a commit of another process may go unnoticed; a poll costs some 5 µs."""
+"""How long a commit of another process may go unnoticed while events come."""
+POLL_IDLE_S: Final = 0.002
+"""The same when none came for a while: waking up, not looking, is what costs."""
+_IDLE_AFTER_S: Final = 0.05
+_TURN_S: Final = 0.005
+"""How long `async for` may go through history before others on the loop have a turn."""
 _BATCH_EVENTS_MAX: Final = 1_000
+_OFFSET_DIGITS_MAX: Final = 20
 
 
 class SubscriptionStatistics(NamedTuple):
@@ -36,13 +44,29 @@ class SubscriptionStatistics(NamedTuple):
 
 def start_offset(log: EventLog, start: Start) -> int:
     """The offset that "now", "beginning", an offset or RFC 3339 text means."""
-    if isinstance(start, int):
-        if start < 0:
-            raise InvalidInput("subscribing", problem="offsets start at 0", start=start)
-        return start
     if start == "now":
         return log.head
-    return 0 if start == "beginning" else log.offset_at(parse_time(start))
+    if start == "beginning":
+        return 0
+    offset = offset_given("subscribing", start)
+    return log.offset_at(parse_time(str(start))) if offset is None else offset
+
+
+def offset_given(doing: str, point: int | str) -> int | None:
+    """The offset that a point of the log names; None when it is text that names a time.
+
+    A bare integer is an offset, as text too: `"2026"` is one, `"2026-01"` is a time.
+    """
+    if isinstance(point, int):
+        if point < 0:
+            raise InvalidInput(doing, problem="offsets start at 0", given=point)
+        return point
+    text = point.strip()
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    if len(text) > _OFFSET_DIGITS_MAX:
+        raise InvalidInput(doing, problem="no offset has so many digits", digits=len(text))
+    return int(text)
 
 
 class Subscription:
@@ -63,6 +87,10 @@ class Subscription:
         self._position = self._scanned
         self._delivered = 0
         self._closed = False
+        self._moved_at = time.monotonic()
+        """When there was last something to read."""
+        self._yielded_at = 0.0
+        """When `async for` last let others run."""
 
     @property
     def position(self) -> int:
@@ -81,32 +109,39 @@ class Subscription:
         )
 
     def poll(self) -> Event | None:
-        """The next event if there is one by now. Never waits."""
-        if self._closed:
-            raise Closed("reading a subscription")
-        while not self._ready:
+        """The next event if there is one by now. Never waits, but reads on up to the head."""
+        while (event := self._take()) is None:
             if not self._fill():
                 return None
+        return event
+
+    def _take(self) -> Event | None:
+        if self._closed:
+            raise Closed("reading a subscription")
+        if not self._ready:
+            return None
         event = self._ready.popleft()
         self._delivered += 1
         self._position = event.offset + 1 if self._ready else self._scanned
         return event
 
     def _fill(self) -> bool:
-        """Reads one batch; False when there was nothing to read."""
-        head = self._log.head
+        """Looks at some 1,000 events; False when there was nothing to read."""
+        begin, head = self._scanned, self._log.head
         stop = head if self._stop is None else min(head, self._stop)
-        if self._scanned >= stop:
-            self._position = self._scanned
+        if begin >= stop:
+            self._position = begin
             return False
+        self._moved_at = time.monotonic()
         try:
-            for block in self._log.blocks(self._scanned, stop):
-                matching = list(self.pattern.select(
+            for block in self._log.blocks(begin, stop):
+                for event in self.pattern.select(
                     block, self._scanned - block.first, min(stop - block.first, block.count)
-                ))  # fmt: skip
-                self._ready.extend(matching)
+                ):
+                    self._ready.append(event)
+                    self._scanned = event.offset + 1
                 self._scanned = min(block.stop, stop)
-                if len(self._ready) >= _BATCH_EVENTS_MAX:
+                if self._scanned - begin >= _BATCH_EVENTS_MAX:
                     break
         except (Corrupt, NotDecodable):
             if not self._ready:
@@ -115,17 +150,28 @@ class Subscription:
             self._position = self._scanned
         return True
 
+    def _pause_s(self) -> float:
+        """Until the next look: short while events come, longer when there were none lately."""
+        idle_s = time.monotonic() - self._moved_at
+        return POLL_S if idle_s < _IDLE_AFTER_S else POLL_IDLE_S
+
     def next_event(self, timeout_s: float | None = None) -> Event | None:
-        """The next event, None after `timeout_s` without one or when `stop` is reached."""
-        waited_s = 0.0
+        """The next event, None after `timeout_s` without one or when `stop` is reached.
+
+        Time spent on events that do not match counts too; the next call goes on from there, and
+        `caught_up` says whether the head was reached.
+        """
+        deadline = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while not self.finished:
-            event = self.poll()
+            event = self._take()
             if event is not None:
                 return event
-            if self.finished or (timeout_s is not None and waited_s >= timeout_s):
+            moved = self._fill()
+            left_s = deadline - time.monotonic()
+            if self.finished or (left_s <= 0 and not self._ready):
                 return None
-            self._log.wait_past(self._scanned, POLL_S)
-            waited_s += POLL_S
+            if not moved:
+                self._log.wait_past(self._scanned, min(self._pause_s(), left_s))
         return None
 
     def __iter__(self) -> Iterator[Event]:
@@ -144,10 +190,15 @@ class Subscription:
         import asyncio  # takes 40 ms to load, which a command line would pay each time
 
         while not self.finished:
-            event = self.poll()
-            if event is not None:
+            # Others get their turn before an event is taken: a cancelled wait must not lose it.
+            if time.monotonic() - self._yielded_at >= _TURN_S:
+                await asyncio.sleep(0)
+                self._yielded_at = time.monotonic()
+            elif (event := self._take()) is not None:
                 return event
-            await asyncio.sleep(POLL_S)
+            elif not self._fill() and not self.finished:
+                await asyncio.sleep(self._pause_s())
+                self._yielded_at = time.monotonic()
         raise StopAsyncIteration
 
     def statistics(self) -> SubscriptionStatistics:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,13 @@ from hypothesis import strategies as st
 
 from alphapulse.log.errors import Closed, Corrupt, InvalidInput, PatternError
 from alphapulse.log.eventlog import EventLog
-from alphapulse.log.subscription import Start, Subscription, start_offset
+from alphapulse.log.subscription import (
+    POLL_IDLE_S,
+    POLL_S,
+    Start,
+    Subscription,
+    start_offset,
+)
 from alphapulse.log.times import format_time
 
 from .builders import TIME
@@ -62,7 +69,7 @@ def test_starting_by_time(tmp_path: Path) -> None:
             text = format_time(TIME + (block + 1) * 60 * 10**9)
             assert start_offset(log, text) == block * 2
             assert drained(log.subscribe(start=text)) == list(range(block * 2, 8))
-        assert start_offset(log, "1999") == 0 and start_offset(log, "2200-01") == 8
+        assert start_offset(log, "1999-01") == 0 and start_offset(log, "2200-01") == 8
 
 
 @pytest.mark.parametrize("start", [-1, "yesterday", ""])
@@ -71,6 +78,14 @@ def test_a_start_that_means_nothing_is_refused(log: EventLog, start: Start) -> N
         log.subscribe(start=start)
     with pytest.raises(PatternError):
         log.subscribe("colour=red")
+
+
+def test_a_bare_integer_as_text_is_an_offset(log: EventLog) -> None:
+    assert start_offset(log, "2026") == 2026
+    assert start_offset(log, " 3 ") == 3
+    for bad in ("²", "٣", "9" * 5_000):
+        with pytest.raises(InvalidInput):
+            start_offset(log, bad)
 
 
 def test_an_offset_ahead_of_the_head_waits_for_it(log: EventLog) -> None:
@@ -137,6 +152,47 @@ def test_next_event_waits_no_longer_than_said(log: EventLog) -> None:
     fill(log, [1])
     event = subscription.next_event(timeout_s=0)
     assert event is not None and event.offset == 7
+
+
+def test_what_does_not_match_counts_as_waiting_too(log: EventLog) -> None:
+    """A writer that never pauses must not hold a reader that looks for something else."""
+    subscription = log.subscribe("source=none")
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            fill(log, [1])
+
+    writing = threading.Thread(target=write)
+    writing.start()
+    begin = time.monotonic()
+    assert subscription.next_event(timeout_s=0.2) is None
+    took_s = time.monotonic() - begin
+    stop.set()
+    writing.join()
+    assert 0.2 <= took_s < 2
+
+
+def test_an_idle_one_looks_less_often(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    real = EventLog.wait_past
+
+    def wait_past(self: EventLog, offset: int, timeout_s: float) -> None:
+        pauses.append(timeout_s)
+        real(self, offset, timeout_s)
+
+    monkeypatch.setattr(EventLog, "wait_past", wait_past)
+    subscription = log.subscribe()
+    assert subscription.next_event(timeout_s=0.3) is None
+    assert pauses[0] == POLL_S and POLL_IDLE_S in pauses
+    assert len(pauses) <= 0.05 / POLL_S + 0.25 / POLL_IDLE_S + 2
+    fill(log, [1])
+    assert subscription.next_event() is not None
+    pauses.clear()
+    assert subscription.next_event(timeout_s=POLL_S * 2) is None
+    assert pauses[0] == POLL_S, "an event came, so more may follow"
 
 
 def test_a_closed_one_ends(log: EventLog) -> None:
@@ -210,6 +266,34 @@ def test_async_iteration_goes_from_history_into_live(log: EventLog) -> None:
     assert asyncio.run(both()) == [list(range(2, 20))] * 2
 
 
+def test_async_iteration_through_history_lets_others_run(tmp_path: Path) -> None:
+    """They have a turn every few ms, and giving it up at such a point loses no event."""
+    with make_log(tmp_path / "home", [1_000] * 6) as log:
+
+        async def follow() -> tuple[list[int], float]:
+            longest_s, before, done = 0.0, time.monotonic(), False
+
+            async def tick() -> None:
+                nonlocal longest_s, before
+                while not done:
+                    now = time.monotonic()
+                    longest_s, before = max(longest_s, now - before), now
+                    await asyncio.sleep(0)
+
+            ticking = asyncio.create_task(tick())
+            await asyncio.sleep(0)
+            begin, got = time.monotonic(), []
+            async for event in log.subscribe(start=0, stop=6_000):
+                got.append(event.offset)
+            took_s, done = time.monotonic() - begin, True
+            await ticking
+            return got, longest_s / took_s
+
+        got, share = asyncio.run(follow())
+        assert got == list(range(6_000))
+        assert share < 0.6, "the loop stood still while history was read"
+
+
 def test_async_iteration_ends_on_close(log: EventLog) -> None:
     async def close_while_waiting() -> int:
         subscription = log.subscribe(start="now")
@@ -235,10 +319,10 @@ def test_damage_is_reported_once_all_before_it_is_delivered_and_nothing_comes_tw
             txn.put((2).to_bytes(8, "big"), bytes(data))
     with EventLog.open(tmp_path / "home") as log:
         subscription = log.subscribe(start="beginning")
-        assert [next(subscription).offset for _ in range(2)] == [0, 1]
+        assert [next(subscription).offset for _ in range(3)] == [0, 1, 2]
         for _ in range(3):
             with pytest.raises(Corrupt) as caught:
                 subscription.poll()
             assert caught.value.facts["offset"] == 3
-            assert subscription.position == 2
+            assert subscription.position == 3
         assert drained(log.subscribe(start=4)) == [4, 5, 6]
