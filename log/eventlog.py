@@ -26,7 +26,7 @@ from .errors import (
     ReadOnly,
 )
 from .frame import Event
-from .home import Genesis, Home, new_genesis, publish_log
+from .home import BUILDING, Genesis, Home, new_genesis, publish_log, sweep_unfinished
 from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore
 from .lock import WAIT_S_DEFAULT, WriterLock
 from .pattern import Pattern
@@ -82,7 +82,8 @@ class EventLog:
         place.is_durable()
         genesis = genesis or new_genesis(id_bits)
         place.make_directories()
-        building = place.path / f"log.building-{os.getpid()}-{secrets.token_hex(4)}"
+        sweep_unfinished(place)
+        building = place.path / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}"
         LmdbStore.create(building, genesis).close()
         publish_log(place, building)
 
@@ -202,8 +203,9 @@ class EventLog:
     ) -> Iterator[Event]:
         """Events from `start` (inclusive) to `stop` (exclusive, default: the head now) that match.
 
-        Only the columns of events that cannot match are looked at. Raises Corrupt, naming the
-        offset, at an event whose bytes are not what was written.
+        Only the columns of events that cannot match are looked at, and they are trusted: that they
+        say what the events say is for `verify_store` to check. Raises Corrupt, naming the offset,
+        at an event whose bytes are not what was written.
         """
         pattern = Pattern.parse("") if pattern is None else pattern
         stop = self.head if stop is None else min(stop, self.head)

@@ -13,6 +13,8 @@ so a half-made home cannot exist: a directory with a `log/` is a home, one witho
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -25,6 +27,9 @@ import msgspec
 from .errors import FormatTooNew, HomeExists, HomeMissing, HomeUnsupported, InvalidInput
 
 FORMAT_VERSION: Final = 1
+BUILDING: Final = "log.building-"
+"""Begins the name of a log directory that is being made; the pid of its maker follows."""
+UNFINISHED_AGE_S: Final = 60
 ID_BITS_MIN: Final = 8
 ID_BITS_MAX: Final = 64
 _NETWORK: Final = frozenset(
@@ -146,11 +151,28 @@ def sync_directory(path: Path) -> None:
 
 
 def publish_log(home: Home, building: Path) -> None:
-    """Renames a complete log directory into place. Raises HomeExists if another was first."""
-    sync_directory(building)
+    """Renames a complete log directory into place.
+
+    Raises HomeExists if another was first, HomeUnsupported if the file system refuses.
+    """
+    doing = f"making the home {home.path}"
     try:
+        sync_directory(building)
         os.rename(building, home.log)
+        sync_directory(home.path)
     except OSError as error:
-        shutil.rmtree(building)
-        raise HomeExists(f"making the home {home.path}") from error
-    sync_directory(home.path)
+        shutil.rmtree(building, ignore_errors=True)  # what stays is swept by a later `create`
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise HomeExists(doing) from error
+        raise HomeUnsupported(doing, problem=error.strerror or str(error)) from error
+
+
+def sweep_unfinished(home: Home) -> None:
+    """Removes `log.building-PID-*` of processes that died while they made this home."""
+    for path in home.path.glob(f"{BUILDING}*"):
+        pid = path.name.removeprefix(BUILDING).partition("-")[0]
+        # A living process of another container looks dead from here, but builds for no minute.
+        with contextlib.suppress(FileNotFoundError):  # whoever made it was faster
+            old = time.time() - path.stat().st_mtime > UNFINISHED_AGE_S
+            if old and not os.path.exists(f"/proc/{pid}"):
+                shutil.rmtree(path)

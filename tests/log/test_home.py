@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -126,6 +127,32 @@ def test_who_is_second_to_publish_leaves_the_first_alone(tmp_path: Path) -> None
     assert not building.exists()
     with EventLog.open(tmp_path / "home") as log:
         assert log.head == 1
+
+
+def test_a_file_system_that_refuses_is_not_taken_for_another_maker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "rename", refuse)
+        with pytest.raises(HomeUnsupported, match="Input/output error"):
+            EventLog.create(tmp_path / "home")
+    assert not list((tmp_path / "home").glob("log*"))
+    make_log(tmp_path / "home", [1]).close()
+
+
+def test_what_dead_makers_left_is_swept(tmp_path: Path) -> None:
+    home, gone = tmp_path / "home", 1 << 30  # above any pid
+    left = [home / f"log.building-{pid}-00" for pid in (gone, os.getpid(), gone + 1)]
+    for path in left:
+        path.mkdir(parents=True)
+        (path / "data.mdb").write_bytes(b"half")
+    for path in left[:2]:
+        os.utime(path, (5, 5))
+    make_log(home, [1]).close()
+    assert [path.exists() for path in left] == [False, True, True], "dead and old, or not ours"
 
 
 def test_a_half_made_home_is_none(tmp_path: Path) -> None:
