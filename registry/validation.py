@@ -130,6 +130,15 @@ def _integer(value: object, field: str, low: int, high: int) -> int:
     return value
 
 
+def id64(value: object, field: str = "id") -> int:
+    """An id as the registry gives it; text such as `0x12` is for the command line."""
+    return _integer(value, field, 0, (1 << 64) - 1)
+
+
+def offset(value: object, field: str) -> int:
+    return _integer(value, field, 0, _I64_MAX)
+
+
 def decimals(value: object, field: str = "decimals") -> int:
     return _integer(value, field, 0, DECIMALS_MAX)
 

@@ -6,11 +6,14 @@ import asyncio
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from alphapulse.log import Event, HomeMissing, InvalidInput, ReadOnly, format_time
+from alphapulse.log import Closed, Event, HomeMissing, InvalidInput, ReadOnly, format_time
+from alphapulse.projections import Views
 from alphapulse.registry import (
     Equity,
     InstrumentRecord,
@@ -118,11 +121,17 @@ def test_as_of_an_offset_or_a_time(registry: Registry) -> None:
     assert registry.get(id ^ 1, as_of=2) is None
 
 
-@pytest.mark.parametrize("bad", [-1, "yesterday", "", "-1", "2020-13-01"])
+@pytest.mark.parametrize("bad", [-1, "yesterday", "", "-1", "2020-13-01", "²", "9" * 5_000])
 def test_a_bad_as_of(registry: Registry, bad: int | str) -> None:
     id = registry.register(APPLE).id
     with pytest.raises(InvalidInput):
         registry.get(id, as_of=bad)
+
+
+def test_a_bare_integer_as_text_is_an_offset_everywhere(registry: Registry) -> None:
+    """Never a year, though `2026` could be read as one."""
+    assert registry.stop_of("2026") == registry.stop_of(2026) == 2027
+    assert registry.subscribe(start="2026").position == registry.subscribe(start=2026).position
 
 
 def test_events_of_one_commit_share_their_time(registry: Registry) -> None:
@@ -162,6 +171,75 @@ def test_listings_by_isin(registry: Registry) -> None:
     registry.amend(two, isin=isin(0))  # now two carry it
     assert [each.id for each in registry.listings_by_isin(isin(0))] == [ids[0], ids[2], ids[1]]
     assert repr(registry.listings_by_isin(isin(7))) == "[]"
+    for bad in ("", "US-", "-US", "-0000000001", "é", "US_0378331005", "US0378331006"):
+        with pytest.raises(InvalidInput):
+            registry.listings_by_isin(bad)
+
+
+WRONG: list[tuple[str, Callable[[Registry, Any], object]]] = [
+    ("id", lambda registry, bad: registry.amend(bad, symbol="X")),
+    ("id", lambda registry, bad: registry.set_status(bad, "active")),
+    ("id", lambda registry, bad: registry.delist(bad)),
+    ("id", lambda registry, bad: registry.end_listing(bad, valid_to=5)),
+    ("id", lambda registry, bad: registry.add_to_group(bad, "a", "g")),
+    ("alert", lambda registry, bad: registry.acknowledge(bad)),
+]
+
+
+@pytest.mark.parametrize("bad", ["0x12", "5", None, 1.0, True, -1, 1 << 64])
+@pytest.mark.parametrize("name,use", WRONG)
+def test_an_id_that_is_none_is_refused_by_name(
+    registry: Registry, name: str, use: Callable[[Registry, Any], object], bad: object
+) -> None:
+    with pytest.raises(InvalidInput, match=f"field {name}: "):
+        use(registry, bad)
+    assert registry._writer.groups == 0, "before anybody else's session is troubled"
+
+
+@pytest.mark.parametrize("bad", ["\ud800", "\x1b[31m", "a\u202eb", "x" * 513, "é" * 300, 5, None])
+def test_a_reason_is_text_that_can_be_shown(registry: Registry, bad: Any) -> None:
+    registry.register(APPLE, source="a")
+    other = registry.register(Equity(isin=APPLE.isin, symbol="B"), source="b")
+    with pytest.raises(InvalidInput, match="field reason"):
+        registry.acknowledge(other.conflicts[0], reason=bad)
+    assert registry.log.head == 2
+    closed = registry.acknowledge(other.conflicts[0], reason="x" * 512)
+    assert closed.offset == 2
+
+
+def test_a_source_that_is_no_text_is_refused(registry: Registry) -> None:
+    for bad in (0, None, b"a"):
+        with pytest.raises(InvalidInput, match="field source"):
+            registry.register(APPLE, source=bad)  # type: ignore[arg-type]  # what is tested
+
+
+def test_a_closed_registry_says_so(tmp_path: Path) -> None:
+    with open_home(tmp_path / "home") as registry:
+        id = registry.register(APPLE).id
+    uses: list[Callable[[], object]] = [
+        lambda: registry.register(APPLE), lambda: registry.amend(id, symbol="X"),
+        lambda: registry.register_many([APPLE]), lambda: registry.get(id),
+        lambda: registry.listings_by_isin(APPLE.isin), lambda: list(registry.read()),
+        lambda: registry.subscribe().poll(), lambda: registry.statistics(),
+        lambda: registry.rebuild(), lambda: registry.rehearsal().__enter__(),
+    ]  # fmt: skip
+    for number, use in enumerate(uses):
+        with pytest.raises(Closed):
+            pytest.fail(f"{number}: {use()}")
+
+
+def test_the_log_is_closed_when_the_views_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Views) -> None:
+        raise OSError("no space")
+
+    registry = open_home(tmp_path / "home")
+    monkeypatch.setattr(Views, "close", fail)
+    with pytest.raises(OSError, match="no space"):
+        registry.close()
+    with pytest.raises(Closed):
+        registry.log.head  # noqa: B018  # it is a property
 
 
 def test_statistics(tmp_path: Path) -> None:
