@@ -109,6 +109,8 @@ class CollisionBody(Body, frozen=True):
     """Entity that has the wanted id."""
     holder_fingerprint: bytes
     holder_key: bytes
+    instrument: int = 0
+    """Whose listing or relation the newcomer is; 0 when it is an instrument itself."""
 
 
 class ConflictBody(Body, frozen=True):
@@ -120,6 +122,8 @@ class ConflictBody(Body, frozen=True):
     held_source: str
     offered: str
     offered_source: str
+    instrument: int = 0
+    """Whose listing or relation it is about; 0 when it is about an instrument itself."""
 
 
 class AcknowledgedBody(Body, frozen=True):
@@ -129,6 +133,8 @@ class AcknowledgedBody(Body, frozen=True):
     """Offset of the collision or conflict."""
     asset_class: int = 0
     reason: str = ""
+    instrument: int = 0
+    """Whose listing or relation it is about; 0 when it is about an instrument itself."""
 
 
 class Metadata(Body, frozen=True):

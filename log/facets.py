@@ -62,6 +62,8 @@ def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
             instrument, venue = body.instrument, body.venue
         elif isinstance(body, RelationBody):
             instrument = SEVERAL if body.other else body.instrument
+        elif body.instrument:
+            instrument = body.instrument
         elif isinstance(body, CollisionBody):
             instrument = SEVERAL
     return Columns(
@@ -118,9 +120,11 @@ def _instrument(event: Event) -> tuple[int, ...]:
         return (body.instrument,)
     if isinstance(body, RelationBody):
         return (body.instrument, body.other) if body.other else (body.instrument,)
-    if isinstance(body, CollisionBody):
-        return (body.assigned, body.holder)
-    return (event.entity,)
+    if isinstance(body, InstrumentBody):
+        return (event.entity,)
+    if body.instrument:
+        return (body.instrument,)
+    return (body.assigned, body.holder) if isinstance(body, CollisionBody) else (event.entity,)
 
 
 def _isin(event: Event) -> tuple[str, ...]:

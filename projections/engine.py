@@ -16,7 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, NamedTuple
 
-from alphapulse.log import Block, EventLog, LogBusy
+from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog, LogBusy
 
 from .compare import differing
 from .errors import ViewFull, ViewUnusable
@@ -366,7 +366,16 @@ class Views:
             writer.skip_to(block.stop)
             return
         writer.begin(block.stop)
-        view.fold_block(block, start, writer, self._log.event)
+        try:
+            view.fold_block(block, start, writer, self._log.event)
+        except AlphaPulseError:
+            raise
+        except Exception as error:  # bytes whose chain holds and which still make no sense
+            raise Corrupt(
+                f"folding events into view {view.schema.name}",
+                problem=f"one cannot be understood: {type(error).__name__}: {error}",
+                first_offset=block.first, events=block.count,
+            ) from error  # fmt: skip
         writer.finish(block.stop)
 
     # Rebuilding by hand

@@ -8,8 +8,10 @@ not have is no error, since conflicts come from the log.
 
     instrument   message bytes 0-39, 48-83 and 88-123 (without valid-from, revision, CRC),
                  then the extension as MessagePack with sorted keys
-    listing      its body as MessagePack with sorted keys, revision left out
-    relation     its body as MessagePack with sorted keys
+    listing      its body as MessagePack with sorted keys, without revision and class
+    relation     its body as MessagePack with sorted keys, without class
+
+The class of a listing or relation is only its instrument's, copied: sources may disagree on that.
 """
 
 from __future__ import annotations
@@ -67,8 +69,9 @@ def canonical_row(
         return message[:40] + message[48:84] + message[88:124] + rest
     if isinstance(body, ListingBody):
         blanks = {field: _LISTING_BLANKS[field] for field in without & _LISTING_BLANKS.keys()}
-        if blanks or body.revision != 1:
-            body = replace(body, revision=1, **blanks)
+        body = replace(body, revision=1, asset_class=0, **blanks)
+    else:
+        body = replace(body, asset_class=0)
     return encode_body(body)[1]
 
 

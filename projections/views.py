@@ -36,6 +36,7 @@ from alphapulse.log import (
     InstrumentRecord,
     Kind,
     ListingBody,
+    NotDecodable,
     RelationBody,
     Space,
     symbol_of,
@@ -293,7 +294,7 @@ class InstrumentView(_EntityView):
 class ListingView(_EntityView):
     """Listings by id, instrument, venue and symbol, symbol, venue."""
 
-    schema = TableSchema("listings", 1, ("instrument", "venue_symbol", "symbol", "venue"))
+    schema = TableSchema("listings", 2, ("instrument", "venue_symbol", "symbol", "venue"))
     space = Space.LISTING
     first_kind = Kind.LISTING_ADDED
     links_per_event = (4, 1)
@@ -318,7 +319,7 @@ class ListingView(_EntityView):
         body = _decode_listing(data)
         cell = table.put(
             entity, pack_listing(entity, body), last_offset=offset, data_offset=offset,
-            row_digest=_digest(data),
+            row_digest=_digest(canonical_row(body)),
         )  # fmt: skip
         self.link(body, table, cell)
 
@@ -326,7 +327,7 @@ class ListingView(_EntityView):
 class RelationView(_EntityView):
     """Relations by id, by either instrument, and by group: who is a sibling of whom."""
 
-    schema = TableSchema("relations", 1, ("instrument", "group"))
+    schema = TableSchema("relations", 2, ("instrument", "group"))
     space = Space.RELATION
     first_kind = Kind.RELATION_ADDED
     links_per_event = (3, 2)
@@ -351,7 +352,7 @@ class RelationView(_EntityView):
         body = _decode_relation(data)
         cell = table.put(
             entity, pack_relation(entity, body, valid_from), last_offset=offset,
-            data_offset=offset, row_digest=_digest(data),
+            data_offset=offset, row_digest=_digest(canonical_row(body)),
         )  # fmt: skip
         self.link(body, table, cell)
 
@@ -397,7 +398,8 @@ def alert_key(space: int, entity: int, body: AnyBody) -> int:
     parts = (space.to_bytes(1, "little"), entity.to_bytes(8, "little"))
     if isinstance(body, CollisionBody):
         return hash_key(b"collision", *parts, body.fingerprint)
-    assert isinstance(body, ConflictBody)
+    if not isinstance(body, ConflictBody):
+        raise NotDecodable("folding an event", problem="it names an alert that is none")
     return hash_key(
         b"conflict", *parts, body.field.encode(), body.offered.encode(),
         body.offered_source.encode(),

@@ -61,9 +61,12 @@ def audit(home: str | os.PathLike[str], *, progress: Progress | None = None) -> 
             Verdict(name, False, 0, 0, first, why, bad[0].cure) for name in NAMES[3:]
         ]
     with EventLog.open(place.path, mode="r") as log:
-        verdicts.append(audit_meaning(log, progress=report("meaning")))
-        verdicts.append(audit_views(log, progress=report("views")))
-    return verdicts
+        meaning = audit_meaning(log, progress=report("meaning"))
+        if meaning.ok:
+            return [*verdicts, meaning, audit_views(log, progress=report("views"))]
+    why = "not judged: meaning failed first"
+    views = Verdict("views", False, 0, 0, meaning.first_bad_offset, why, meaning.cure)
+    return [*verdicts, meaning, views]
 
 
 class Remembered:
@@ -135,6 +138,9 @@ def audit_meaning(log: EventLog, *, progress: Callable[[int], None] | None = Non
         named = error.facts.get("offset")
         offset = named if isinstance(named, int) else offset
         return Verdict("meaning", False, checked, rate(), offset, str(error.why), cure_at(offset))
+    except Exception as error:  # whatever bytes say, the auditor answers with a verdict
+        detail = f"an event cannot be understood: {type(error).__name__}: {error}"
+        return Verdict("meaning", False, checked, rate(), offset, detail, cure_at(offset))
     return Verdict("meaning", True, checked, rate())
 
 

@@ -12,7 +12,10 @@ import struct
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 from alphapulse.log import (
+    CLASS_NAMES,
     KIND_NAMES,
+    RELATION_NAMES,
+    STATUS_NAMES,
     AcknowledgedBody,
     AnyBody,
     CollisionBody,
@@ -95,6 +98,10 @@ def check(
     The result's `last_offset` is still that of the event before; the caller sets it.
     """
     held = state.entity(space, entity)
+    if not isinstance(body, InstrumentBody | AcknowledgedBody) and (
+        body.asset_class not in CLASS_NAMES
+    ):
+        _refuse(kind, "its class is unknown", asset_class=body.asset_class)
     if previous != (held.last_offset if held else None):
         _refuse(kind, "it does not name the previous event of its entity")
     if isinstance(body, InstrumentBody):
@@ -149,6 +156,8 @@ def _listing(
     )
     if space != Space.LISTING or fingerprint_of(key) != body.fingerprint:
         _refuse(kind, "fingerprint and key do not belong together")
+    if body.status not in STATUS_NAMES:
+        _refuse(kind, "its status is unknown", status=body.status)
     if body.valid_to and body.valid_to <= body.valid_from:
         _refuse(kind, "it ends before it begins")
     if kind == Kind.LISTING_ADDED:
@@ -168,6 +177,8 @@ def _relation(
     owner = state.entity(Space.INSTRUMENT, body.instrument)
     if owner is None or owner.fingerprint != body.instrument_fingerprint:
         _refuse(kind, "its instrument is not registered", instrument=f"0x{body.instrument:016x}")
+    if body.relation not in RELATION_NAMES:
+        _refuse(kind, "its relation is unknown", relation=body.relation)
     if body.relation == RelationKind.GROUPED:
         key = group_relation_key(body.instrument_fingerprint, body.group_source, body.group)
     else:

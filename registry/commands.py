@@ -129,6 +129,12 @@ class Register(NamedTuple):
     def subject(self, state: State) -> bytes:
         return self.fingerprint
 
+    def repeats(self, body: object) -> bool:
+        """Whether the event with this body says what the command says. A conflict does."""
+        if not isinstance(body, InstrumentBody):
+            return True
+        return merge(facts_from(body), self.facts) == ({}, {})
+
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = state.find(Space.INSTRUMENT, self.fingerprint)
         return self._first(state, origin) if held is None else self._again(state, origin, held)
@@ -304,7 +310,8 @@ class Acknowledge(NamedTuple):
         raised = state.event_at(self.alert)[0]
         assert isinstance(raised, CollisionBody | ConflictBody)
         body = AcknowledgedBody(
-            alert=self.alert, asset_class=raised.asset_class, reason=self.reason
+            alert=self.alert, asset_class=raised.asset_class, reason=self.reason,
+            instrument=raised.instrument
         )
         offset = state.emit(
             Kind.ALERT_ACKNOWLEDGED, space, id, body, metadata=origin.metadata()

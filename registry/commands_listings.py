@@ -68,6 +68,22 @@ class AddListing(NamedTuple):
     def subject(self, state: State) -> bytes:
         return fingerprint_of(self._key(self._owner(state)))
 
+    def _offered(self) -> dict[str, object]:
+        """What it says, by field of the listing; empty values say nothing."""
+        listing = self.listing
+        return {
+            "symbol": listing.symbol, "primary": listing.primary,
+            "valid_from": listing.valid_from, "valid_to": listing.valid_to,
+            "tick": str(listing.tick or ""), "lot": str(listing.lot or ""),
+        }  # fmt: skip
+
+    def repeats(self, body: object) -> bool:
+        """Whether the event with this body says what the command says. A conflict does."""
+        if not isinstance(body, ListingBody):
+            return True
+        said = self._offered().items()
+        return all(getattr(body, field) == value for field, value in said if value)
+
     def decide(self, state: State, origin: Origin) -> Receipt:
         owner, metadata = self._owner(state), origin.metadata()
         key = self._key(owner)
@@ -97,13 +113,9 @@ class AddListing(NamedTuple):
 
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
         """What is not given says nothing; the rest fills in, amends or conflicts."""
-        known, listing = held.body, self.listing
+        known = held.body
         assert isinstance(known, ListingBody)
-        offered: dict[str, object] = {
-            "symbol": listing.symbol, "primary": listing.primary,
-            "valid_from": listing.valid_from, "valid_to": listing.valid_to,
-            "tick": str(listing.tick or ""), "lot": str(listing.lot or ""),
-        }  # fmt: skip
+        offered = self._offered()
         changes: dict[str, object] = {}
         conflicts = []
         for field, value in offered.items():

@@ -74,9 +74,17 @@ def announce_collision(
             asset_class=asset_class, wanted=holder.id, assigned=id, counter=counter,
             fingerprint=fingerprint_of(key), key=key, holder=holder.id,
             holder_fingerprint=holder.entity.fingerprint, holder_key=key_of(holder.body),
+            instrument=owner_of(state, space, id),
         ),
         metadata=metadata,
     )  # fmt: skip
+
+
+def owner_of(state: State, space: int, id: int) -> int:
+    """The instrument that a listing or relation belongs to; 0 for an instrument itself."""
+    held = state.held(space, id)
+    assert held is not None
+    return 0 if isinstance(held.body, InstrumentBody) else held.body.instrument
 
 
 def key_of(body: DataBody) -> bytes:
@@ -123,7 +131,7 @@ def raise_conflicts(
     for field, value, said_by, offered in conflicts:
         body = ConflictBody(
             asset_class=asset_class, field=field, held=value, held_source=said_by,
-            offered=offered, offered_source=origin.source,
+            offered=offered, offered_source=origin.source, instrument=owner_of(state, space, id),
         )  # fmt: skip
         if not state.has_alert(space, id, body):
             raised.append(

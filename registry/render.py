@@ -65,7 +65,7 @@ def _as_is(value: object) -> object:
 _FORMS: Final[dict[str, Callable[..., object]]] = {
     "asset_class": _named(CLASS_NAMES), "status": _named(STATUS_NAMES),
     "relation": _named(RELATION_NAMES), "valid_from": time_text, "valid_to": time_text,
-    "key": key_text, "holder_key": key_text, "instrument": id_text, "other": _known_id,
+    "key": key_text, "holder_key": key_text, "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
     "other_fingerprint": lambda value: value.hex() or None,

@@ -45,7 +45,7 @@ def test_no_home(tmp_path: Path) -> None:
         audit(tmp_path)
 
 
-def test_a_decision_that_nobody_could_make_fails_the_meaning_alone(home: Path) -> None:
+def test_a_decision_that_nobody_could_make_fails_the_meaning(home: Path) -> None:
     """Bytes, continuity and chain are right: somebody wrote it past the registry."""
     with EventLog.open(home) as log:
         event = next(e for e in log.read() if e.kind == Kind.INSTRUMENT_AMENDED)
@@ -61,7 +61,8 @@ def test_a_decision_that_nobody_could_make_fails_the_meaning_alone(home: Path) -
                 Draft(Kind.INSTRUMENT_AMENDED, Space.INSTRUMENT, event.entity, event.offset, jumped)
             )
     verdicts = audit(home)
-    assert [each.name for each in verdicts if not each.ok] == ["meaning"]
+    assert [each.name for each in verdicts if not each.ok] == ["meaning", "views"]
+    assert verdicts[4].detail == "not judged: meaning failed first"
     bad = verdicts[3]
     assert (bad.first_bad_offset, bad.checked) == (head, head)
     assert "revision 9 does not follow 2" in bad.detail

@@ -134,3 +134,14 @@ def test_long_symbols_stand_whole_in_the_log(registry: Registry, apple: int) -> 
     assert registry.listing_bodies(apple) == [(found.id, body(registry, 1))]
     assert body(registry, 1).symbol == symbol
     assert [each.id for each in registry.by_symbol(symbol, venue="XETR")] == [apple]
+
+
+def test_a_conflict_of_a_listing_is_found_by_its_instrument(registry: Registry, apple: int) -> None:
+    """The facet matches every side; the conflict's own entity is the listing."""
+    for source, symbol in (("a", "APC"), ("b", "APX")):
+        registry.add_listing(listed(apple, symbol=symbol), source=source)
+    ((conflict, _),) = registry.alerts()
+    registry.acknowledge(conflict.offset)
+    found = registry.read(pattern=f"instrument=0x{apple:016x} kind=conflict,alert")
+    assert [event.offset for event in found] == [conflict.offset, conflict.offset + 1]
+    assert list(registry.read(pattern=f"instrument=0x{conflict.entity:016x}")) == []

@@ -104,7 +104,7 @@ def test_listings_groups_and_conflicts(registry: Registry) -> None:
         conflict = body_dict(first(registry, "kind=conflict").body)
         assert conflict == {
             "class": "equity", "field": "symbol", "held": "AAPL", "held_source": "a",
-            "offered": "APPL", "offered_source": "b",
+            "offered": "APPL", "offered_source": "b", "instrument": None,
         }  # fmt: skip
 
 

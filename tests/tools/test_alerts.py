@@ -31,7 +31,8 @@ def test_open_alerts_are_exit_1_until_acknowledged(run: Run, home: Path) -> None
     assert run("alerts", "--all", "--json").rows == done.rows
     assert "acknowledged at" in run("alerts", "--all").out
     kept = run("tail", "kind=alert.acknowledged", "--json").rows[0]["body"]
-    assert kept == {"alert": row["offset"], "class": "token", "reason": "seen"}
+    wanted = {"alert": row["offset"], "class": "token", "reason": "seen", "instrument": None}
+    assert kept == wanted
 
 
 def test_acknowledging_one_of_two_leaves_exit_1(run: Run, apple: int) -> None:
@@ -42,7 +43,7 @@ def test_acknowledging_one_of_two_leaves_exit_1(run: Run, apple: int) -> None:
     first, second = run("alerts", "--json").rows
     assert first["body"] == {
         "class": "equity", "field": "symbol", "held": "AAPL", "held_source": "first",
-        "offered": "X", "offered_source": "second",
+        "offered": "X", "offered_source": "second", "instrument": None,
     }  # fmt: skip
     assert "'AAPL' by first stays, 'X' by second was offered" in run("alerts").out
     assert run("alerts", "--ack", str(first["offset"])).code == 1
