@@ -79,9 +79,11 @@ class EventLog:
         place = Home(home)
         if place.exists():
             raise HomeExists(f"making the home {place.path}")
+        place.require_room()
         place.is_durable()
         genesis = genesis or new_genesis(id_bits)
         place.make_directories()
+        place.path.chmod(0o700)
         sweep_unfinished(place)
         building = place.path / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}"
         LmdbStore.create(building, genesis).close()

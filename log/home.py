@@ -105,6 +105,24 @@ class Home:
                 cure="name a directory that this user may write",
             ) from error  # fmt: skip
 
+    def require_room(self) -> None:
+        """Raises HomeExists unless the directory is missing, empty, or a home being made."""
+        try:
+            names = {path.name for path in self.path.iterdir()}
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise HomeUnsupported(
+                f"making the home {self.path}", problem=error.strerror or str(error)
+            ) from error
+        ours = {"views", "cursors", "quarantine", "run"}
+        others = sorted(n for n in names - ours if not n.startswith(BUILDING))
+        if others:
+            raise HomeExists(
+                f"making the home {self.path}", problem="the directory holds other things",
+                found=", ".join(others[:3]),
+            )  # fmt: skip
+
     def file_system(self) -> str:
         """The type of the file system that holds (or would hold) this home, like `ext4`."""
         existing = self.path

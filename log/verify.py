@@ -45,6 +45,9 @@ CURE_CHECKPOINT: Final = (
 )
 
 
+_CHILD: Final = "import sys; from alphapulse.log import verify; sys.exit(verify.main(sys.argv[1:]))"
+
+
 class Verdict(NamedTuple):
     """One question, answered. `first_bad_offset` is None when it is fine or has no place."""
 
@@ -130,7 +133,17 @@ def verify_blocks(
             reported = block.stop
             progress(reported)
     _check_checkpoints(chained, checkpoints, seen, first, state.next_offset)
-    return [bytes_.verdict(), continuity.verdict(), chained.verdict()]
+    return _with_one_cure([bytes_.verdict(), continuity.verdict(), chained.verdict()])
+
+
+def _with_one_cure(verdicts: list[Verdict]) -> list[Verdict]:
+    """A changed byte breaks the hash of its whole block; where the frame is known, the events of
+    the block before it are good all the same, and every verdict says so."""
+    bytes_, _, chained = verdicts
+    at, block = bytes_.first_bad_offset, chained.first_bad_offset
+    if at is None or block is None or not block <= at:
+        return verdicts
+    return [v if v.ok else v._replace(cure=bytes_.cure) for v in verdicts]
 
 
 def _check_checkpoints(
@@ -260,7 +273,7 @@ def verify_in_child(
 
     Raises FormatTooNew: such a home is not damaged, only not for us to judge.
     """
-    command = [sys.executable, "-P", "-m", "alphapulse.log.verify", os.fspath(home)]
+    command = [sys.executable, "-P", "-c", _CHILD, os.fspath(home)]
     if last_blocks is not None:
         command.append(str(last_blocks))
     reached, verdicts, complaint = 0, [], ""
@@ -290,7 +303,7 @@ def verify_in_child(
     ]
 
 
-def _main(arguments: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     def say(**message: object) -> None:
         print(json.dumps(message), flush=True)
 
@@ -308,4 +321,4 @@ def _main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -20,9 +20,9 @@ from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog, LogBusy
 
 from .compare import differing
 from .errors import ViewFull, ViewUnusable
-from .generations import Generations
+from .generations import Generations, supersede_file
 from .layout import SUPERSEDED
-from .table import Table, TableWriter, supersede_file
+from .table import Table, TableWriter
 from .table_reader import TableReader
 from .views import VIEWS, VIEWS_BY_NAME, View
 
@@ -419,7 +419,9 @@ class Views:
         if check:
             # No lock is held: whoever writes meanwhile changes only what is passed over.
             try:
-                result = result._replace(differing=differing(live, writer))
+                result = result._replace(
+                    differing=differing(live, writer), live_digest=_summed(live, result)
+                )
             finally:
                 self._drop(writer)
         return result
@@ -469,5 +471,15 @@ class Views:
         self._wrote = False
         for table in (*self._readers.values(), *self._writers.values()):
             table.close()
-        self._readers.clear()
         self._writers.clear()
+
+
+def _summed(live: TableReader, compared: Rebuilt) -> bytes | None:
+    """What the rows really sum to, whatever the header says; None when one is damaged. A view that
+    went on meanwhile is taken at the word it gave under the lock."""
+    try:
+        totals = live.sum_rows()
+    except ViewUnusable:
+        return None
+    still = live.applied == live.in_progress == compared.events
+    return totals.digest if still else compared.live_digest

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import ViewFull
+from .layout import PAGE_SIZE_BYTES, SUPERSEDED, WORD_SIZE_BYTES
 from .table import NO_SPACE
 
 CURRENT: Final = "CURRENT"
@@ -95,5 +96,24 @@ def _write_durably(path: Path, data: bytes) -> None:
         if os.write(descriptor, data) != len(data):
             raise OSError(errno.ENOSPC, "the disk took only a part")
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def supersede_file(path: str | os.PathLike[str], generation: int) -> None:
+    """Tells readers that have this file mapped where to go on, whatever state it is in.
+
+    It need not be a good table: one that is torn, or was left dirty by a power loss, may be mapped
+    all the same. Does nothing to a file that says so already or is too short to be mapped.
+    """
+    at = SUPERSEDED * WORD_SIZE_BYTES
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:  # gone, a directory, a link: nothing that anybody can have mapped
+        return
+    try:
+        word = os.pread(descriptor, WORD_SIZE_BYTES, at)
+        if word == bytes(WORD_SIZE_BYTES) and os.fstat(descriptor).st_size >= PAGE_SIZE_BYTES:
+            os.pwrite(descriptor, generation.to_bytes(WORD_SIZE_BYTES, "little"), at)
     finally:
         os.close(descriptor)

@@ -36,7 +36,8 @@ class Receipt(NamedTuple):
 
     outcome: new, unchanged, amended, or collision (new, under a fallback id). offset: of the event
     that was written or, for unchanged, of the one that already said so. conflicts: offsets of the
-    conflicts it raised. durable: False on a relaxed log or a memory disk.
+    open conflicts that its words are in, new or not. durable: False on a relaxed log or a memory
+    disk.
     """
 
     id: int
@@ -126,17 +127,24 @@ def raise_conflicts(
     state: State, space: int, id: int, asset_class: int,
     conflicts: list[tuple[str, str, str, str]], origin: Origin,
 ) -> tuple[int, ...]:  # fmt: skip
-    """One event for each disagreement that was not raised before: (field, held, by, offered)."""
+    """Offsets of the open conflicts that these words are in: (field, held, by, offered).
+
+    One event for each disagreement that was not raised before. What a person has acknowledged
+    stays settled.
+    """
     raised = []
     for field, value, said_by, offered in conflicts:
         body = ConflictBody(
             asset_class=asset_class, field=field, held=value, held_source=said_by,
             offered=offered, offered_source=origin.source, instrument=owner_of(state, space, id),
         )  # fmt: skip
-        if not state.has_alert(space, id, body):
+        before = state.raised_before(space, id, body)
+        if before is None:
             raised.append(
                 state.emit(Kind.CONFLICT_DETECTED, space, id, body, metadata=origin.metadata())
             )
+        elif before[1]:
+            raised.append(before[0])
     return tuple(raised)
 
 

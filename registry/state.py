@@ -171,10 +171,17 @@ class State:
         )
         return event.space, event.entity, is_open and key not in self._new_alerts
 
-    def has_alert(self, space: int, entity: int, body: ConflictBody) -> bool:
-        """Whether this very disagreement was raised before, open or acknowledged."""
+    def raised_before(self, space: int, entity: int, body: ConflictBody) -> tuple[int, bool] | None:
+        """(offset, still open) of the alert of this very disagreement, None when it is new."""
         key = alert_key(space, entity, body)
-        return key in self._new_alerts or self._alerts.find(key) >= 0
+        if key in self._new_alerts:
+            offset, _, _, is_open = self._new_alerts[key]
+            return offset, is_open
+        position = self._alerts.find(key)
+        if position < 0:
+            return None
+        record = AlertRecord(self._alerts.arena, position)
+        return record.offset, record.acknowledged is None
 
     def request(self, request_id: str) -> int | None:
         """Offset of the first event that this request id led to."""

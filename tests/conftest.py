@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -11,6 +12,10 @@ SCALE = float(os.environ.get("ALPHAPULSE_TEST_SCALE", "1"))
 """Multiplies the counts of heavy tests; 1 keeps the whole run under three minutes."""
 if not 0 < SCALE < 1e6:
     raise pytest.UsageError(f"ALPHAPULSE_TEST_SCALE={SCALE} must be above 0 (1 is the default)")
+
+# A run that was started in the background ignores Ctrl-C, and so would the children that tests
+# interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _EXAMPLES = max(10, round(100 * SCALE))
 # Deadlines are off because a timed assertion is a flaky test. print_blob: a failure prints the

@@ -78,8 +78,9 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
         return [text["key"], "wanted", text["wanted"], "of", text["holder_key"], "and got",
                 text["assigned"]]  # fmt: skip
     if isinstance(event.body, ConflictBody):
-        return [f"0x{event.entity:016x} {text['field']}:", repr(event.body.held), "by",
-                event.body.held_source or "nobody", "stays,", repr(event.body.offered), "by",
-                event.body.offered_source or "nobody", "was offered"]  # fmt: skip
+        held_by = event.body.held_source or "an unnamed source"
+        offered_by = event.body.offered_source or "an unnamed source"
+        return [f"0x{event.entity:016x} {text['field']}:", repr(event.body.held), "by", held_by,
+                "stays,", repr(event.body.offered), "by", offered_by, "was offered"]  # fmt: skip
     assert isinstance(event.body, AcknowledgedBody)
     return [f"alert {text['alert']}", text["reason"]]

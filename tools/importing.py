@@ -12,6 +12,7 @@ from .output import Column, note, print_error, progress
 from .verb import FINE, NO, Cli, alerts_on_stderr, exit_code, settings
 
 if TYPE_CHECKING:
+    from alphapulse.log import AlphaPulseError
     from alphapulse.registry import Registry
     from alphapulse.registry.importers import Quarantine
     from alphapulse.registry.importing import ImportReport
@@ -50,10 +51,16 @@ def import_(
     JSON fields, one line a file: file, format, rows, new, unchanged, amended,
     quarantined, collisions, conflicts, quarantine_file.
     """
-    from alphapulse.log import AlphaPulseError, InvalidInput
+    from alphapulse.log import AlphaPulseError, Home, InvalidInput
     from alphapulse.registry.importers import Quarantine
     from alphapulse.registry.importing import import_file
 
+    if not dry_run and not Home(cli.home).exists():
+        refused = _unusable(files, format)
+        if len(refused) == len(files):  # then no home is made for nothing
+            for error in refused:
+                print_error(error, as_json=cli.json)
+            return exit_code(refused[-1])
     worst = FINE
     reports: list[ImportReport] = []
     with ExitStack() as stack:
@@ -83,6 +90,22 @@ def import_(
                 worst = max(worst, NO)
     _summary(cli, reports)
     return worst
+
+
+def _unusable(files: tuple[str, ...], format: str) -> list[AlphaPulseError]:
+    """Why files cannot be imported at all, for those where a look at their beginning tells."""
+    from alphapulse.log import InvalidInput
+    from alphapulse.registry.importers import InputFile
+    from alphapulse.registry.importing import importer_for
+
+    refused: list[AlphaPulseError] = []
+    for path in files:
+        try:
+            with InputFile(path) as file:
+                importer_for(file, format).open(file)
+        except InvalidInput as error:
+            refused.append(error)
+    return refused
 
 
 def _opened(cli: Cli, dry_run: bool) -> AbstractContextManager[Registry]:

@@ -311,7 +311,7 @@ def _print_receipt(cli: Cli, outcome: Outcome) -> int:
             (receipt.outcome, 9), (str(shown["id"]), 18), (f"offset {receipt.offset}", 0)
         )
     for offset in receipt.conflicts:
-        note(f"warning: another source disagrees: see the conflict at offset {offset}")
+        note(f"warning: that contradicts what is known: see the conflict at offset {offset}")
     return NO if receipt.conflicts else FINE
 
 

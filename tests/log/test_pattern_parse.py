@@ -170,5 +170,5 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     else:
         assert Pattern.parse(str(pattern)) == pattern
         return
-    assert 1 <= refused.facts["column"] <= len(text) + 1  # type: ignore[operator]  # facts are object
+    assert 1 <= refused.facts["column"] <= len(text) + 1  # type: ignore[operator]  # object
     assert str(refused)
