@@ -92,7 +92,7 @@ def test_operators_combine_what_matches(a: Node, b: Node, world: list[Event]) ->
 
 @given(st.lists(trees(), max_size=4), st.randoms(use_true_random=False))
 def test_order_and_nesting_do_not_make_another_pattern(parts: list[Node], random: object) -> None:
-    shuffled = sorted(parts, key=lambda _: random.random())  # type: ignore[attr-defined]  # a Random
+    shuffled = sorted(parts, key=lambda _: random.random())  # type: ignore[attr-defined]
     for combine in (all_of, any_of):
         nested = combine([combine(shuffled[:2]), combine(shuffled[2:]), *shuffled[:1]])
         assert Pattern(nested) == Pattern(combine(parts))

@@ -76,7 +76,8 @@ def test_a_file_that_contradicts_itself_does_not_amend(registry: Registry) -> No
 
     assert say("T", b"1").outcome == "new"
     assert say("U", b"1").conflicts == (1,)
-    assert say("U", b"1") == say("T", b"1")
+    assert (say("U", b"1").conflicts, say("T", b"1").conflicts) == ((1,), ())
+    assert registry.log.head == 2
     assert say("U", b"2").outcome == "amended"  # the next file of this source
     assert registry.register(token(1, symbol="V"), source="a").outcome == "amended"
     assert registry.log.head == 4
@@ -91,10 +92,10 @@ def test_another_source_conflicts_once_for_each_field_value_and_source(registry:
     receipt = say("b", symbol="X")
     assert (receipt.outcome, receipt.offset, receipt.conflicts) == ("unchanged", 1, (1,))
     assert conflict(registry, 1) == ("symbol", "AAPL", "a", "X", "b")
-    assert (say("b", symbol="X").conflicts, say("b", symbol="X").offset) == ((), 0)
+    assert say("b", symbol="X") == receipt, "still in conflict, and nothing is written"
     assert say("b", symbol="Y").conflicts == (2,)
     assert say("c", symbol="X").conflicts == (3,)
-    assert say("b", symbol="X", name="N").conflicts == (4,)
+    assert set(say("b", symbol="X", name="N").conflicts) == {1, 4}
     assert say("c", symbol="Z", name="N").conflicts == (5, 6)
     assert {conflict(registry, n)[0] for n in (5, 6)} == {"symbol", "name"}
     assert len(registry.alerts()) == 6
@@ -289,7 +290,7 @@ def test_a_registration_moves_the_status_by_the_same_rules(registry: Registry) -
 
     assert say("halted", "b").conflicts == (1,)
     assert conflict(registry, 1) == ("status", "active", "a", "halted", "b")
-    assert say("halted", "b").conflicts == ()
+    assert (say("halted", "b").conflicts, registry.log.head) == ((1,), 2)
     assert (say("halted", "a").outcome, record(registry, id).status) == ("amended", Status.HALTED)
     assert say("pending", "a").conflicts  # a move that is not legal
     assert record(registry, id).status is Status.HALTED
@@ -343,7 +344,7 @@ def test_alerts_are_closed_once(registry: Registry) -> None:
     assert (registry.acknowledge(raised).outcome, registry.log.head) == ("unchanged", 3)
 
 
-@pytest.mark.parametrize("offset", [0, 1, 2, -1, 1 << 40])
+@pytest.mark.parametrize("offset", [0, 1, 2, 1 << 40])
 def test_only_alerts_are_acknowledged(registry: Registry, offset: int) -> None:
     registry.register(APPLE)
     with pytest.raises(UnknownAlert):

@@ -162,7 +162,9 @@ def test_another_source_that_disagrees_raises_a_conflict_once(
     found = registry.by_address("eip155:1", token(7)["address"])
     assert found is not None
     assert found.symbol == "T7"
-    assert import_file(registry, other).conflicts == 0
+    head = registry.log.head
+    again = import_file(registry, other)
+    assert (again.conflicts, again.is_clean, registry.log.head) == (2, False, head)
     assert len(registry.alerts()) == 2
 
 

@@ -115,7 +115,7 @@ def test_an_alert_and_its_end_within_a_group(registry: Registry) -> None:
     with deciding(registry) as state:
         (raised,) = decided(state, other, origin=B)
         assert state.alert(1) == (Space.INSTRUMENT, known.id, True)
-        assert decided(state, other, origin=B)[0].conflicts == ()
+        assert decided(state, other, origin=B) == [raised]
         refused(state, Acknowledge(raised.offset), Acknowledge(77))
         assert state.alert(1) == (Space.INSTRUMENT, known.id, True)
         decided(state, Acknowledge(raised.offset))
