@@ -14,8 +14,8 @@
                   frames
 
 The first block's "chain before" is Blake3 of the genesis record. A reader copies a block out of
-the store once and points into the copy. Columns only repeat what the frames say; `check_block`
-compares them, and `chain_of_prefix` re-encodes a block cut short, which is what the chain at an
+the store once and points into the copy. Columns only repeat what the frames say; `columns.py`
+compares them, and `Block.prefix` re-encodes a block cut short, which is what the chain at an
 offset inside a block means.
 """
 

@@ -1,7 +1,7 @@
 """The engine on LMDB: one value for each block, keyed by its first offset (u64 big-endian).
 
 What LMDB does well (durable commits, readers without locks) is used as it is; what hurts is
-fenced here, each fence from a measurement (design notes in CONTRIBUTING):
+fenced here:
 
 * opened in the default mode only for the record; never `writemap` (a full disk would be SIGBUS);
 * transactions are short and never leave a method: a held reader makes the file grow for good;

@@ -115,7 +115,7 @@ class ListingRecord:
 
     @property
     def is_cut(self) -> bool:
-        """Symbol, venue or currency did not fit; `Registry.listing_body` has them whole."""
+        """Symbol, venue or currency did not fit; `Registry.listing_bodies` has them whole."""
         return bool(self._buffer[self._at + 55] & FLAG_CUT)
 
     @property

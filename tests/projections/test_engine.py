@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from alphapulse.log import EventLog, InstrumentRecord
+from alphapulse.log import Closed, EventLog, InstrumentRecord
 from alphapulse.projections import SUPERSEDED, VIEWS, ViewFull, Views, ViewState
 from alphapulse.projections.engine import ROWS_MIN
 from alphapulse.projections.layout import IN_PROGRESS
@@ -454,5 +454,5 @@ def test_views_of_a_closed_log_do_not_come_back(home: Path) -> None:
         views = Views(log)
         views.close()
         views.close()
-        with pytest.raises(KeyError):
-            views.table("instruments")
+        with pytest.raises(Closed):
+            views.table("instruments").find(1)

@@ -221,6 +221,8 @@ def test_a_closed_registry_says_so(tmp_path: Path) -> None:
         lambda: registry.register_many([APPLE]), lambda: registry.get(id),
         lambda: registry.listings_by_isin(APPLE.isin), lambda: list(registry.read()),
         lambda: registry.subscribe().poll(), lambda: registry.statistics(),
+        lambda: registry.listings(id), lambda: registry.by_symbol("AAPL"), registry.alerts,
+        lambda: registry.history(id), lambda: registry.siblings(id),
         lambda: registry.rebuild(), lambda: registry.rehearsal().__enter__(),
     ]  # fmt: skip
     for number, use in enumerate(uses):
