@@ -199,6 +199,19 @@ class TableReader:
         postings = self._postings
         return postings[word + 2 : word + 2 + postings[word + 1]]
 
+    def only_cell(self, index: int, key: int) -> int:
+        """The cell under a secondary key that has exactly one, else 0."""
+        slots, shift, mask = self._secondaries[index]
+        i = key * MIX >> shift & mask
+        found = slots[i]
+        while found != key:
+            if not found:
+                return 0
+            i = (i + 2) & mask
+            found = slots[i]
+        word = slots[i + 1]
+        return word if word & 1 else 0
+
     # Records
 
     def payload(self, position: int) -> bytes:

@@ -89,9 +89,16 @@ class RegistryStatistics(NamedTuple):
 class Listings(Sequence[ListingRecord]):
     """The listings of an instrument, read from the view one by one as they are asked for."""
 
+    __slots__ = ("_cells", "_table")
+
     def __init__(self, table: TableReader, cells: Cells) -> None:
         self._table = table
         self._cells = cells
+
+    def __iter__(self) -> Iterator[ListingRecord]:
+        arena, position_of = self._table.arena, self._table.position_of
+        for cell in self._cells:
+            yield ListingRecord(arena, position_of(cell))
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -122,6 +129,7 @@ class Registry:
         self.lookup = Lookup(log, self.views)
         self._writer = Writer(log, self.views, wait_s)
         self._instruments = self.views.table("instruments")
+        self._listings = self.views.table("listings")
 
     @classmethod
     def open(
@@ -316,19 +324,24 @@ class Registry:
         return Listings(table, table.postings(0, id))
 
     def listings_by_isin(self, isin: str) -> Listings:
-        """The listings of whoever carries this ISIN. Raises InvalidInput. Cost: 2 µs."""
-        table = self._instruments
+        """The listings of whoever carries this ISIN. Raises InvalidInput. Cost: 4 µs."""
+        table, listings = self._instruments, self._listings
         if table.words[SUPERSEDED]:
             table = self._instruments = self.views.table("instruments")
-        listings = self.views.table("listings")
+        if listings.words[SUPERSEDED]:
+            listings = self._listings = self.views.table("listings")
         try:
-            cells = table.postings(0, isin_key(isin))
+            cell = table.only_cell(0, isin_key(isin))
         except (ValueError, TypeError):  # no number in base 36, so no ISIN: said below
-            cells = ()
-        if len(cells) == 1:
-            at = table.position_of(cells[0]) + _ISIN_AT
+            cell = 0
+        if cell:
+            at = table.position_of(cell) + _ISIN_AT
             if table.arena[at : at + 12] == isin.encode():
-                return Listings(listings, listings.postings(0, table.key_of(cells[0])))
+                cells = listings.postings(0, table.key_of(cell))
+                if cells:
+                    return Listings(listings, cells)
+        self.views.recheck("listings")  # nothing, or not this simple: then by the table in force
+        listings = self._listings = self.views.table("listings")
         holders = [match.id for match in self.lookup.by_isin(isin)]
         return Listings(listings, [c for id in holders for c in listings.postings(0, id)])
 
