@@ -75,6 +75,7 @@ class WriteSession:
     def __init__(self, log: EventLog, wait_s: float) -> None:
         self._log = log
         self._wait_s = wait_s
+        self._held = False
         self._frames: list[bytes] = []
         self._columns: list[Columns] = []
         self._size_bytes = 0
@@ -83,13 +84,24 @@ class WriteSession:
 
     def __enter__(self) -> WriteSession:
         self._log.lock.acquire(self._wait_s)
+        self._held = True
         try:
             self._log.check_writable()
             self._base = self._log.store.head()
         except BaseException:
-            self._log.lock.release()
+            self.release()
             raise
         return self
+
+    def release(self) -> None:
+        """Gives the lock back if it is still held; what is pending is forgotten.
+
+        Leaving the session does it. Who must be sure calls it too: an interrupt can come at the
+        very first step of leaving, before anything of it has run.
+        """
+        if self._held:
+            self._held = False
+            self._log.lock.release()
 
     @property
     def head(self) -> int:
@@ -205,4 +217,4 @@ class WriteSession:
             if kind is None:
                 self.commit()
         finally:
-            self._log.lock.release()
+            self.release()

@@ -19,12 +19,14 @@ from alphapulse.log import (
     InstrumentRecord,
     InvalidInput,
     ListingBody,
+    OffsetOutOfRange,
     symbol_of,
 )
 from alphapulse.projections import (
     Cells,
     TableReader,
     Views,
+    ViewUnusable,
     address_key,
     isin_key,
     pair_key,
@@ -77,10 +79,16 @@ class Lookup:
     def _state(self, table: TableReader, position: int, id: int, stop: int | None) -> Match | None:
         trailer = table.trailer(position)
         event: Event | None
-        if stop is None or trailer.data_offset < stop:
-            event = self._log.event(trailer.data_offset)
-        else:
-            event = state_before(self._log, trailer.last_offset, stop)
+        try:
+            if stop is None or trailer.data_offset < stop:
+                event = self._log.event(trailer.data_offset)
+            else:
+                event = state_before(self._log, trailer.last_offset, stop)
+        except OffsetOutOfRange as error:
+            raise ViewUnusable(
+                "looking up an instrument", problem="the view names an event that the log lacks",
+                id=f"0x{id:016x}", offset=error.facts.get("offset"),
+            ) from error  # fmt: skip
         return None if event is None else Match(id, event.instrument_body, event.offset)
 
     def _matches(

@@ -151,8 +151,9 @@ class Writer:
         """
         tickets = [leader]
         failure: AlphaPulseError = Closed("writing", problem="the writing process was interrupted")
+        session = self._log.writing(max(deadline - time.monotonic(), 0))
         try:
-            with self._log.writing(max(deadline - time.monotonic(), 0)) as session:
+            with session:
                 with self._changed:
                     tickets, self._queue = self._queue, []
                 self.groups += 1
@@ -163,6 +164,7 @@ class Writer:
             failure = Closed("writing", problem=f"the thread that wrote for all failed: {error!r}")
             raise
         finally:
+            session.release()
             for ticket in tickets:
                 ticket.finish(failure)
 

@@ -11,7 +11,7 @@ from zlib import crc32
 
 import pytest
 
-from alphapulse.log import Home
+from alphapulse.log import AlphaPulseError, Home
 from alphapulse.log.eventlog import Mode
 from alphapulse.projections.layout import (
     APPLIED,
@@ -252,7 +252,10 @@ def test_any_bit_of_a_view_file(home: Path, scale: float) -> None:
         path.write_bytes(data)
         wrong = complaints(home)
         with Registry.open(home) as registry:
-            same = all(registry.resolve(token) is not None for token in tokens(COUNT))
+            try:
+                same = all(registry.resolve(token) is not None for token in tokens(COUNT))
+            except (AlphaPulseError, IndexError):  # a word that leads out of the log or the file
+                same = False
             outcomes.add(bool(wrong))
             assert same or wrong, f"seed {seed}, bit {bit}"
             registry.rebuild()
