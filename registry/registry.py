@@ -297,7 +297,8 @@ class Registry:
     def get(self, id: int, *, as_of: AsOf = None) -> InstrumentRecord | None:
         """The instrument with this id, read in place; None when there is none.
 
-        Cost: 0.6 µs for random ids of a million; with as_of, 8 µs for each event about it.
+        Cost: about that of `dict.get` (benchmarks/README.md); with as_of, an event read for each
+        event about it.
         """
         if as_of is not None:
             match = self.lookup.match(id, self.stop_of(as_of))
