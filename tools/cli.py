@@ -10,6 +10,9 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+READER_GONE: Final = 141
+"""As a shell says it of whoever dies of SIGPIPE."""
+
 
 class Verb(NamedTuple):
     module: str
@@ -44,7 +47,7 @@ _EPILOG: Final = """\b
 Results go to stdout and everything else to stderr. With --json, stdout has one
 JSON object a line, and an error is {"error", "doing", "cure"} on stderr.
 Exit codes: 0 fine; 1 a check failed, a key was not found, or it was refused;
-2 bad usage or unusable input; 130 interrupted.
+2 bad usage or unusable input; 130 interrupted; 141 nobody reads the output.
 """
 
 
@@ -74,14 +77,20 @@ class VerbGroup(click.Group):
         """Runs a verb and exits with its code, or returns it when `standalone_mode` is false."""
         arguments = list(sys.argv[1:] if args is None else args)
         name = prog_name or "alphapulse"
-        if standalone_mode:
-            self._main_shell_completion(extra, name, complete_var)
-        code = self._run(arguments, name, extra)
-        if standalone_mode:
-            sys.exit(code)
-        return code
+        if not standalone_mode:
+            return self._run(arguments, name, extra)
+        _open_closed_streams()
+        self._main_shell_completion(extra, name, complete_var)
+        try:
+            code = self._run(arguments, name, extra)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _silence()
+            code = READER_GONE
+        sys.exit(code)
 
     def _run(self, arguments: list[str], name: str, extra: dict[str, Any]) -> int:
+        """Exit code of a verb. Raises BrokenPipeError when whoever reads the output is gone."""
         as_json = "--json" in arguments
         try:
             with self.make_context(name, arguments, **extra) as context:
@@ -96,8 +105,7 @@ class VerbGroup(click.Group):
             click.echo("interrupted", err=True)
             return 130
         except BrokenPipeError:
-            _silence_stdout()
-            return 141
+            raise
         except Exception as error:
             return _show(error, as_json)
 
@@ -144,9 +152,24 @@ def _show(error: Exception, as_json: bool) -> int:
     return code
 
 
-def _silence_stdout() -> None:
+def _open_closed_streams() -> None:
+    """Opens /dev/null for each standard stream that is closed (`>&-`).
+
+    Else the next file to be opened, perhaps the log, would get the number of that stream, and
+    what some library or child says to "stderr" would be written into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115  # for good
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
+
+
+def _silence() -> None:
     """Whoever read our output is gone: the interpreter's last flush must not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
 
 
 @click.group(

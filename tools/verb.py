@@ -26,8 +26,6 @@ HOME_DEFAULT: Final = "./alphapulse-home"
 FINE: Final = 0
 NO: Final = 1
 UNUSABLE: Final = 2
-INTERRUPTED: Final = 130
-READER_GONE: Final = 141
 CANDIDATES_MAX: Final = 20
 
 

@@ -192,6 +192,37 @@ def test_a_reader_that_goes_away_is_quiet(home: Path, run: Run, apple: int) -> N
         assert process.wait(30) == 141
 
 
+def in_a_shell(home: Path, line: str) -> tuple[int, str]:
+    """Exit code of a line in which `alphapulse` is the command line, and what stderr got."""
+    name = " ".join(MODULE)
+    ran = subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line.replace('alphapulse', name)}"],
+        env=environment(home), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return ran.returncode, ran.stderr
+
+
+@pytest.mark.parametrize("line", [
+    "alphapulse stats | true", "alphapulse listings US0378331005 --json | true",
+    "alphapulse --help | true", "alphapulse lookup nothing 2>&1 | true",
+    # The first answer is still in the buffer when the error of the second line is told:
+    """printf '%s\\n' '{"class":"currency","code":"CHF"}' x | alphapulse register - | true""",
+])  # fmt: skip
+def test_nobody_at_the_other_end_is_quiet(home: Path, apple: int, line: str) -> None:
+    assert in_a_shell(home, line) == (141, "")
+
+
+@pytest.mark.parametrize("line", [
+    "alphapulse stats >&-", "alphapulse tail --json >&-", "alphapulse --help >&-",
+    "alphapulse audit >&- 2>&-", "alphapulse rebuild 2>&-", "alphapulse register - <&-",
+    "alphapulse stats | head -1",
+])  # fmt: skip
+def test_a_closed_stream_is_as_dev_null(home: Path, apple: int, line: str) -> None:
+    code, complaints = in_a_shell(home, line)
+    assert (code, complaints.replace("stdin had no lines\n", "")) == (0, "")
+    assert in_a_shell(home, "alphapulse audit")[0] == 0
+
+
 def test_a_program_gets_each_answer_before_it_writes_again(home: Path) -> None:
     with start(home, "register", "-", "--json", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
