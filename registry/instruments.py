@@ -119,13 +119,18 @@ CLASSES: Final[dict[str, type[AnyInstrument]]] = {
 T = TypeVar("T", bound=msgspec.Struct)
 
 
+def _articled(noun: str) -> str:
+    """`a token`, `an equity`."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def from_mapping(kind: type[T], fields: Mapping[str, object]) -> T:
     """A Token, Equity, Listing, … from parsed JSON. Raises InvalidInput with the field's path."""
     try:
         return msgspec.convert(dict(fields), kind)
     except msgspec.ValidationError as error:
         raise InvalidInput(
-            f"reading a {kind.__name__.lower()}", problem=str(error)[:200],
+            f"reading {_articled(kind.__name__.lower())}", problem=str(error)[:200],
             cure=f"its fields are {', '.join(kind.__struct_fields__)}",
         ) from error  # fmt: skip
 

@@ -7,6 +7,7 @@ import pytest
 from alphapulse.log import CLASSES_BY_NAME, InvalidInput
 from alphapulse.registry.instruments import (
     CLASSES,
+    AnyInstrument,
     Coin,
     Equity,
     Listing,
@@ -41,6 +42,14 @@ def test_errors_name_the_field(fields: dict[str, object], says: str) -> None:
     assert says in str(caught.value)
     assert "reading a token" in str(caught.value)
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("kind", [*CLASSES.values(), Listing])
+def test_errors_name_the_class_as_english_does(kind: type[AnyInstrument]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        from_mapping(kind, {"nonsense": 1})
+    vowel = kind.__name__[0] in "AEIOU"
+    assert caught.value.doing == f"reading {'an' if vowel else 'a'} {kind.__name__.lower()}"
 
 
 def test_a_listing_line() -> None:
