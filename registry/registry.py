@@ -20,6 +20,7 @@ from alphapulse.log import (
     InstrumentRecord,
     InvalidInput,
     ListingBody,
+    OffsetOutOfRange,
     Pattern,
     RelationBody,
     Start,
@@ -469,9 +470,19 @@ class Registry:
         return [(self.log.event(offset), closed) for offset, closed in sorted(found)]
 
     def stop_of(self, as_of: int | str) -> int:
-        """The head that `as_of` means: after that event, or after all recorded by that time."""
+        """The head that `as_of` means: after that event, or after all recorded by that time.
+
+        A time may lie ahead and then means: as known now. Raises InvalidInput, and
+        OffsetOutOfRange for an event that is not there yet.
+        """
         offset = offset_given("reading as_of", as_of)
-        return self.log.offset_at(parse_time(str(as_of)) + 1) if offset is None else offset + 1
+        if offset is None:
+            return self.log.offset_at(parse_time(str(as_of)) + 1)
+        if offset >= (head := self.log.head):
+            raise OffsetOutOfRange(
+                "reading as_of", problem="the log has no such event yet", offset=offset, head=head
+            )
+        return offset + 1
 
     def _stop(self, as_of: AsOf) -> int | None:
         return None if as_of is None else self.stop_of(as_of)

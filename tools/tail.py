@@ -10,7 +10,7 @@ import click
 
 from .events import print_events
 from .output import note, progress
-from .verb import Cli, settings, start_at, stop_at
+from .verb import Cli, settings, stop_at
 
 if TYPE_CHECKING:
     from alphapulse.log import Event, EventLog, Pattern
@@ -46,11 +46,11 @@ def tail(
     cli: Cli, pattern: tuple[str, ...], start: str | None, follow: bool, limit: int | None,
     raw: bool,
 ) -> None:  # fmt: skip
-    from alphapulse.log import Pattern
+    from alphapulse.log import Pattern, start_offset
 
     selected = Pattern.parse(" ".join(pattern))
     with cli.log() as log:
-        first = start_at(log, start or ("now" if follow else "beginning"))
+        first = start_offset(log, (start or ("now" if follow else "beginning")).strip())
         if follow:
             note(f"following from offset {first}, Ctrl-C ends")
             with log.subscribe(selected, first) as events:
@@ -83,7 +83,7 @@ def replay(
     cli: Cli, pattern: tuple[str, ...], start: str | None, stop: str | None, into: str | None,
     raw: bool,
 ) -> None:  # fmt: skip
-    from alphapulse.log import Pattern
+    from alphapulse.log import Pattern, start_offset
 
     if into is not None:
         if start is not None or pattern or raw:
@@ -92,7 +92,7 @@ def replay(
         return
     selected: Pattern = Pattern.parse(" ".join(pattern))
     with cli.log() as log:
-        first = start_at(log, start or "beginning")
+        first = start_offset(log, (start or "beginning").strip())
         last = log.head if stop is None else stop_at(log, stop)
         _print_all(cli, log, log.read(first, last, selected), raw)
 

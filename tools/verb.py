@@ -138,40 +138,24 @@ def exit_code(error: AlphaPulseError) -> int:
 # Points in time
 
 
-def start_at(log: EventLog, text: str) -> int:
-    """The offset that --from means: beginning, now, an offset, or a time (the first since then)."""
-    from alphapulse.log import start_offset
-
-    text = text.strip()
-    return start_offset(log, int(text) if is_offset(text) else text)
-
-
 def stop_at(log: EventLog, text: str) -> int:
     """The head that --to means, inclusive: after that event, or after all recorded by that time."""
-    from alphapulse.log import parse_time
+    from alphapulse.log import offset_given, parse_time
 
-    text = text.strip()
-    return int(text) + 1 if is_offset(text) else log.offset_at(parse_time(text) + 1)
-
-
-def is_offset(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 20
+    offset = offset_given("reading --to", text)
+    return log.offset_at(parse_time(text) + 1) if offset is None else offset + 1
 
 
 def asked_at(registry: Registry, as_of: str | None) -> int:
     """The moment (ns) that a question is about: now, that time, or when that event was recorded."""
     import time
 
-    from alphapulse.log import parse_time
+    from alphapulse.log import offset_given, parse_time
 
     if as_of is None:
         return time.time_ns()
-    if not is_offset(as_of.strip()):
-        return parse_time(as_of)
-    head = registry.log.head
-    if int(as_of) >= head:
-        return time.time_ns()
-    return int(registry.log.event(int(as_of)).recorded)
+    offset = offset_given("reading --as-of", as_of)
+    return parse_time(as_of) if offset is None else int(registry.log.event(offset).recorded)
 
 
 # Keys

@@ -12,7 +12,15 @@ from typing import Any
 
 import pytest
 
-from alphapulse.log import Closed, Event, HomeMissing, InvalidInput, ReadOnly, format_time
+from alphapulse.log import (
+    Closed,
+    Event,
+    HomeMissing,
+    InvalidInput,
+    OffsetOutOfRange,
+    ReadOnly,
+    format_time,
+)
 from alphapulse.projections import Views
 from alphapulse.registry import (
     Equity,
@@ -104,12 +112,8 @@ def test_as_of_an_offset_or_a_time(registry: Registry) -> None:
     registry.register(token(2))
     times = [format_time(event.recorded) for event in registry.read()]
     assert len(set(times)) == 4
-    states = [("A", 1), ("B", 2), ("B", 3), ("B", 3), ("B", 3)]
-    for as_of, expected in enumerate(states):
-        points: list[int | str] = [as_of, str(as_of)]
-        if as_of < len(times):
-            points.append(times[as_of])
-        for point in points:
+    for as_of, expected in enumerate([("A", 1), ("B", 2), ("B", 3), ("B", 3)]):
+        for point in (as_of, str(as_of), times[as_of]):
             then = registry.get(id, as_of=point)
             assert then is not None
             assert (then.symbol, then.revision) == expected
@@ -121,6 +125,18 @@ def test_as_of_an_offset_or_a_time(registry: Registry) -> None:
     assert registry.get(id ^ 1, as_of=2) is None
 
 
+@pytest.mark.parametrize("beyond", [1, "1", 1 << 70])
+def test_an_offset_that_is_not_there_yet_is_no_moment(
+    registry: Registry, beyond: int | str
+) -> None:
+    """A time may lie ahead, and means now; an offset that nobody wrote is a slip."""
+    id = registry.register(APPLE).id
+    assert registry.get(id, as_of="2200-01-01") == registry.get(id, as_of=0) == registry.get(id)
+    for ask in (registry.get, registry.describe, registry.siblings, registry.listing_bodies):
+        with pytest.raises(OffsetOutOfRange, match=f"offset={beyond}, head=1"):
+            ask(id, as_of=beyond)
+
+
 @pytest.mark.parametrize("bad", [-1, "yesterday", "", "-1", "2020-13-01", "²", "9" * 5_000])
 def test_a_bad_as_of(registry: Registry, bad: int | str) -> None:
     id = registry.register(APPLE).id
@@ -130,7 +146,9 @@ def test_a_bad_as_of(registry: Registry, bad: int | str) -> None:
 
 def test_a_bare_integer_as_text_is_an_offset_everywhere(registry: Registry) -> None:
     """Never a year, though `2026` could be read as one."""
-    assert registry.stop_of("2026") == registry.stop_of(2026) == 2027
+    for as_of in ("2026", 2026):
+        with pytest.raises(OffsetOutOfRange):
+            registry.stop_of(as_of)
     assert registry.subscribe(start="2026").position == registry.subscribe(start=2026).position
 
 

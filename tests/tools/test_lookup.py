@@ -118,7 +118,16 @@ def test_listings_as_of(run: Run, apple: int) -> None:
     venues = [row["venue"] for row in run("listings", APPLE, "--json", "--as-of", "1").rows]
     assert venues == ["XNAS"]
     assert run("listings", APPLE, "--as-of", "0").out == ""
-    assert run("listings", APPLE, "--as-of", "2001").code == 0  # beyond the head: as now
+    assert len(run("listings", APPLE, "--json", "--as-of", "2200-01-01").rows) == 2  # as now
+
+
+@pytest.mark.parametrize("verb", ["lookup", "listings"])
+def test_an_offset_past_the_head_is_named_with_the_head(run: Run, apple: int, verb: str) -> None:
+    for offset in ("7", "2001"):
+        ran = run(verb, APPLE, "--as-of", offset, "--json")
+        assert (ran.code, ran.out) == (2, "")
+        assert ran.error["error"].startswith("OffsetOutOfRange: ")
+        assert f"[offset={offset}, head=7]" in ran.error["error"]
 
 
 def test_listings_of_a_token_are_its_siblings(run: Run, apple: int) -> None:
