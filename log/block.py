@@ -24,6 +24,8 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator, Sequence
+from functools import cache, reduce
+from operator import or_, sub
 from typing import Final
 
 from blake3 import blake3
@@ -31,7 +33,7 @@ from blake3 import blake3
 from .bodies import AnyBody
 from .errors import ChainBroken, Corrupt, NotDecodable, OffsetOutOfRange
 from .facets import Columns, columns_of
-from .frame import FRAME_HEADER, FRAME_HEADER_SIZE_BYTES, Event
+from .frame import FRAME_HEADER, FRAME_HEADER_SIZE_BYTES, Event, events_of
 from .kinds import KIND_NAMES
 
 BLOCK_HEADER: Final = struct.Struct("<32s4sIQQII")
@@ -49,13 +51,14 @@ if sys.byteorder != "little":
     raise ImportError("columns are read in place, which needs a little-endian machine")
 
 
-def _starts(count: int) -> list[int]:
+@cache
+def _starts(count: int) -> tuple[int, ...]:
+    """Where each column starts, then the frames; remembered for the counts a block can have."""
     starts, at = [], BLOCK_HEADER_SIZE_BYTES
     for width in _WIDTHS:
         starts.append(at)
         at += (width * count + 7) & ~7
-    starts.append(at)
-    return starts
+    return *starts, at
 
 
 def block_overhead_bytes(count: int) -> int:
@@ -199,12 +202,22 @@ class Block:
         ends = self.ends
         start = ends[index - 1] if index else self._starts[-1]
         end = ends[index]
-        if not self._starts[-1] <= start < end <= len(self.data) or start & 7:
+        possible = self._starts[-1] <= start <= end - FRAME_HEADER_SIZE_BYTES
+        if not possible or end > len(self.data) or (start | end) & 7:
             raise NotDecodable(
                 "reading a block", problem="a frame end is impossible",
                 offset=self.first + index, start=start, end=end,
             )  # fmt: skip
         return start, end
+
+    @property
+    def bounds(self) -> tuple[list[int], list[int]] | None:
+        """Starts and ends of all frames; None when any is impossible, `event` says which."""
+        ends: list[int] = self.ends.tolist()
+        starts = [self._starts[-1], *ends[:-1]]
+        if min(map(sub, ends, starts)) < FRAME_HEADER_SIZE_BYTES or ends[-1] > len(self.data):
+            return None
+        return None if reduce(or_, ends) & 7 else (starts, ends)
 
     @property
     def headers(self) -> list[tuple[int, ...]]:
@@ -250,8 +263,21 @@ class Block:
         return self.event(offset - self.first)
 
     def events(self, start: int = 0, stop: int | None = None) -> Iterator[Event]:
-        """Events by index, in order."""
-        for index in range(start, self.count if stop is None else stop):
+        """Events by index, in order; checked as `event` does. Cost: 1.1 µs each."""
+        stop, bounds = self.count if stop is None else stop, self.bounds
+        if bounds is not None:
+            starts, ends = bounds
+            offsets = range(self.first + start, self.first + stop)
+            places = zip(offsets, starts[start:stop], ends[start:stop], strict=True)
+            start += yield from events_of(self.data, places)
+        for index in range(start, stop):  # `event` says what is wrong with the one it ended at
+            yield self.event(index)
+
+    def events_at(self, indexes: Sequence[int]) -> Iterator[Event]:
+        """Events at these indexes, in their order; checked as `event` does. Cost: 2 µs each."""
+        places = ((self.first + index, *self.frame_bounds(index)) for index in indexes)
+        given = yield from events_of(self.data, places)
+        for index in indexes[given:]:
             yield self.event(index)
 
     def check_chain(self, previous: bytes) -> None:

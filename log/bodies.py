@@ -7,7 +7,7 @@ a step in `upcast.py`. Dicts are stored with sorted keys, so equal facts have eq
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
@@ -42,7 +42,7 @@ class Extension(Body, frozen=True):
     """Fields of other classes by name; exact numbers as decimal text; sorted by name."""
 
 
-class InstrumentBody(NamedTuple):
+class InstrumentBody(msgspec.Struct, frozen=True):
     """Body of `instrument.*`: always the full state, so the newest frame is all a reader needs."""
 
     message: bytes

@@ -16,7 +16,7 @@ blocks. A pattern has at most 4,096 bytes of text and nests at most 64 deep, how
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from typing import Final, Protocol, TypeAlias
 
@@ -27,7 +27,15 @@ from .facets import facet_values
 from .frame import Event
 from .kinds import KIND_NAMES, AssetClass, Kind, Severity, Status
 from .numbers import Number
-from .pattern_columns import ColumnBlock, indexes, is_exact, kind_numbers, mask_bytes, scan_of
+from .pattern_columns import (
+    ColumnBlock,
+    full,
+    indexes,
+    is_exact,
+    kind_numbers,
+    mask_bytes,
+    scan_of,
+)
 from .pattern_parse import parse_text
 from .pattern_tree import (
     COMPARE,
@@ -62,7 +70,8 @@ _ENUMS: Final[dict[str, type[IntEnum]]] = {
 
 
 class EventBlock(ColumnBlock, Protocol):
-    def event(self, index: int) -> Event: ...
+    def events(self, start: int, stop: int) -> Iterator[Event]: ...
+    def events_at(self, indexes: Sequence[int]) -> Iterator[Event]: ...
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -135,13 +144,21 @@ class Pattern:
         Only frames that may match are read, and only those that the columns leave open decoded.
         """
         count = len(block)
+        stop = count if stop is None else min(stop, count)
         may, must = self._scan(block)
+        if must == full(count):
+            yield from block.events(start, stop)
+            return
+        found = indexes(may, count)
+        if start > 0 or stop < count:
+            found = [index for index in found if start <= index < stop]
+        if may == must:
+            yield from block.events_at(found)
+            return
         certain = mask_bytes(must, count)
-        for index in indexes(may, count):
-            if start <= index < (count if stop is None else stop):
-                event = block.event(index)
-                if certain[index] or self._match(event):
-                    yield event
+        for index, event in zip(found, block.events_at(found), strict=True):
+            if certain[index] or self._match(event):
+                yield event
 
     def terms(self) -> tuple[Term, ...]:
         """Every term of the tree, in the order of the text."""

@@ -135,11 +135,14 @@ class Subscription:
         self._moved_at = time.monotonic()
         try:
             for block in self._log.blocks(begin, stop):
-                for event in self.pattern.select(
-                    block, self._scanned - block.first, min(stop - block.first, block.count)
-                ):
-                    self._ready.append(event)
-                    self._scanned = event.offset + 1
+                first = self._scanned - block.first
+                found = self.pattern.select(block, first, min(stop - block.first, block.count))
+                try:
+                    self._ready.extend(found)
+                except BaseException:  # what it gave before that will be delivered, once
+                    if self._ready:
+                        self._scanned = max(self._scanned, self._ready[-1].offset + 1)
+                    raise
                 self._scanned = min(block.stop, stop)
                 if self._scanned - begin >= _BATCH_EVENTS_MAX:
                     break
@@ -178,7 +181,7 @@ class Subscription:
         return self
 
     def __next__(self) -> Event:
-        event = self.next_event()
+        event = self._take() if self._ready else self.next_event()
         if event is None:
             raise StopIteration
         return event

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from blake3 import blake3
 from hypothesis import given
@@ -168,6 +170,47 @@ def test_a_frame_end_that_lies_is_refused() -> None:
             block.event(1)
         assert caught.value.facts["offset"] == 1
         assert not verify_blocks([bytes(data)], CHAIN_SEED, [])[0].ok
+
+
+def told(events: Iterator[Event]) -> tuple[list[Event], str, object]:
+    """What came, and how it ended."""
+    came: list[Event] = []
+    try:
+        came.extend(events)
+    except (Corrupt, NotDecodable) as error:
+        return came, type(error).__name__, error.facts
+    return came, "", {}
+
+
+def test_events_in_bulk_are_checked_as_each_is_alone() -> None:
+    """Whichever bit is another: the same events come, then the same error, or none."""
+    events = [
+        make_event(Kind.ALERT_ACKNOWLEDGED, offset=0, entity=1),
+        make_event(Kind.LISTING_ADDED, offset=1, entity=2),
+        make_event(Kind.ALERT_ACKNOWLEDGED, offset=2, entity=1),
+    ]
+    good, ended = make_block(events), 0
+    for bit, data in flips(good.data):
+        try:
+            block = Block(data)
+        except NotDecodable:
+            continue
+        alone = told(block.event(index) for index in range(block.count))
+        assert told(block.events()) == alone, f"bit {bit}"
+        assert told(block.events_at(range(block.count))) == alone, f"bit {bit}"
+        some = [block.count - 1, 0]
+        expected = told(block.event(index) for index in some)
+        assert told(block.events_at(some)) == expected, f"bit {bit}"
+        ended += alone[1] != ""
+    assert ended > 8 * sum(event.size for event in events)
+
+
+def test_some_events_of_a_block() -> None:
+    events = event_of_each_kind()
+    block = make_block(events)
+    assert list(block.events(2, 5)) == events[2:5] and list(block.events(3)) == events[3:]
+    assert list(block.events(3, 3)) == [] == list(block.events_at([]))
+    assert list(block.events_at([0, 3, 4])) == [events[0], *events[3:5]]
 
 
 def test_offsets_outside_are_refused() -> None:

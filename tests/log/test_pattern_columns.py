@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,12 @@ class Columns:
 
     def event(self, index: int) -> Event:
         raise AssertionError(f"the frame of event {index} was read")
+
+    def events(self, start: int, stop: int) -> Iterator[Event]:
+        return self.events_at(range(start, stop))
+
+    def events_at(self, indexes: Sequence[int]) -> Iterator[Event]:
+        return map(self.event, indexes)
 
 
 def bounds_of(text: str, block: Columns) -> tuple[list[int], list[int]]:

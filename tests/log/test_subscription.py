@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 
 from alphapulse.log.errors import Closed, Corrupt, InvalidInput, PatternError
 from alphapulse.log.eventlog import EventLog
+from alphapulse.log.frame import Event
+from alphapulse.log.pattern import Pattern
 from alphapulse.log.subscription import (
     POLL_IDLE_S,
     POLL_S,
@@ -173,9 +176,7 @@ def test_what_does_not_match_counts_as_waiting_too(log: EventLog) -> None:
     assert 0.2 <= took_s < 2
 
 
-def test_an_idle_one_looks_less_often(
-    log: EventLog, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_idle_one_looks_less_often(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     real = EventLog.wait_past
 
@@ -326,3 +327,27 @@ def test_damage_is_reported_once_all_before_it_is_delivered_and_nothing_comes_tw
             assert caught.value.facts["offset"] == 3
             assert subscription.position == 3
         assert drained(log.subscribe(start=4)) == [4, 5, 6]
+
+
+def test_a_pattern_that_fails_midway_loses_and_doubles_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the reading of a block, what came before it is delivered once."""
+    with make_log(tmp_path / "home", [2, 4, 2]) as log:
+        subscription = log.subscribe("isin=US* or kind=instrument", start="beginning")
+        select, broken = Pattern.select, True
+
+        def failing(self: Pattern, *given: Any) -> Iterator[Event]:
+            for event in select(self, *given):
+                if broken and event.offset == 4:
+                    raise RuntimeError("at offset 4")
+                yield event
+
+        monkeypatch.setattr(Pattern, "select", failing)
+        with pytest.raises(RuntimeError, match="offset 4"):
+            subscription.poll()
+        assert [next(subscription).offset for _ in range(4)] == [0, 1, 2, 3]
+        with pytest.raises(RuntimeError, match="offset 4"):
+            subscription.poll()
+        broken = False
+        assert drained(subscription) == [4, 5, 6, 7]
