@@ -14,9 +14,11 @@ from typing import Final
 
 from .errors import ViewFull
 from .layout import PAGE_SIZE_BYTES, SUPERSEDED, WORD_SIZE_BYTES
-from .table import NO_SPACE
+from .table_file import NO_SPACE
 
 CURRENT: Final = "CURRENT"
+NO_CURRENT: Final = (0, 0)
+"""The stamp when there is no CURRENT."""
 _DIGITS_MAX: Final = 18
 """Of a generation's number, which is a u64 in its file; more digits are damage."""
 
@@ -49,7 +51,7 @@ class Generations:
         try:
             state = os.stat(self._current)
         except FileNotFoundError:
-            return (0, 0)
+            return NO_CURRENT
         return (state.st_ino, state.st_mtime_ns)
 
     def next_number(self, view: str) -> int:

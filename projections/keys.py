@@ -17,7 +17,7 @@ _M63: Final = _LONG - 1
 _MIX: Final = 0xD6E8FEB86659FD93
 
 
-def isin_key(isin: str) -> int:
+def isin_key(isin: str | bytes) -> int:
     """Exact: the eleven characters before the check digit in base 36, plus one."""
     return int(isin[:11], 36) + 1
 
@@ -46,8 +46,12 @@ def address_key(address: str) -> int:
 
 def pair_key(first: str, second: str) -> int:
     """Of two texts, in this order."""
-    mixed = (text_key(first) * _MIX ^ text_key(second)) & _M63
-    return mixed or 1
+    return mixed_key(text_key(first), text_key(second))
+
+
+def mixed_key(first: int, second: int) -> int:
+    """`pair_key` from the two `text_key`s."""
+    return (first * _MIX ^ second) & _M63 or 1
 
 
 def hash_key(*parts: bytes) -> int:

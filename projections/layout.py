@@ -185,6 +185,21 @@ def bits_for(keys: int) -> int:
     return max(BITS_MIN, (2 * keys - 1).bit_length())
 
 
+def new_geometry(
+    generation: int, log_id: bytes, primary_bits: int, secondary_bits: tuple[int, ...],
+    postings_words: int, records: int,
+) -> Geometry:
+    """Sections rounded up to whole pages, so that each starts at a page."""
+    assert generation > 0, generation
+    assert len(log_id) == 16, log_id
+    assert max(primary_bits, *secondary_bits, 0) <= BITS_MAX, (primary_bits, secondary_bits)
+    postings_size_bytes = whole_pages((POSTINGS_FIRST + postings_words) * WORD_SIZE_BYTES)
+    return Geometry(
+        generation, log_id, primary_bits, secondary_bits, postings_size_bytes // WORD_SIZE_BYTES,
+        whole_pages(records * RECORD_SIZE_BYTES),
+    )
+
+
 def whole_pages(size_bytes: int) -> int:
     return -(-size_bytes // PAGE_SIZE_BYTES) * PAGE_SIZE_BYTES
 

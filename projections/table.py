@@ -17,7 +17,6 @@ The invariant that breaks it all: two writers at once. The lock is the caller's.
 from __future__ import annotations
 
 import contextlib
-import errno
 import mmap
 import os
 from array import array
@@ -28,7 +27,6 @@ from .errors import ViewFull
 from .layout import (
     APPLIED,
     ARENA_NEXT,
-    BITS_MAX,
     BLOCK_CLASS_MIN,
     BLOCK_HEAD_WORDS,
     BLOCKS,
@@ -45,13 +43,11 @@ from .layout import (
     PAGE_SIZE_BYTES,
     PAYLOAD_SIZE_BYTES,
     POSTING_WORDS_EACH,
-    POSTINGS_FIRST,
     POSTINGS_USED,
     RECORD_BODY,
     RECORD_SIZE_BYTES,
     ROW_DIGEST_AT,
     ROW_DIGEST_SIZE_BYTES,
-    STATIC_SIZE_BYTES,
     SUPERSEDED,
     TOTALS,
     TOTALS_APPLIED,
@@ -62,14 +58,13 @@ from .layout import (
     TableSchema,
     Totals,
     bits_for,
-    pack_static,
-    whole_pages,
+    new_geometry,
 )
+from .table_file import make_table_file
 from .table_reader import TableReader, map_table, used_slots
 
 ROWS_MIN: Final = 1 << 7
 POSTINGS_PER_ROW: Final = 2
-NO_SPACE: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 _SCAN_CELLS_MAX: Final = 14
 """Blocks of up to so many cells are searched in place; of longer ones the writer keeps a set."""
 _REMEMBERED_CELLS_MAX: Final = 1 << 23
@@ -95,7 +90,7 @@ class Table:
         """
         rows = max(rows, ROWS_MIN)
         bits = bits_for(rows)
-        geometry = _geometry(
+        geometry = new_geometry(
             generation, log_id, bits, (bits,) * len(schema.secondaries),
             rows * postings_per_row * POSTING_WORDS_EACH, rows,
         )
@@ -123,9 +118,9 @@ class TableWriter(TableReader):
     """
 
     __slots__ = (
-        "_arena_next", "_arena_stop", "_blocks", "_boot_id", "_cells_max", "_cells_used",
-        "_folding", "_keys_used", "_left_at", "_members", "_members_cells", "_postings_used",
-        "_repeat", "_row_count", "_total",
+        "_arena_next", "_arena_stop", "_block_class_max", "_blocks", "_blocks_changed",
+        "_boot_id", "_cells_max", "_cells_used", "_folding", "_keys_used", "_left_at", "_members",
+        "_members_cells", "_postings_used", "_repeat", "_row_count", "_total",
     )
 
     def __init__(
@@ -171,7 +166,8 @@ class TableWriter(TableReader):
             self._blocks = words[BLOCKS : BLOCKS + BLOCKS_COUNT].tolist()
         else:
             self._recount()
-        self._repeat = in_progress != applied
+        self._repeat = self._blocks_changed = in_progress != applied
+        self._block_class_max = max((k for k, n in enumerate(self._blocks) if n), default=0)
         self._left_at = (applied, in_progress, words[TOTALS_NUMBER])
 
     def _recount(self) -> None:
@@ -221,7 +217,9 @@ class TableWriter(TableReader):
         words[CELLS_USED] = self._cells_used
         for number, used in enumerate(self._keys_used):
             words[KEYS_USED + number] = used
-        words[BLOCKS : BLOCKS + BLOCKS_COUNT] = memoryview(array("Q", self._blocks))
+        if self._blocks_changed:
+            words[BLOCKS : BLOCKS + BLOCKS_COUNT] = memoryview(array("Q", self._blocks))
+            self._blocks_changed = False
         words[APPLIED] = stop_offset
         self._folding = False
         self._left_at = (stop_offset, words[IN_PROGRESS], words[TOTALS_NUMBER])
@@ -324,12 +322,38 @@ class TableWriter(TableReader):
             self._total += row_digest
         return i + 1
 
+    def insert(self, key: int, payload: bytes, offset: int, row_digest: bytes) -> int:
+        """As `put` of a row that counts, for the event at `offset` and only if there is no such
+        entity yet: its cell, or 0 and nothing changed. row_digest: 32 bytes."""
+        assert self._folding and key and len(payload) == PAYLOAD_SIZE_BYTES, key
+        index, mask = self._index, self._mask
+        i = (key << 1) & mask
+        found = index[i]
+        while found:
+            if found == key:
+                return 0
+            i = (i + 2) & mask
+            found = index[i]
+        position = self._arena_next
+        if position > self._arena_stop or self._cells_used >= self._cells_max:
+            raise self._full("a record", rows=self._cells_used, records=self.arena_used)
+        body = RECORD_BODY.pack(payload, offset, offset, row_digest, 0, 0)
+        self._map[position : position + RECORD_SIZE_BYTES] = body + CRC.pack(crc32(body))
+        self.words[ARENA_NEXT] = self._arena_next = position + RECORD_SIZE_BYTES
+        index[i + 1] = position
+        index[i] = key
+        self._cells_used += 1
+        self._row_count += 1
+        self._total += int.from_bytes(row_digest, "little")
+        return i + 1
+
     # Postings
 
-    def link(self, index: int | str, key: int, cell: int) -> None:
+    def link(self, index: int | str, key: int, cell: int, *, fresh: bool = False) -> None:
         """Put the cell under a secondary key, where it stays for ever; again does nothing.
 
-        About 1 µs. Raises ViewFull before it changes anything.
+        fresh: `insert` gave the cell for this very event, so it stands under no key yet and long
+        blocks need no search. About 1 µs. Raises ViewFull before it changes anything.
         """
         assert self._folding, "begin() comes before link()"
         assert key, "0 marks a free slot"
@@ -358,7 +382,10 @@ class TableWriter(TableReader):
         count = postings[word + 1]
         start = word + BLOCK_HEAD_WORDS
         members = None
-        if count > _SCAN_CELLS_MAX:
+        if fresh:
+            if postings[start + count - 1] == cell:  # by another link of the same event
+                return
+        elif count > _SCAN_CELLS_MAX:
             members = self._members_of(number, key, count, start)
             if cell in members:
                 return
@@ -402,6 +429,9 @@ class TableWriter(TableReader):
             postings[start + count - 1] = last
         self.words[POSTINGS_USED] = self._postings_used = word + size
         self._blocks[size_class] += 1
+        self._blocks_changed = True
+        if size_class > self._block_class_max:
+            self._block_class_max = size_class
         return word
 
     def _full(self, what: str, **facts: object) -> ViewFull:
@@ -426,6 +456,9 @@ class TableWriter(TableReader):
         for used, (_, _, mask) in zip(self._keys_used, self._secondaries, strict=True):
             if used + new_keys > (mask + 2) >> 2:
                 return False
+        free = len(self._postings) - self._postings_used
+        if (_LINK_WORDS_MAX + (2 << self._block_class_max)) * links <= free:
+            return True  # even if each link grew a block of the largest size
         need, left = _LINK_WORDS_MAX * links, links
         for size_class in [k for k, count in enumerate(self._blocks) if count][::-1]:
             grown = min(left, self._blocks[size_class])
@@ -433,7 +466,7 @@ class TableWriter(TableReader):
             left -= grown
             if not left:
                 break
-        return self._postings_used + need <= len(self._postings)
+        return need <= free
 
     def grow_into(
         self, path: str | os.PathLike[str], generation: int, rows: int, *,
@@ -449,7 +482,7 @@ class TableWriter(TableReader):
         """
         rows = max(rows, 2 * self._cells_used, ROWS_MIN)
         in_force = sum(count << size_class for size_class, count in enumerate(self._blocks))
-        geometry = _geometry(
+        geometry = new_geometry(
             generation, self.geometry.log_id, bits_for(rows),
             tuple(bits_for(max(rows, 2 * used)) for used in self._keys_used),
             max(rows * postings_per_row * POSTING_WORDS_EACH, 4 * in_force), rows,
@@ -537,48 +570,8 @@ class TableWriter(TableReader):
         self.words[SUPERSEDED] = generation
 
 
-def _geometry(
-    generation: int, log_id: bytes, primary_bits: int, secondary_bits: tuple[int, ...],
-    postings_words: int, records: int,
-) -> Geometry:
-    """Sections rounded up to whole pages, so that each starts at a page."""
-    assert generation > 0, generation
-    assert len(log_id) == 16, log_id
-    assert max(primary_bits, *secondary_bits, 0) <= BITS_MAX, (primary_bits, secondary_bits)
-    postings_size_bytes = whole_pages((POSTINGS_FIRST + postings_words) * WORD_SIZE_BYTES)
-    return Geometry(
-        generation, log_id, primary_bits, secondary_bits, postings_size_bytes // WORD_SIZE_BYTES,
-        whole_pages(records * RECORD_SIZE_BYTES),
-    )
-
-
 def _create(path: str, schema: TableSchema, geometry: Geometry, boot_id: bytes) -> TableWriter:
-    """The static header is written last: a file whose making was killed has none."""
-    assert len(boot_id) == 16, boot_id
-    size_bytes = geometry.file_size_bytes
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-        fd = os.open(path, flags, 0o600)
-        try:
-            os.posix_fallocate(fd, 0, size_bytes)
-            mapped = mmap.mmap(fd, size_bytes, access=mmap.ACCESS_WRITE)
-        finally:
-            os.close(fd)
-    except OSError as error:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        if error.errno not in NO_SPACE:
-            raise
-        raise ViewFull(
-            f"making view {schema.name}", path=path, size_bytes=size_bytes, reason=error.strerror
-        ) from error
-    with memoryview(mapped).cast("Q") as words:
-        words[BOOT_ID : BOOT_ID + 2] = memoryview(boot_id).cast("Q")
-        words[ARENA_NEXT] = geometry.arena_at
-        words[POSTINGS_USED] = POSTINGS_FIRST
-    mapped[:STATIC_SIZE_BYTES] = pack_static(schema, geometry)
+    mapped = make_table_file(path, schema, geometry, boot_id)
     return TableWriter(path, schema, mapped, geometry, boot_id)
 
 

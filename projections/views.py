@@ -12,14 +12,14 @@ would count too; see `rows`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Set
 from typing import Final, Protocol
 
 import msgspec
 from blake3 import blake3
 
 from alphapulse.log import (
-    FRAME_HEADER,
     FRAME_HEADER_SIZE_BYTES,
     INSTRUMENT_KINDS,
     LISTING_KINDS,
@@ -42,7 +42,15 @@ from alphapulse.log import (
     symbol_of,
 )
 
-from .keys import address_key, bytes_key, hash_key, isin_key, pair_key, text_key
+from .keys import (
+    address_key,
+    bytes_key,
+    hash_key,
+    isin_key,
+    mixed_key,
+    pair_key,
+    text_key,
+)
 from .layout import TableSchema
 from .records import (
     NOT_ACKNOWLEDGED,
@@ -82,8 +90,8 @@ class View(Protocol):
         """How many links one event makes at most: in all, and in one index."""
 
 
-    def concerns(self, block: Block) -> bool:
-        """False when folding the block would change nothing."""
+    def concerns(self, block: Block, kinds: Set[int]) -> bool:
+        """False when folding the block, whose events are of these kinds, would change nothing."""
 
     def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
         """Folds the events of a block from offset `start` on."""
@@ -120,8 +128,8 @@ class _EventView:
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         raise TypeError("each view has its own fold")
 
-    def concerns(self, block: Block) -> bool:
-        return not self.kinds.isdisjoint(block.kinds.tolist())
+    def concerns(self, block: Block, kinds: Set[int]) -> bool:
+        return not self.kinds.isdisjoint(kinds)
 
     def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
         kinds, first = self.kinds, start - block.first
@@ -145,8 +153,9 @@ class _EntityView(_EventView):
 
     def put_new(
         self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
-    ) -> None:
-        """Folds the first event of an entity from its body's bytes, packed by no codec."""
+    ) -> bool:
+        """Folds the first event of an entity from its body's bytes, packed by no codec; False, and
+        nothing done, when the table knows the entity."""
         raise TypeError("each entity view has its own short way")
 
     def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
@@ -156,19 +165,16 @@ class _EntityView(_EventView):
         version and not packed: then its bytes are the canonical row, or contain it.
         """
         data, offset, first_kind, kinds = block.data, block.first, self.first_kind, self.kinds
-        plain = bytes((VERSIONS[first_kind], Codec.NONE))
+        plain = VERSIONS[first_kind] | Codec.NONE << 8
+        put_new = self.put_new
         at = block.frame_bounds(0)[0]
         for kind, end in zip(block.kinds.tolist(), block.ends.tolist(), strict=True):
             if kind in kinds and offset >= start:
-                header = FRAME_HEADER.unpack_from(data, at)
-                entity = header[11]
-                if kind == first_kind and data[at + 10 : at + 12] == plain and (
-                    table.find(entity) < 0
+                packing, flags, metadata_size, valid_from, entity = _unpack_brief(data, at)
+                body_at, body_end = at + FRAME_HEADER_SIZE_BYTES, end - metadata_size
+                if kind != first_kind or packing != plain or not put_new(
+                    table, entity, offset, data[body_at : body_end - (flags >> 2 & 7)], valid_from
                 ):
-                    body_end = end - header[7] - (header[5] >> 2 & 7)
-                    body = data[at + FRAME_HEADER_SIZE_BYTES : body_end]
-                    self.put_new(table, entity, offset, body, header[10])
-                else:
                     self.fold(block.event(offset - block.first, verify=False), table, fetch)
             at = end
             offset += 1
@@ -242,6 +248,19 @@ class _Indexed(msgspec.Struct):
     symbol: str = ""
 
 
+_unpack_brief: Final = struct.Struct("<10xHBxH16xqQ8x").unpack_from
+"""Of a frame's header: version and codec, flags, size of the metadata, valid-from, entity."""
+_CLASS_FIELD: Final = b"\xabasset_class"
+"""In MessagePack; before it in a body stand only other names, ids and fingerprints."""
+
+
+def _without_class(data: bytes) -> bytes:
+    """`canonical_row` of a listing's or relation's first body from its bytes: its class set to 0,
+    which like any class takes one byte."""
+    at = data.index(_CLASS_FIELD) + len(_CLASS_FIELD)
+    return b"".join((data[:at], b"\0", data[at + 1 :]))
+
+
 _decode_indexed: Final = msgspec.msgpack.Decoder(_Indexed).decode
 _decode_listing: Final = msgspec.msgpack.Decoder(ListingBody).decode
 _decode_relation: Final = msgspec.msgpack.Decoder(RelationBody).decode
@@ -275,20 +294,21 @@ class InstrumentView(_EntityView):
 
     def put_new(
         self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
-    ) -> None:
-        message, rest = data[:MESSAGE_SIZE_BYTES], data[MESSAGE_SIZE_BYTES:]
+    ) -> bool:
+        rest = data[MESSAGE_SIZE_BYTES:]
         indexed = _decode_indexed(rest)
-        row = b"".join((message[:40], message[48:84], message[88:124], rest))
-        cell = table.put(
-            entity, message, last_offset=offset, data_offset=offset, row_digest=_digest(row)
-        )
-        if message[96]:
-            table.link(0, isin_key(message[96:108].decode("ascii")), cell)
-        symbol = indexed.symbol.encode() or message[108 : 108 + message[82]]
+        row = b"".join((data[:40], data[48:84], data[88:124], rest))
+        cell = table.insert(entity, data[:MESSAGE_SIZE_BYTES], offset, blake3(row).digest())
+        if not cell:
+            return False
+        if data[96]:
+            table.link(0, isin_key(data[96:108]), cell, fresh=True)
+        symbol = indexed.symbol.encode() or data[108 : 108 + data[82]]
         if symbol:
-            table.link(1, bytes_key(symbol), cell)
+            table.link(1, bytes_key(symbol), cell, fresh=True)
         if indexed.address:
-            table.link(2, address_key(indexed.address), cell)
+            table.link(2, address_key(indexed.address), cell, fresh=True)
+        return True
 
 
 class ListingView(_EntityView):
@@ -315,13 +335,20 @@ class ListingView(_EntityView):
 
     def put_new(
         self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
-    ) -> None:
+    ) -> bool:
         body = _decode_listing(data)
-        cell = table.put(
-            entity, pack_listing(entity, body), last_offset=offset, data_offset=offset,
-            row_digest=_digest(canonical_row(body)),
-        )  # fmt: skip
-        self.link(body, table, cell)
+        row = _without_class(data) if body.revision == 1 else canonical_row(body)
+        cell = table.insert(entity, pack_listing(entity, body), offset, blake3(row).digest())
+        if not cell:
+            return False
+        link, venue = table.link, text_key(body.venue)
+        link(0, body.instrument, cell, fresh=True)
+        if body.symbol:
+            symbol = text_key(body.symbol)
+            link(1, mixed_key(venue, symbol), cell, fresh=True)
+            link(2, symbol, cell, fresh=True)
+        link(3, venue, cell, fresh=True)
+        return True
 
 
 class RelationView(_EntityView):
@@ -348,13 +375,13 @@ class RelationView(_EntityView):
 
     def put_new(
         self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
-    ) -> None:
+    ) -> bool:
         body = _decode_relation(data)
-        cell = table.put(
-            entity, pack_relation(entity, body, valid_from), last_offset=offset,
-            data_offset=offset, row_digest=_digest(canonical_row(body)),
-        )  # fmt: skip
-        self.link(body, table, cell)
+        row, payload = _without_class(data), pack_relation(entity, body, valid_from)
+        cell = table.insert(entity, payload, offset, blake3(row).digest())
+        if cell:
+            self.link(body, table, cell)
+        return cell > 0
 
 
 class AlertView(_EventView):
@@ -413,7 +440,7 @@ class RequestView(_EventView):
     kinds: frozenset[int] = frozenset(int(kind) for kind in Kind)
     sees_all = True
 
-    def concerns(self, block: Block) -> bool:
+    def concerns(self, block: Block, kinds: Set[int]) -> bool:
         return _REQUEST_FIELD in block.data  # few blocks have any; it may stand in a name, too
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:

@@ -86,7 +86,7 @@ class State:
 
     def __init__(self, log: EventLog, views: Views, head: int) -> None:
         self._log = log
-        tables = views.tables_locked()
+        tables = views.tables_locked(head)
         self._tables: dict[int, TableReader] = {
             space: tables[name] for space, name in _VIEW_OF_SPACE.items()
         }

@@ -136,7 +136,7 @@ class Writer:
             self._rehearsals += 1
         try:
             with self._log.writing(self._wait_s) as session:
-                self._views.catch_up_locked()
+                self._views.catch_up_locked(session.head)
                 yield Rehearsal(State(self._log, self._views, session.head))
         finally:
             with self._changed:
@@ -213,7 +213,7 @@ class _Group:
     def __init__(self, log: EventLog, views: Views, session: WriteSession) -> None:
         self._session = session
         self._views = views
-        views.catch_up_locked()
+        views.catch_up_locked(session.head)
         self._state = State(log, views, session.head)
         self._in_flight: list[tuple[_Ticket, int, list[Receipt]]] = []
         self._kinds: list[int] = []
