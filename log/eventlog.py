@@ -96,7 +96,8 @@ class EventLog:
     ) -> EventLog:  # fmt: skip
         """Opens an existing home. Cost: under 1 ms.
 
-        durability: "relaxed" does not wait for the disk and says so in every commit.
+        durability: "relaxed" does not wait for the disk and says so in every commit. Writers of
+        one process must agree on it, else InvalidInput; to those who read it is nothing.
         Raises HomeMissing, HomeUnsupported, FormatTooNew, Corrupt. A log that its checkpoints
         contradict opens, read-only: `broken` says why.
         """
@@ -108,7 +109,7 @@ class EventLog:
         newest = Checkpoints(place.checkpoints).last()
         synced = durability == "fsync"
         store = LmdbStore.open(
-            place.log, sync=synced, durable=synced and on_disk,
+            place.log, sync=synced if mode == "rw" else None, durable=synced and on_disk,
             reserve_size_bytes=reserve_size_bytes,
         )  # fmt: skip
         try:

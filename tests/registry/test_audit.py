@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.log import Draft, EventLog, HomeMissing, InstrumentBody, Kind, Space
+from alphapulse.log import (
+    Draft,
+    EventLog,
+    HomeMissing,
+    InstrumentBody,
+    InvalidInput,
+    Kind,
+    Space,
+)
+from alphapulse.log.eventlog import Durability
 from alphapulse.projections import VIEWS, Views
 from alphapulse.projections.layout import IN_PROGRESS
-from alphapulse.registry import Registry, audit, facts_from, fingerprint_of
+from alphapulse.registry import Registry, audit, facts_from, fingerprint_of, replay_into
 from alphapulse.registry.audit import NAMES, audit_views
 from alphapulse.registry.facts import body_of
 
@@ -109,3 +118,21 @@ def test_lagging_and_missing_views_are_healed_first(home: Path) -> None:
         views = Views(log)
         assert views.rebuilt == []
         views.close()
+
+
+@pytest.mark.parametrize("durability", ["fsync", "relaxed"])
+def test_a_home_that_this_process_writes_to_is_read_all_the_same(
+    tmp_path: Path, durability: str
+) -> None:
+    """Durability is a promise of those who write: to audit, replay and readers it is nothing."""
+    with open_home(tmp_path / "home", durability=durability) as registry:
+        registry.register_many(tokens(3))
+        assert all(each.ok for each in audit(tmp_path / "home"))
+        assert replay_into(tmp_path / "home", tmp_path / "copy", 2).events == 2
+        with Registry.open(tmp_path / "home", mode="r") as reader:
+            durable = registry.register_many(tokens(1, 9))[0].durable
+            assert durable == (durability == "fsync")
+            assert reader.log.head == registry.log.head == 4
+        other: Durability = "relaxed" if durability == "fsync" else "fsync"
+        with pytest.raises(InvalidInput, match="another durability"):
+            EventLog.open(tmp_path / "home", durability=other)
