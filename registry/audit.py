@@ -18,7 +18,6 @@ from alphapulse.log import (
     ConflictBody,
     Event,
     EventLog,
-    Kind,
     Space,
     Verdict,
     cure_at,
@@ -27,13 +26,12 @@ from alphapulse.log import (
 from alphapulse.log.home import Home
 from alphapulse.projections import Views
 
-from .check import Entity, check
+from .check import NEW_KINDS, Entity, check
 from .errors import IllegalEvent
 from .identity import id_candidates
 
 NAMES = ("bytes", "continuity", "chain", "meaning", "views")
 VIEWS_CURE = "run `alphapulse rebuild`; the log is the truth and is not touched"
-_NEW_KINDS = frozenset({Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED})
 _PROGRESS_EVENTS = 20_000
 
 Progress = Callable[[str, int], None]
@@ -85,6 +83,9 @@ class Remembered:
     def alert(self, offset: int) -> tuple[int, int, bool] | None:
         return self._alerts.get(offset)
 
+    def awaits_collision(self, space: int, id: int) -> bool:
+        return (space, id) in self._unannounced
+
     def fold(self, event: Event) -> None:
         """Checks one event and takes it in. Raises IllegalEvent, NotDecodable."""
         body, place = event.body, (event.space, event.entity)
@@ -94,7 +95,7 @@ class Remembered:
             self._alerts[event.offset] = (*place, True)
         elif isinstance(body, AcknowledgedBody):
             self._alerts[body.alert] = (*place, False)
-        if event.kind in _NEW_KINDS and after.counter and self._had_holder(after, place):
+        if event.kind in NEW_KINDS and after.counter and self._had_holder(after, place):
             self._unannounced[place] = event.offset
         if isinstance(body, CollisionBody):
             self._unannounced.pop(place, None)

@@ -54,6 +54,10 @@ if NEXT.keys() != set(Status):
     raise ImportError("the table of statuses is not total")
 
 
+NEW_KINDS: Final = frozenset(
+    {Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED}
+)
+"""Kinds that register an entity."""
 _SUMMARY: Final = struct.Struct("<3xB4xQ16s52xI40x").unpack
 """Status, id, fingerprint and revision of an instrument message."""
 
@@ -78,6 +82,9 @@ class Before(Protocol):
 
     def alert(self, offset: int) -> tuple[int, int, bool] | None:
         """(space, entity, open) of the alert raised at this offset."""
+
+    def awaits_collision(self, space: int, id: int) -> bool:
+        """Whether it was registered in this commit under a fallback id, and no event said so."""
 
 
 def entity_of(body: InstrumentBody | ListingBody | RelationBody, last_offset: int) -> Entity:
@@ -235,6 +242,8 @@ def _collision(
     fingerprint = fingerprint_of(body.key)
     if held is None or held.fingerprint != body.fingerprint or body.assigned != entity:
         _refuse(kind, "the newcomer is not registered before it")
+    if not state.awaits_collision(space, entity):
+        _refuse(kind, "it was told already, or is not told with the registration")
     if fingerprint != body.fingerprint or body.counter != held.counter or not body.counter:
         _refuse(kind, "key, fingerprint and counter do not belong together")
     if body.holder != body.wanted or body.wanted == entity:

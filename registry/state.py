@@ -36,7 +36,7 @@ from alphapulse.projections import (
     request_key,
 )
 
-from .check import Entity, check, entity_of
+from .check import NEW_KINDS, Entity, check, entity_of
 from .identity import id_candidates, primary_id
 
 K = TypeVar("K")
@@ -170,6 +170,12 @@ class State:
             AlertRecord(self._alerts.arena, position).acknowledged is None
         )
         return event.space, event.entity, is_open and key not in self._new_alerts
+
+    def awaits_collision(self, space: int, id: int) -> bool:
+        """Whether its newest event is its registration, and that is one of this group."""
+        held = self._overlay.get((space, id))
+        newest = None if held is None else self._pending.get(held.entity.last_offset)
+        return newest is not None and newest.kind in NEW_KINDS
 
     def raised_before(self, space: int, entity: int, body: ConflictBody) -> tuple[int, bool] | None:
         """(offset, still open) of the alert of this very disagreement, None when it is new."""

@@ -21,6 +21,7 @@ from alphapulse.log import (
     ConflictBody,
     Corrupt,
     Draft,
+    Event,
     EventLog,
     InstrumentBody,
     Kind,
@@ -396,6 +397,7 @@ def folded(log: EventLog, *drafts: Draft) -> Remembered:
     for made in drafts:
         after = check(state, made.kind, made.space, made.entity, made.previous, made.body)
         state._entities[made.space, made.entity] = after._replace(last_offset=log.head)
+        state._unannounced[made.space, made.entity] = log.head
     return state
 
 
@@ -436,6 +438,46 @@ def test_a_collision_in_nobodys_way(crowded: tuple[EventLog, Draft, Draft]) -> N
     made = collided._replace(previous=None)
     with pytest.raises(IllegalEvent, match="not registered before it"):
         check(remembered(log), made.kind, made.space, made.entity, made.previous, made.body)
+
+
+@pytest.mark.parametrize("where", ["in the same commit", "later", "acknowledged between"])
+def test_a_collision_is_told_once(
+    crowded: tuple[EventLog, Draft, Draft], tmp_path: Path, where: str
+) -> None:
+    base, registered, collided = crowded
+    assert isinstance(collided.body, CollisionBody)
+    with copied(base, tmp_path / "home") as log:
+        with log.writing() as session:
+            session.append(registered)
+            newest = session.append(collided)
+            if where == "acknowledged between":
+                closed = AcknowledgedBody(alert=newest, asset_class=collided.body.asset_class)
+                newest = session.append(
+                    Draft(Kind.ALERT_ACKNOWLEDGED, collided.space, collided.entity, newest, closed)
+                )
+            if where == "later":
+                session.commit()
+            again = session.append(collided._replace(previous=newest))
+        verdict = audit_meaning(log)
+        assert (verdict.ok, verdict.first_bad_offset) == (False, again)
+        assert "told already" in verdict.detail
+
+
+def test_a_writer_tells_a_collision_once(crowded: tuple[EventLog, Draft, Draft]) -> None:
+    """Inside the group that registers the newcomer, and against the views."""
+    with open_home(crowded[0].home.path) as registry, registry.rehearsal():
+        state = State(registry.log, registry.views, registry.log.head)
+        known = next(e for e in registry.read() if isinstance(e.body, CollisionBody))
+        events: list[Event | Draft] = [known]
+        for number in range(300, 400):
+            receipt = decide(Register.of(token(number)), state, Origin())
+            if receipt.outcome == "collision":
+                events.append(state.drafts[-1])
+                break
+        assert len(events) == 2
+        for event in events:
+            with pytest.raises(IllegalEvent, match="told already"):
+                state.emit(event.kind, event.space, event.entity, event.body, metadata=b"")
 
 
 @pytest.mark.parametrize("ending", ["alone", "followed", "announced", "announced later"])
