@@ -30,11 +30,9 @@ from typing import Final
 
 from blake3 import blake3
 
-from .bodies import AnyBody
 from .errors import ChainBroken, Corrupt, NotDecodable, OffsetOutOfRange
-from .facets import Columns, columns_of
-from .frame import FRAME_HEADER, FRAME_HEADER_SIZE_BYTES, Event, events_of
-from .kinds import KIND_NAMES
+from .facets import Columns
+from .frame import FRAME_HEADER_SIZE_BYTES, Event, events_of
 
 BLOCK_HEADER: Final = struct.Struct("<32s4sIQQII")
 BLOCK_HEADER_SIZE_BYTES: Final = 64
@@ -83,16 +81,21 @@ def encode_block(
     for frame in frames:
         end += len(frame)
         ends.append(end)
-    parts = [BLOCK_HEADER.pack(bytes(32), MAGIC, end, first, time, count, 0)]
-    for form, column in (
-        ("Q", entities), ("Q", instruments), ("I", ends), ("I", chains), ("I", venues),
-        ("H", kinds), ("B", classes), ("B", severities),
-    ):  # fmt: skip
-        packed = struct.pack(f"<{count}{form}", *column)
-        parts.append(packed + bytes(-len(packed) & 7))
-    parts.extend(frames)
-    after = b"".join(parts)[CHAIN_SIZE_BYTES:]
+    header = BLOCK_HEADER.pack(bytes(32), MAGIC, end, first, time, count, 0)
+    packed = _columns_of(count).pack(
+        *entities, *instruments, *ends, *chains, *venues, *kinds, *classes, *severities
+    )
+    after = b"".join((header[CHAIN_SIZE_BYTES:], packed, *frames))
     return chain_hash(previous_chain, after) + after
+
+
+@cache
+def _columns_of(count: int) -> struct.Struct:
+    """All columns of a block of so many events, each padded to 8 bytes."""
+    forms = zip("QQIIIHBB", _WIDTHS, strict=True)
+    return struct.Struct(
+        "<" + "".join(f"{count}{form}{-width * count & 7}x" for form, width in forms)
+    )
 
 
 def frame_in(block: bytes | memoryview, offset: int) -> bytes:
@@ -122,7 +125,7 @@ class Block:
     CRC. Valid for as long as it is held. Raises NotDecodable when the sizes cannot be.
     """
 
-    __slots__ = ("_ends", "_headers", "_starts", "count", "data", "first", "time")
+    __slots__ = ("_ends", "_starts", "count", "data", "first", "time")
 
     def __init__(self, data: bytes) -> None:
         if len(data) < BLOCK_HEADER_SIZE_BYTES:
@@ -144,7 +147,6 @@ class Block:
         self.count: int = count
         self.data = data
         self._ends: memoryview | None = None
-        self._headers: list[tuple[int, ...]] | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -219,28 +221,6 @@ class Block:
             return None
         return None if reduce(or_, ends) & 7 else (starts, ends)
 
-    @property
-    def headers(self) -> list[tuple[int, ...]]:
-        """Start, end and header fields of every frame, unchecked but for their places.
-
-        The fields in order: start, end, crc, size, kind, version, codec, flags, space, metadata
-        size, offset, recorded, valid-from, entity, previous. For audits, which look at all.
-        """
-        if self._headers is not None:
-            return self._headers
-        at, unpack, data = self._starts[-1], FRAME_HEADER.unpack_from, self.data
-        found: list[tuple[int, ...]] = []
-        for index, end in enumerate(self.ends):
-            if not at + FRAME_HEADER_SIZE_BYTES <= end <= len(data) or end & 7:
-                raise NotDecodable(
-                    "reading a block", problem="a frame end is impossible",
-                    offset=self.first + index, start=at, end=end,
-                )  # fmt: skip
-            found.append((at, end, *unpack(data, at)))
-            at = end
-        self._headers = found
-        return found
-
     def event(self, index: int, *, verify: bool = True) -> Event:
         """The event at this index. Raises Corrupt or NotDecodable, naming its offset."""
         start, end = self.frame_bounds(index)
@@ -284,19 +264,6 @@ class Block:
         """Raises ChainBroken unless this block follows the block with that chain."""
         if chain_hash(previous, memoryview(self.data)[CHAIN_SIZE_BYTES:]) != self.chain:
             raise ChainBroken("checking the chain", offset=self.first, events=self.count)
-
-    def check_columns(self, index: int, event: Event, body: AnyBody) -> None:
-        """Raises Corrupt when the columns do not repeat what the frame says."""
-        says = columns_of(event.kind, event.severity, event.entity, body)
-        stored = Columns(
-            self.entities[index], self.instruments[index], self.chains[index], self.venues[index],
-            self.kinds[index], self.classes[index], self.severities[index],
-        )  # fmt: skip
-        if says != stored:
-            raise Corrupt(
-                "comparing a block's columns with its frames", problem="they differ",
-                offset=event.offset, kind=KIND_NAMES.get(event.kind, event.kind),
-            )  # fmt: skip
 
     def prefix(self, stop: int, previous_chain: bytes) -> bytes:
         """This block re-encoded with only its events before offset `stop`."""

@@ -1,4 +1,4 @@
-"""Comparing a block's columns with its frames, fast enough for audits.
+"""Comparing stored columns with what the frames say, fast enough for audits.
 
 The columns are derived again from the frames by `facets.columns_of`; for the two most frequent
 bodies only the three fields that stand in columns are decoded, which is what makes it fast.
@@ -6,16 +6,17 @@ bodies only the three fields that stand in columns are decoded, which is what ma
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
-from .block import Block
-from .errors import Corrupt, NotDecodable
-from .facets import text_number
-from .frame import FRAME_HEADER_SIZE_BYTES
+from .errors import AlphaPulseError, Corrupt, NotDecodable
+from .facets import Columns, columns_of, text_number
+from .frame import FRAME_HEADER_SIZE_BYTES, Event
 from .kinds import INSTRUMENT_KINDS, KIND_NAMES, LISTING_KINDS
 from .message import MESSAGE_SIZE_BYTES
+from .sheet import Numbers, Sheet, first_difference
 from .upcast import VERSIONS
 
 
@@ -34,6 +35,8 @@ class _Listed(msgspec.Struct):
     asset_class: int
 
 
+# A log names few chains and venues; what it names again is not computed again.
+_number: Final = lru_cache(maxsize=4096)(text_number)
 _decode_placed: Final = msgspec.msgpack.Decoder(_Placed).decode
 _decode_listed: Final = msgspec.msgpack.Decoder(_Listed).decode
 _FREQUENT: Final = INSTRUMENT_KINDS | LISTING_KINDS
@@ -41,54 +44,75 @@ _NO_MIC: Final = bytes(4)
 _FIXED_END: Final = FRAME_HEADER_SIZE_BYTES + MESSAGE_SIZE_BYTES
 
 
-def check_columns_of_block(block: Block) -> None:
-    """Raises Corrupt or NotDecodable, naming the offset, where a column is not its frame's."""
-    headers = block.headers
-    _same(block, "kinds", block.kinds, [header[4] for header in headers])
-    _same(block, "entity ids", block.entities, [header[13] for header in headers])
-    _same(block, "severities", block.severities, [header[7] & 3 for header in headers])
-    data, numbers, offset = block.data, _Numbers(), block.first
-    rows = zip(
-        headers, block.entities.tolist(), block.instruments.tolist(), block.chains.tolist(),
-        block.venues.tolist(), block.classes.tolist(), strict=True,
-    )  # fmt: skip
-    for header, entity, instrument, chain, venue, asset_class in rows:
-        start, end, _, _, kind, version, codec, flags, _, metadata_size, *_ = header
-        body_end = end - metadata_size - (flags >> 2 & 7)
-        good = True
-        try:
+def check_columns(sheet: Sheet) -> None:
+    """Raises Corrupt or NotDecodable, naming the offset, where a column is not its frame's.
+
+    For frames whose sizes, CRCs, kinds and versions are right. Cost: 0.7 µs an event.
+    """
+    entities, instruments, chains, venues, kinds, classes, severities = sheet.columns
+    _same(sheet, "kinds", kinds, sheet.kinds)
+    _same(sheet, "entity ids", entities, sheet.entities)
+    _same(sheet, "severities", severities, tuple([flags & 3 for flags in sheet.flags]))
+    offset = sheet.first
+    try:
+        for (
+            buffer, start, end, kind, version, codec, flags, metadata, entity, instrument, chain,
+            venue, asset_class,
+        ) in zip(
+            sheet.buffers, sheet.starts, sheet.ends, kinds, sheet.versions, sheet.codecs,
+            sheet.flags, sheet.metadata_sizes, entities, instruments, chains, venues, classes,
+            strict=True,
+        ):  # fmt: skip
+            body_end = end - metadata - (flags >> 2 & 7)
             if codec or kind not in _FREQUENT or version != VERSIONS[kind]:
-                event = block.event(offset - block.first, verify=False)
-                block.check_columns(offset - block.first, event, event.body)
+                says = _columns_of_event(buffer, start, offset)
+                stored = (entity, instrument, chain, venue, kind, asset_class, flags & 3)
+                good = says == stored
             elif kind in INSTRUMENT_KINDS:
-                placed = _decode_placed(data[start + _FIXED_END : body_end])
-                mic = data[start + 144 : start + 148]
-                where = placed.venue if mic == _NO_MIC else mic.decode("ascii")
+                placed = _decode_placed(buffer[start + _FIXED_END : body_end])
+                mic = buffer[start + 144 : start + 148]
                 good = (
-                    instrument == entity and asset_class == data[start + 58]
-                    and chain == numbers[placed.chain] and venue == numbers[where]
-                )  # fmt: skip
+                    instrument == entity
+                    and asset_class == buffer[start + 58]
+                    and chain == _number(placed.chain)
+                    and venue == (_number(placed.venue) if mic == _NO_MIC else _mic_number(mic))
+                )
             else:
-                listed = _decode_listed(data[start + FRAME_HEADER_SIZE_BYTES : body_end])
+                listed = _decode_listed(buffer[start + FRAME_HEADER_SIZE_BYTES : body_end])
                 good = (
-                    instrument == listed.instrument and asset_class == listed.asset_class
-                    and chain == 0 and venue == numbers[listed.venue]
-                )  # fmt: skip
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise NotDecodable(
-                "auditing", problem=f"a body cannot be read: {error}", offset=offset
-            ) from error
-        if not good:
-            raise _differ(offset, kind)
-        offset += 1
+                    instrument == listed.instrument
+                    and asset_class == listed.asset_class
+                    and chain == 0
+                    and venue == _number(listed.venue)
+                )
+            if not good:
+                raise _differ(offset, kind)
+            offset += 1
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise NotDecodable(
+            "auditing", problem=f"a body cannot be read: {error}", offset=offset
+        ) from error
 
 
-def _same(block: Block, what: str, column: memoryview, says: list[int]) -> None:
-    """Compares a whole column with what the frames say, and looks for the place only if it must."""
-    stored = column.tolist()
-    if stored != says:
-        index = next(i for i, pair in enumerate(zip(stored, says, strict=True)) if len({*pair}) > 1)
-        raise _differ(block.first + index, block.headers[index][4], what)
+@lru_cache(maxsize=4096)
+def _mic_number(mic: bytes) -> int:
+    return text_number(mic.decode("ascii"))
+
+
+def _columns_of_event(buffer: bytes, start: int, offset: int) -> Columns:
+    """The usual derivation, for a body that is packed, old or of a rare kind."""
+    try:
+        event = Event(buffer, start, verify=False)
+        return columns_of(event.kind, event.severity, event.entity, event.body)
+    except AlphaPulseError as error:
+        error.facts["offset"] = offset
+        raise
+
+
+def _same(sheet: Sheet, what: str, stored: Numbers, says: Numbers) -> None:
+    index = first_difference(stored, says)
+    if index < sheet.event_count:
+        raise _differ(sheet.first + index, sheet.kinds[index], what)
 
 
 def _differ(offset: int, kind: int, what: str = "columns") -> Corrupt:
@@ -96,11 +120,3 @@ def _differ(offset: int, kind: int, what: str = "columns") -> Corrupt:
         "auditing", problem=f"the {what} of a block do not repeat what a frame says",
         offset=offset, kind=KIND_NAMES.get(kind, kind),
     )  # fmt: skip
-
-
-class _Numbers(dict[str, int]):
-    """Text to its column number, remembered: a block names few chains and venues."""
-
-    def __missing__(self, text: str) -> int:
-        self[text] = text_number(text)
-        return self[text]

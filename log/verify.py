@@ -18,22 +18,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, partial
+from operator import gt, itemgetter, sub
 from pathlib import Path
 from time import perf_counter_ns
 from typing import Final, NamedTuple
 from zlib import crc32
 
-from .block import Block, chain_hash
+from .block import CHAIN_SIZE_BYTES, Block, chain_hash
 from .checkpoints import Checkpoint, Checkpoints
-from .columns import check_columns_of_block
-from .errors import AlphaPulseError, Corrupt, FormatTooNew, NotDecodable
+from .columns import check_columns
+from .errors import AlphaPulseError, ChainBroken, Corrupt, FormatTooNew, NotDecodable
 from .frame import NO_PREVIOUS
 from .home import Home
 from .kinds import SEVERITIES, SPACE_NAMES
 from .lmdb_store import LmdbStore
+from .sheet import Sheet, first_difference, is_single, sheet_of, sheet_of_singles
 from .upcast import VERSIONS
 
 PROGRESS_EVENTS: Final = 50_000
+SINGLES_MAX: Final = 1_000
+"""Blocks of one event that are checked together."""
+_CHAIN: Final = slice(CHAIN_SIZE_BYTES)
 CURE: Final = (
     "keep this home as it is; `alphapulse replay --to {last} --into DIR` makes a home with the "
     "good events before it, or restore a backup"
@@ -60,31 +66,47 @@ class Verdict(NamedTuple):
     cure: str = ""
 
 
-class _Check:
-    """Runs one kind of check block by block until its first failure, and times it."""
+class _Run:
+    """Blocks that are checked together: one, or several of one event each. stop: as they say."""
 
-    def __init__(self, name: str, step: Callable[[Block], None]) -> None:
+    def __init__(self, blocks: list[bytes], first: int, stop: int, sheet: Callable[[], Sheet]):
+        self.blocks = blocks
+        self.first = first
+        self.stop = stop
+        self._sheet = sheet
+
+    @cached_property
+    def sheet(self) -> Sheet:
+        """Raises NotDecodable, each time."""
+        return self._sheet()
+
+
+class _Check:
+    """Runs one kind of check on run after run until its first failure, and times it."""
+
+    def __init__(self, name: str, step: Callable[[_Run], None]) -> None:
         self.name = name
         self._step = step
         self._checked = 0
         self._ns = 0
         self._failure: tuple[int | None, str, str] | None = None
 
-    def block(self, block: Block, expected: int) -> None:
-        """expected: the offset at which the block should start, since its own may be damaged."""
+    def run(self, run: _Run, expected: int) -> None:
+        """expected: the offset at which the run should start, since its own may be damaged."""
         if self._failure is not None:
             return
         began = perf_counter_ns()
         try:
-            self._step(block)
-            self._checked += block.count
-        except (Corrupt, NotDecodable) as error:
-            offset = error.facts.get("offset")
-            if block.first != expected or not isinstance(offset, int):
-                offset = expected
-            self.fail(offset, str(error.why))
+            self._step(run)
+            self._checked += run.stop - run.first
         except AlphaPulseError as error:
-            self.fail(expected, str(error))
+            offset = error.facts.get("offset")
+            if run.first != expected or not isinstance(offset, int):
+                offset = expected
+            if len(run.blocks) > 1:
+                self._checked += offset - expected
+            known = isinstance(error, Corrupt | NotDecodable)
+            self.fail(offset, str(error.why) if known else str(error))
         self._ns += perf_counter_ns() - began
 
     def fail(self, offset: int | None, detail: str, cure: str = "") -> None:
@@ -113,27 +135,32 @@ def verify_blocks(
 
     chain: of the block before. Cost: 1 µs an event in blocks of 64 and more.
     """
-    state = _State(first, chain, from_start=first == 0)
-    bytes_, continuity = _Check("bytes", _check_bytes), _Check("continuity", state.continuity)
-    chained = _Check("chain", state.chained)
-    seen: dict[int, bytes] = {}
+    audit = _Audit(first, chain, from_start=first == 0)
     reported = 0
-    for data in blocks:
-        try:
-            block = Block(data)
-        except NotDecodable as error:
-            for check in (bytes_, continuity, chained):
-                check.fail(state.next_offset, error.why)
+    for run in _runs(blocks):
+        if not audit.take(run):
             break
-        for check in (bytes_, continuity, chained):
-            check.block(block, state.next_offset)
-        seen[block.stop] = block.chain
-        state.next_offset = block.stop
-        if progress is not None and block.stop - reported >= PROGRESS_EVENTS:
-            reported = block.stop
+        if progress is not None and audit.next_offset - reported >= PROGRESS_EVENTS:
+            reported = audit.next_offset
             progress(reported)
-    _check_checkpoints(chained, checkpoints, seen, first, state.next_offset)
-    return _with_one_cure([bytes_.verdict(), continuity.verdict(), chained.verdict()])
+    _check_checkpoints(audit.chain, checkpoints, audit.seen, first, audit.next_offset)
+    return _with_one_cure([check.verdict() for check in audit.checks])
+
+
+def _runs(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Blocks in order: as many of one event as follow each other, at most 1,000, or one other."""
+    singles: list[bytes] = []
+    for data in blocks:
+        single = is_single(data)
+        if singles and (not single or len(singles) == SINGLES_MAX):
+            yield singles
+            singles = []
+        if single:
+            singles.append(data)
+        else:
+            yield [data]
+    if singles:
+        yield singles
 
 
 def _with_one_cure(verdicts: list[Verdict]) -> list[Verdict]:
@@ -162,67 +189,118 @@ def _check_checkpoints(
             )  # fmt: skip
 
 
-def _check_bytes(block: Block) -> None:
-    """Every frame's size, CRC, kind, version, severity; and the columns against the frames."""
-    data, end, offset = block.data, 0, block.first
-    for start, end, crc, size, kind, version, _, flags, space, *_ in block.headers:
-        if crc32(data[start + 4 : end]) != crc:
-            raise Corrupt("auditing", problem="a frame's CRC32 is wrong", offset=offset)
-        if size != end - start:
-            raise NotDecodable("auditing", problem="a frame's size is wrong", offset=offset)
-        if not 0 < version <= VERSIONS.get(kind, 0) or space not in SPACE_NAMES:
-            raise NotDecodable(
-                "auditing", problem=f"unknown kind {kind} version {version} space {space}",
-                offset=offset,
-            )  # fmt: skip
-        if flags & 3 != SEVERITIES[kind] or flags >> 5:
-            raise NotDecodable("auditing", problem="a frame's flags are wrong", offset=offset)
-        offset += 1
-    if end != len(data):
-        raise NotDecodable("auditing", problem="bytes after the last frame", offset=offset - 1)
-    check_columns_of_block(block)
-
-
-class _State:
-    """What the continuity and chain checks remember between blocks."""
+class _Audit:
+    """The three checks, and what they remember from run to run."""
 
     def __init__(self, first: int, chain: bytes, *, from_start: bool) -> None:
+        self.bytes = _Check("bytes", _check_bytes)
+        self.continuity = _Check("continuity", self._check_continuity)
+        self.chain = _Check("chain", self._check_chain)
+        self.checks = (self.bytes, self.continuity, self.chain)
         self.next_offset = first
-        self._chain = chain
+        self.seen: dict[int, bytes] = {}
+        """The chain after each block."""
+        self._last_chain = chain
         self._time = 0
         self._newest: dict[int, int] = {}
         self._from_start = from_start
 
-    def continuity(self, block: Block) -> None:
-        if block.first != self.next_offset:
+    def take(self, blocks: list[bytes]) -> bool:
+        """Checks the next blocks; False when one cannot be read, so that nothing after it can."""
+        first = self.next_offset
+        if len(blocks) > 1 and (sheet := sheet_of_singles(blocks, first)) is not None:
+            self._check(_Run(blocks, first, sheet.stop, lambda: sheet))
+            return True
+        for data in blocks:
+            try:
+                block = Block(data)
+            except NotDecodable as error:
+                for check in self.checks:
+                    check.fail(self.next_offset, error.why)
+                return False
+            self._check(_Run([data], block.first, block.stop, partial(sheet_of, block)))
+        return True
+
+    def _check(self, run: _Run) -> None:
+        for check in self.checks:
+            check.run(run, self.next_offset)
+        heads = range(run.stop - len(run.blocks) + 1, run.stop + 1)
+        self.seen.update(zip(heads, map(itemgetter(_CHAIN), run.blocks), strict=True))
+        self.next_offset = run.stop
+
+    def _check_continuity(self, run: _Run) -> None:
+        """Offsets and times, and that each frame names the previous one of its entity."""
+        if run.first != self.next_offset:
             raise Corrupt(
-                "auditing", problem=f"block {block.first} follows offset {self.next_offset - 1}",
+                "auditing", problem=f"block {run.first} follows offset {self.next_offset - 1}",
                 offset=self.next_offset,
             )  # fmt: skip
-        if block.time < self._time:
-            raise Corrupt("auditing", problem="recorded time goes back", offset=block.first)
-        self._time = block.time
-        newest, at, time = self._newest, block.first, block.time
-        for header in block.headers:
-            space, (offset, recorded, _, entity, previous) = header[8], header[10:]
-            if offset != at or recorded != time:
-                raise Corrupt(
-                    "auditing", problem="a frame has another offset or time than its place",
-                    offset=at,
-                )  # fmt: skip
+        sheet, offsets = run.sheet, range(run.first, run.stop)
+        went_back = list(map(gt, (self._time, *sheet.times), sheet.times))
+        back = went_back.index(True) if True in went_back else sheet.event_count
+        self._time = sheet.times[-1]
+        moved = min(
+            first_difference(offsets, sheet.offsets), first_difference(sheet.times, sheet.recorded)
+        )
+        newest, from_start = self._newest, self._from_start
+        for at, entity, space, previous in zip(
+            offsets[: min(back, moved)], sheet.entities, sheet.spaces, sheet.previous, strict=False
+        ):
             place = entity << 3 | space
             held = newest.get(place, NO_PREVIOUS)
-            if held != previous and (self._from_start or held != NO_PREVIOUS):
+            if held != previous and (from_start or held != NO_PREVIOUS):
                 raise Corrupt(
                     "auditing", problem="a frame does not name the previous event of its entity",
                     offset=at,
                 )  # fmt: skip
             newest[place] = at
-            at += 1
+        if back < sheet.event_count and back <= moved:
+            raise Corrupt("auditing", problem="recorded time goes back", offset=offsets[back])
+        if moved < sheet.event_count:
+            raise Corrupt(
+                "auditing", problem="a frame has another offset or time than its place",
+                offset=offsets[moved],
+            )  # fmt: skip
 
-    def chained(self, block: Block) -> None:
-        block.check_chain(self._chain)
-        self._chain = block.chain
+    def _check_chain(self, run: _Run) -> None:
+        chain = self._last_chain
+        for at, data in enumerate(run.blocks, run.first):
+            before, chain = chain, data[_CHAIN]
+            if chain_hash(before, memoryview(data)[CHAIN_SIZE_BYTES:]) != chain:
+                raise ChainBroken("checking the chain", offset=at)
+        self._last_chain = chain
+
+
+def _check_bytes(run: _Run) -> None:
+    """Every frame's size, CRC, kind, version, severity; and the columns against the frames."""
+    sheet = run.sheet
+    crcs = [
+        crc32(buffer[start + 4 : end])
+        for buffer, start, end in zip(sheet.buffers, sheet.starts, sheet.ends, strict=True)
+    ]
+    sizes = tuple(map(sub, sheet.ends, sheet.starts))
+    marks = list(zip(sheet.kinds, sheet.versions, sheet.flags, sheet.spaces, strict=True))
+    strange = {mark: problem for mark in set(marks) if (problem := _strange(*mark))}
+    unknown = min((marks.index(mark) for mark in strange), default=sheet.event_count)
+    index, error, problem = min(
+        (first_difference(crcs, sheet.crcs), Corrupt, "a frame's CRC32 is wrong"),
+        (first_difference(sizes, sheet.sizes), NotDecodable, "a frame's size is wrong"),
+        (unknown, NotDecodable, ""), key=itemgetter(0),
+    )  # fmt: skip
+    if index < sheet.event_count:
+        check_columns(sheet.before(index))
+        problem = problem or strange[marks[index]]
+        raise error("auditing", problem=problem, offset=sheet.first + index)
+    if sheet.ends[-1] != len(sheet.buffers[-1]):
+        raise NotDecodable("auditing", problem="bytes after the last frame", offset=sheet.stop - 1)
+    check_columns(sheet)
+
+
+def _strange(kind: int, version: int, flags: int, space: int) -> str:
+    """What no writer of this version writes; empty when it is all known."""
+    if not 0 < version <= VERSIONS.get(kind, 0) or space not in SPACE_NAMES:
+        return f"unknown kind {kind} version {version} space {space}"
+    return "a frame's flags are wrong" if flags & 3 != SEVERITIES[kind] or flags >> 5 else ""
 
 
 def verify_store(
@@ -243,9 +321,7 @@ def verify_store(
         store.close()
 
 
-def _start_of_last(
-    store: LmdbStore, head: int, count: int, seed: bytes
-) -> tuple[int, bytes]:
+def _start_of_last(store: LmdbStore, head: int, count: int, seed: bytes) -> tuple[int, bytes]:
     first = head
     for _ in range(count):
         data = store.block_at(first - 1)
@@ -262,8 +338,10 @@ def _all_blocks(store: LmdbStore, first: int) -> Iterator[bytes]:
     at = first
     while batch := store.blocks(at, 1_000):
         yield from batch
-        last = Block(batch[-1])
-        at = max(last.stop, at + 1)
+        try:
+            at = max(Block(batch[-1]).stop, at + 1)
+        except NotDecodable:  # the verdicts are on it, and nothing after it can be
+            return
 
 
 def verify_in_child(

@@ -36,7 +36,9 @@ from alphapulse.log import (
 from alphapulse.log import bodies as bodies_module
 from alphapulse.log.checkpoints import Checkpoint, Checkpoints
 from alphapulse.log.codec import Codec, unpack
+from alphapulse.log.columns import check_columns
 from alphapulse.log.home import Genesis, decode_genesis
+from alphapulse.log.sheet import sheet_of
 from alphapulse.registry import identity
 
 TEXT = (Path(__file__).parents[2] / "log" / "FORMAT.md").read_text(encoding="utf-8")
@@ -95,7 +97,7 @@ def test_the_block() -> None:
     assert (block.first, block.time, len(block)) == (0, TIME, 1)
     event = block.event(0)
     assert event.body == AcknowledgedBody(alert=8, asset_class=1)
-    block.check_columns(0, event, event.body)
+    check_columns(sheet_of(block))
 
 
 def test_the_frames() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from zlib import crc32
 
 import pytest
 from blake3 import blake3
@@ -15,10 +16,12 @@ from alphapulse.log.block import (
     encode_block,
     frame_in,
 )
+from alphapulse.log.columns import check_columns
 from alphapulse.log.errors import ChainBroken, Corrupt, NotDecodable, OffsetOutOfRange
 from alphapulse.log.frame import Event
 from alphapulse.log.kinds import Kind
-from alphapulse.log.verify import verify_blocks
+from alphapulse.log.sheet import sheet_of
+from alphapulse.log.verify import Verdict, verify_blocks
 
 from .builders import CHAIN_SEED, TIME, columns_of_event, event_of_each_kind, make_block, make_event
 from .logs import flips
@@ -47,9 +50,10 @@ def test_what_is_written_is_read(events: list[Event], before: bytes) -> None:
     assert [tuple(row) for row in columns] == [tuple(columns_of_event(e)) for e in events]
     block.check_chain(before)
     for index, event in enumerate(events):
-        block.check_columns(index, event, event.body)
-        assert block.headers[index][:2] == block.frame_bounds(index)
-        assert block.headers[index][10] == event.offset
+        assert block.event(index) == event
+    assert block.bounds is not None
+    assert [*zip(*block.bounds, strict=True)] == [*map(block.frame_bounds, range(len(block)))]
+    check_columns(sheet_of(block))
 
 
 def test_the_bytes_stand_where_the_format_says() -> None:
@@ -143,6 +147,60 @@ def test_a_flipped_bit_in_a_frame_names_that_event_in_verify() -> None:
             assert not bytes_.ok and bytes_.first_bad_offset == index
 
 
+def singles() -> list[bytes]:
+    """Four blocks of one event each, of four kinds."""
+    chain, blocks = CHAIN_SEED, []
+    for at, kind in enumerate((
+        Kind.LISTING_ADDED, Kind.INSTRUMENT_REGISTERED, Kind.ALERT_ACKNOWLEDGED,
+        Kind.LISTING_AMENDED,
+    )):  # fmt: skip
+        event = make_event(kind, offset=at, entity=at + 1)
+        blocks.append(make_block([event], first=at, chain_before=chain).data)
+        chain = blocks[-1][:32]
+    return blocks
+
+
+def verified(blocks: list[bytes], together: int) -> list[Verdict]:
+    """The verdicts, without their rates, when so many blocks of one event are checked at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("alphapulse.log.verify.SINGLES_MAX", together)
+        return [v._replace(rate_per_s=0) for v in verify_blocks(blocks, CHAIN_SEED, [])]
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_any_flipped_bit_in_a_run_of_blocks_of_one_is_found_as_when_each_is_alone(
+    index: int,
+) -> None:
+    good = singles()
+    assert [v.checked for v in verified(good, 1000) if v.ok] == [4, 4, 4]
+    for bit, data in flips(good[index]):
+        blocks = [*good[:index], data, *good[index + 1 :]]
+        together = verified(blocks, 1000)
+        assert together == verified(blocks, 1), f"bit {bit}"
+        assert not together[2].ok, f"bit {bit} held the chain"
+        for verdict in together:
+            assert verdict.ok or verdict.first_bad_offset in (index, index + 1), f"bit {bit}"
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_any_flipped_bit_under_right_hashes_is_judged_in_a_run_as_alone(index: int) -> None:
+    """The frame's CRC and all chains made good, so that only what the bytes mean can object."""
+    good, found = singles(), 0
+    for bit, data in flips(good[index]):
+        if bit < 8 * 32:
+            continue
+        frame = data[132:]
+        sealed = data[:128] + crc32(frame).to_bytes(4, "little") + frame
+        blocks, chain = [], CHAIN_SEED
+        for block in (*good[:index], sealed, *good[index + 1 :]):
+            chain = chain_hash(chain, block[32:])
+            blocks.append(chain + block[32:])
+        together = verified(blocks, 1000)
+        assert together == verified(blocks, 1), f"bit {bit}"
+        found += not all(verdict.ok for verdict in together)
+    assert found > 8 * 80, "most of the headers and columns"
+
+
 @pytest.mark.parametrize("column,width", [(0, 8), (1, 8), (3, 4), (4, 4), (5, 2), (6, 1), (7, 1)])
 def test_a_column_that_lies_is_found_though_the_chain_holds(column: int, width: int) -> None:
     good = make_block(event_of_each_kind())
@@ -153,9 +211,8 @@ def test_a_column_that_lies_is_found_though_the_chain_holds(column: int, width: 
         bytes_, continuity, chain = verify_blocks([bytes(data)], CHAIN_SEED, [])
         assert chain.ok and continuity.ok
         assert not bytes_.ok and bytes_.first_bad_offset == index
-        event = good.event(index)
-        with pytest.raises(Corrupt):
-            Block(bytes(data)).check_columns(index, event, event.body)
+        with pytest.raises(Corrupt, match=r"do not repeat"):
+            check_columns(sheet_of(Block(bytes(data))))
 
 
 def test_a_frame_end_that_lies_is_refused() -> None:
