@@ -29,6 +29,8 @@ class WriterLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pid = os.getpid()
+        self._name = f"{self._pid:<20}\n".encode()
+        """What the file says while we hold it, and after."""
         self._thread_lock = threading.Lock()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _open_locks.add(self)
@@ -46,7 +48,8 @@ class WriterLock:
         try:
             self._check_open()
             self._acquire_file(deadline, wait_s)
-            os.pwrite(self._file, f"{os.getpid():<20}\n".encode(), 0)
+            if os.pread(self._file, len(self._name), 0) != self._name:  # cheaper than to write it
+                os.pwrite(self._file, self._name, 0)
         except BaseException:
             self.release()
             raise

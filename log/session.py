@@ -54,6 +54,8 @@ class Staged(NamedTuple):
     time: int
     frames: list[bytes]
     columns: list[Columns]
+    size_bytes: int
+    """Of the frames."""
 
 
 class Commit(NamedTuple):
@@ -117,6 +119,7 @@ class WriteSession:
 
         Raises TooLarge, ClockOff. Stage one at a time: `add` it, or forget it.
         """
+        head = self.head
         if len(drafts) > BLOCK_EVENTS_MAX:
             raise TooLarge(
                 "staging events that stay together", events=len(drafts),
@@ -124,7 +127,7 @@ class WriteSession:
             )  # fmt: skip
         time = self._time if self._frames else self._log.clock.next_time(self._base.time)
         frames, columns = [], []
-        for offset, draft in enumerate(drafts, self.head):
+        for offset, draft in enumerate(drafts, head):
             fixed, rest = encode_body(draft.body)
             frames.append(
                 encode_frame(
@@ -136,12 +139,12 @@ class WriteSession:
             )  # fmt: skip
             severity = SEVERITIES[draft.kind]
             columns.append(columns_of(draft.kind, severity, draft.entity, draft.body))
-        return Staged(self.head, time, frames, columns)
+        return Staged(head, time, frames, columns, sum(map(len, frames)))
 
     def has_room(self, staged: Staged) -> bool:
         """Whether these fit the pending block; else `commit` first. An empty block takes any."""
         count = len(self._frames) + len(staged.frames)
-        size_bytes = self._size_bytes + sum(map(len, staged.frames)) + block_overhead_bytes(count)
+        size_bytes = self._size_bytes + staged.size_bytes + block_overhead_bytes(count)
         return not self._frames or (
             count <= BLOCK_EVENTS_MAX and size_bytes <= BLOCK_SIZE_BYTES_MAX
         )
@@ -153,7 +156,7 @@ class WriteSession:
             self._time = staged.time
         self._frames += staged.frames
         self._columns += staged.columns
-        self._size_bytes += sum(map(len, staged.frames))
+        self._size_bytes += staged.size_bytes
 
     def append(self, draft: Draft, codec: Codec = Codec.ZSTD) -> int:
         """The offset the event will have once committed; a full block is committed before.

@@ -29,6 +29,7 @@ class Generations:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._current = directory / CURRENT
+        self._current_name = os.fspath(self._current)
 
     def path(self, view: str, generation: int) -> Path:
         return self.directory / f"{view}.{generation}"
@@ -49,7 +50,7 @@ class Generations:
     def stamp(self) -> tuple[int, int]:
         """Changes whenever CURRENT is replaced. Cost: one stat."""
         try:
-            state = os.stat(self._current)
+            state = os.stat(self._current_name)
         except FileNotFoundError:
             return NO_CURRENT
         return (state.st_ino, state.st_mtime_ns)

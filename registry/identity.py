@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from blake3 import blake3
@@ -98,6 +98,7 @@ def fingerprint_of(key: bytes) -> bytes:
     return hasher.digest(FINGERPRINT_SIZE_BYTES)
 
 
+@cache
 def id_mask(id_bits: int) -> int:
     if not 1 <= id_bits <= ID_BITS_MAX:
         raise InvalidInput("deriving an id", problem="id_bits must be 1 to 64", id_bits=id_bits)

@@ -9,7 +9,8 @@ nothing: `begin_unit` and `abandon_unit` work on the overlay alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from functools import lru_cache
+from typing import Any, Final, NamedTuple, TypeVar
 
 from alphapulse.log import (
     AcknowledgedBody,
@@ -44,6 +45,7 @@ V = TypeVar("V")
 DataBody = InstrumentBody | ListingBody | RelationBody
 _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
                   Space.RELATION: "relations"}  # fmt: skip
+_NOTHING: Final = object()
 
 
 class Origin(NamedTuple):
@@ -54,11 +56,17 @@ class Origin(NamedTuple):
     request_id: str = ""
 
     def metadata(self) -> bytes:
-        return encode_metadata(
-            Metadata(
-                source=self.source, content_hash=self.content_hash, request_id=self.request_id
-            )
+        return _metadata_of(self)
+
+
+@lru_cache(maxsize=256)
+def _metadata_of(origin: Origin) -> bytes:
+    """Most commands of a batch have one origin."""
+    return encode_metadata(
+        Metadata(
+            source=origin.source, content_hash=origin.content_hash, request_id=origin.request_id
         )
+    )
 
 
 class Held(NamedTuple):
@@ -96,15 +104,15 @@ class State:
         self._new_alerts: dict[int, tuple[int, int, int, bool]] = {}
         self._new_requests: dict[str, int] = {}
         self._pending: dict[int, Draft] = {}
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
+        """What the unit has set: in which dict, the key, and what was there before."""
+        self.id_bits = log.genesis.id_bits
+        self._seen_free = (0, 0)
+        """The last id that the views did not know, while they stand still."""
         self.head = head
         """Offset of the next event that is emitted."""
         self.drafts: list[Draft] = []
         """Events of the unit that is being decided."""
-
-    @property
-    def id_bits(self) -> int:
-        return self._log.genesis.id_bits
 
     # Reading
 
@@ -140,7 +148,14 @@ class State:
 
     def is_free(self, space: int, id: int) -> bool:
         """Whether nobody has this id, which is not 0. Cost: 1 µs."""
-        return id != 0 and (space, id) not in self._overlay and self._tables[space].find(id) < 0
+        if id == 0 or (space, id) in self._overlay:
+            return False
+        if self._seen_free == (space, id):  # asked at each step on the way of a new entity
+            return True
+        free = self._tables[space].find(id) < 0
+        if free:
+            self._seen_free = (space, id)
+        return free
 
     def find(self, space: int, fingerprint: bytes) -> Held | None:
         """Whoever is registered under this fingerprint, collisions included."""
@@ -280,8 +295,7 @@ class State:
         self._set(self._new_requests, request_id, offset)
 
     def _set(self, where: dict[K, V], key: K, value: V) -> None:
-        known, old = key in where, where.get(key)
-        self._undo.append(lambda: _restore(where, key, known, old))
+        self._undo.append((where, key, where.get(key, _NOTHING)))
         where[key] = value
 
     def begin_unit(self) -> None:
@@ -290,14 +304,10 @@ class State:
 
     def abandon_unit(self) -> None:
         """Forgets the unit: the overlay and the head are as they were before it."""
-        for undo in reversed(self._undo):
-            undo()
+        for where, key, old in reversed(self._undo):
+            if old is _NOTHING:
+                del where[key]
+            else:
+                where[key] = old
         self.head -= len(self.drafts)
         self.begin_unit()
-
-
-def _restore(where: dict[K, V], key: K, known: bool, old: V | None) -> None:
-    if known:
-        where[key] = old  # type: ignore[assignment]  # it was a value of this dict
-    else:
-        del where[key]

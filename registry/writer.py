@@ -42,7 +42,8 @@ class _Ticket:
         self.mistake: Exception | None = None
         """What is no error of ours: raised to the caller whose unit it came from."""
         self.done = False
-        self.woken = threading.Event()
+        self.woken: threading.Event | None = None
+        """For a ticket that has to wait; whoever finds nobody before it leads at once."""
 
     def finish(self, failure: AlphaPulseError) -> None:
         """What has no outcome yet ends with this one."""
@@ -50,7 +51,8 @@ class _Ticket:
             if outcome is None:
                 self.outcomes[index] = failure
         self.done = True
-        self.woken.set()
+        if self.woken is not None:
+            self.woken.set()
 
 
 class Writer:
@@ -97,17 +99,19 @@ class Writer:
                 return
             self._queue.append(ticket)
             if self._leader is None:
-                self._appoint()
+                self._leader = ticket
+            else:
+                ticket.woken = threading.Event()
 
     def _appoint(self) -> None:
         """A ticket that is woken without being done leads. Called with `_changed` held."""
         self._leader = self._queue[0] if self._queue else None
-        if self._leader is not None:
+        if self._leader is not None and self._leader.woken is not None:
             self._leader.woken.set()
 
     def _wait(self, ticket: _Ticket, deadline: float) -> None:
         """Until the ticket leads or is done."""
-        if ticket.woken.wait(max(deadline - time.monotonic(), 0)):
+        if ticket.woken is None or ticket.woken.wait(max(deadline - time.monotonic(), 0)):
             return
         with self._changed:
             waiting = ticket in self._queue
