@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from .output import Column, note, print_error, progress
-from .verb import FINE, NO, Cli, alerts_on_stderr, exit_code, settings
+from .verb import FINE, NO, Cli, exit_code, settings
 
 if TYPE_CHECKING:
     from alphapulse.log import AlphaPulseError
@@ -64,7 +64,6 @@ def import_(
     worst = FINE
     reports: list[ImportReport] = []
     with ExitStack() as stack:
-        stack.enter_context(alerts_on_stderr())
         registry = stack.enter_context(_opened(cli, dry_run))
         kept: Quarantine | None = None
         if quarantine is not None and not dry_run:

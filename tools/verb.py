@@ -27,6 +27,7 @@ FINE: Final = 0
 NO: Final = 1
 UNUSABLE: Final = 2
 CANDIDATES_MAX: Final = 20
+ALERTS_SHOWN_MAX: Final = 5
 
 
 class Cli:
@@ -73,13 +74,28 @@ class Cli:
 
 
 class _OnStderr(logging.Handler):
+    """The first alerts as they come; `close` says how many more there were."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._alerts = 0
+
     def emit(self, record: logging.LogRecord) -> None:
-        note(f"{record.levelname}: {record.getMessage()}")
+        self._alerts += record.levelno >= logging.CRITICAL
+        if record.levelno < logging.CRITICAL or self._alerts <= ALERTS_SHOWN_MAX:
+            note(f"{record.levelname}: {record.getMessage()}")
+
+    def close(self) -> None:
+        super().close()
+        if self._alerts > ALERTS_SHOWN_MAX:
+            more = self._alerts - ALERTS_SHOWN_MAX
+            note(f"CRITICAL: … and {more} more; see `alphapulse alerts`")
 
 
 @contextmanager
 def alerts_on_stderr() -> Iterator[None]:
-    """Lines of the logger "alphapulse" (collisions are CRITICAL) go to stderr."""
+    """Lines of the logger "alphapulse" go to stderr; of CRITICAL ones (collisions) the first few,
+    and at the end how many more there were."""
     logger, handler = logging.getLogger("alphapulse"), _OnStderr()
     logger.addHandler(handler)
     propagate, logger.propagate = logger.propagate, False
@@ -88,6 +104,7 @@ def alerts_on_stderr() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.propagate = propagate
+        handler.close()
 
 
 def settings(function: Callable[..., int | None]) -> Callable[..., int]:

@@ -102,3 +102,25 @@ def test_unknown_columns_are_reported(run: Run, good: Path) -> None:
     assert ran.code == 0
     assert "mood" in ran.err
     assert "\x1b" not in ran.err
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_many_collisions_are_summed_up(run: Run, tmp_path: Path, as_json: bool) -> None:
+    """Each of the first few is told once; the rest is counted, and stands in `alerts`."""
+    path = tmp_path / "tokens.json"
+    tokens = [
+        {"chainId": 1, "address": f"0x{number:040x}", "symbol": "T", "name": "T", "decimals": 1}
+        for number in range(1, 101)
+    ]
+    path.write_text(json.dumps({"name": "many", "tokens": tokens}))
+    assert run("init", "--id-bits", "8").code == 0
+    ran = run("import", str(path), *(["--json"] if as_json else []))
+    alerts = run("alerts", "--json").rows
+    told = [line for line in ran.err.splitlines() if line.startswith("CRITICAL: ")]
+    assert ran.code == 0
+    assert "CRITICAL" not in ran.out
+    assert told == [
+        *(f"CRITICAL: id collision: {alert['id']} is a fallback id; see `alphapulse alerts`"
+          for alert in alerts[:5]),
+        f"CRITICAL: … and {len(alerts) - 5} more; see `alphapulse alerts`",
+    ]
