@@ -19,7 +19,8 @@ from .verb import Cli, settings
 def init(cli: Cli, id_bits: int) -> None:
     """Make a home: the directory that holds a registry.
 
-    `import` and `register` make one by themselves where it is missing. JSON fields: home, id_bits.
+    Verbs that write (`import`, `register`, `amend`, …) make one by themselves where it is missing.
+    JSON fields: home, id_bits.
     """
     from alphapulse.log import EventLog
 

@@ -283,7 +283,7 @@ def _unit(registry: Registry, verb: str, fields: Fields) -> Unit:
 
 
 def _run(cli: Cli, verb: str, subject: str, subject_name: str, fields: Fields) -> int:
-    with cli.registry(write=True, create=verb == "register") as registry:
+    with cli.registry(write=True, create=True) as registry:
         if subject == "-":
             if "request_id" in fields:
                 raise click.UsageError('give each line its own "request_id"')

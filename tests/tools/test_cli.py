@@ -74,7 +74,9 @@ def test_the_home_is_named_or_in_the_environment_or_here(
 
 
 READING = ["lookup X", "listings X", "history X", "tail", "replay", "audit", "rebuild", "alerts",
-           "stats", "amend X --symbol Y", "delist X", "end-listing X --venue XNAS"]  # fmt: skip
+           "stats"]  # fmt: skip
+WRITING = ["amend X --symbol Y", "delist X", "add-listing X --venue XNAS",
+           "end-listing X --venue XNAS"]  # fmt: skip
 
 
 @pytest.mark.parametrize("words", READING)
@@ -87,6 +89,15 @@ def test_a_missing_home_is_named_with_how_to_make_it(run: Run, home: Path, words
     assert (as_json.code, as_json.out) == (2, "")
     assert as_json.error["error"].startswith("HomeMissing: ")
     assert not home.exists()
+
+
+@pytest.mark.parametrize("words", WRITING)
+def test_a_writing_verb_makes_a_missing_home(run: Run, home: Path, words: str) -> None:
+    """And then it does not know the instrument, as in any home without it."""
+    ran = run("--json", *words.split())
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.error["error"].startswith("UnknownInstrument: ")
+    assert run("stats", "--json").rows[0]["head"] == 0
 
 
 @pytest.mark.parametrize(
