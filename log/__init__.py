@@ -43,6 +43,7 @@ from .errors import (
 )
 from .eventlog import EventLog, LogStatistics
 from .facets import FACETS, SEVERAL, Columns, columns_of, facet_values, symbol_of, text_number
+from .flyweight import Flyweight
 from .frame import (
     FRAME_HEADER,
     FRAME_HEADER_SIZE_BYTES,
@@ -157,6 +158,7 @@ __all__ = [
     "EventLog",
     "Explanation",
     "Extension",
+    "Flyweight",
     "ForkedProcess",
     "FormatTooNew",
     "Genesis",

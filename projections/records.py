@@ -12,6 +12,7 @@ from typing import Final
 
 from alphapulse.log import (
     AssetClass,
+    Flyweight,
     Kind,
     ListingBody,
     RelationBody,
@@ -66,14 +67,8 @@ def pack_listing(id: int, body: ListingBody) -> bytes:
     )  # fmt: skip
 
 
-class ListingRecord:
-    """An instrument at a venue, read in place. It points into a view's mapping: see `Views`."""
-
-    __slots__ = ("_at", "_buffer")
-
-    def __init__(self, buffer: bytes | memoryview, at: int = 0) -> None:
-        self._buffer = buffer
-        self._at = at
+class _LinkRecord(Flyweight):
+    """What hangs on an instrument: both layouts begin alike."""
 
     @property
     def id(self) -> int:
@@ -86,6 +81,10 @@ class ListingRecord:
     @property
     def instrument(self) -> int:
         return int(_Q(self._buffer, self._at + 24)[0])
+
+
+class ListingRecord(_LinkRecord):
+    """An instrument at a venue, read in place. It points into a view's mapping: see `Views`."""
 
     @property
     def valid_from(self) -> int:
@@ -159,26 +158,8 @@ def pack_relation(id: int, body: RelationBody, valid_from: int) -> bytes:
     )  # fmt: skip
 
 
-class RelationRecord:
+class RelationRecord(_LinkRecord):
     """A link from an instrument to another, or to a named group; read in place."""
-
-    __slots__ = ("_at", "_buffer")
-
-    def __init__(self, buffer: bytes | memoryview, at: int = 0) -> None:
-        self._buffer = buffer
-        self._at = at
-
-    @property
-    def id(self) -> int:
-        return int(_Q(self._buffer, self._at)[0])
-
-    @property
-    def fingerprint(self) -> bytes:
-        return bytes(self._buffer[self._at + 8 : self._at + 24])
-
-    @property
-    def instrument(self) -> int:
-        return int(_Q(self._buffer, self._at + 24)[0])
 
     @property
     def other(self) -> int:
@@ -207,14 +188,8 @@ def pack_alert(offset: int, acknowledged: int, entity: int, space: int, kind: in
     return ALERT.pack(offset, acknowledged, entity, space, kind)
 
 
-class AlertRecord:
+class AlertRecord(Flyweight):
     """A collision or conflict, and whether a person has seen it; read in place."""
-
-    __slots__ = ("_at", "_buffer")
-
-    def __init__(self, buffer: bytes | memoryview, at: int = 0) -> None:
-        self._buffer = buffer
-        self._at = at
 
     @property
     def offset(self) -> int:
@@ -244,14 +219,8 @@ def pack_request(offset: int, digest: bytes) -> bytes:
     return REQUEST.pack(offset, digest)
 
 
-class RequestRecord:
+class RequestRecord(Flyweight):
     """Which event a request id led to; read in place."""
-
-    __slots__ = ("_at", "_buffer")
-
-    def __init__(self, buffer: bytes | memoryview, at: int = 0) -> None:
-        self._buffer = buffer
-        self._at = at
 
     @property
     def offset(self) -> int:
