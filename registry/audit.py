@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from struct import Struct
 from time import perf_counter_ns
+from typing import Final
 
 from alphapulse.log import (
     AcknowledgedBody,
@@ -33,6 +35,8 @@ from .identity import id_candidates
 NAMES = ("bytes", "continuity", "chain", "meaning", "views")
 VIEWS_CURE = "run `alphapulse rebuild`; the log is the truth and is not touched"
 _PROGRESS_EVENTS = 20_000
+_ENTITY: Final = Struct("<16sqIBI")
+"""The fields of an `Entity`, in its order."""
 
 Progress = Callable[[str, int], None]
 """Called with the verdict's name and the events done so far."""
@@ -68,17 +72,25 @@ def audit(home: str | os.PathLike[str], *, progress: Progress | None = None) -> 
 
 
 class Remembered:
-    """The state that the audit folds: what `check` asks for, and nothing more."""
+    """The state that the audit folds: what `check` asks for, and nothing more.
+
+    Entities are kept packed, since all of a log's are held at once: about 185 bytes each.
+    """
 
     def __init__(self, id_bits: int) -> None:
         self.id_bits = id_bits
-        self._entities: dict[tuple[int, int], Entity] = {}
+        self._entities: dict[int, bytes] = {}
+        """By id and space in one number."""
         self._alerts: dict[int, tuple[int, int, bool]] = {}
         self._unannounced: dict[tuple[int, int], int] = {}
         """Entities with a fallback id whose collision was not read yet, with their offset."""
 
     def entity(self, space: int, id: int) -> Entity | None:
-        return self._entities.get((space, id))
+        packed = self._entities.get(id << 3 | space)
+        return None if packed is None else Entity._make(_ENTITY.unpack(packed))
+
+    def remember(self, space: int, id: int, entity: Entity) -> None:
+        self._entities[id << 3 | space] = _ENTITY.pack(*entity)
 
     def alert(self, offset: int) -> tuple[int, int, bool] | None:
         return self._alerts.get(offset)
@@ -90,7 +102,7 @@ class Remembered:
         """Checks one event and takes it in. Raises IllegalEvent, NotDecodable."""
         body, place = event.body, (event.space, event.entity)
         after = check(self, event.kind, event.space, event.entity, event.previous, body)
-        self._entities[place] = after._replace(last_offset=event.offset)
+        self.remember(event.space, event.entity, after._replace(last_offset=event.offset))
         if isinstance(body, CollisionBody | ConflictBody):
             self._alerts[event.offset] = (*place, True)
         elif isinstance(body, AcknowledgedBody):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from alphapulse.log.eventlog import Durability
 from alphapulse.projections import VIEWS, Views
 from alphapulse.projections.layout import IN_PROGRESS
 from alphapulse.registry import Registry, audit, facts_from, fingerprint_of, replay_into
-from alphapulse.registry.audit import NAMES, audit_views
+from alphapulse.registry.audit import NAMES, Remembered, audit_views
 from alphapulse.registry.facts import body_of
 
 from .homes import open_home, tokens
@@ -136,3 +137,20 @@ def test_a_home_that_this_process_writes_to_is_read_all_the_same(
         other: Durability = "relaxed" if durability == "fsync" else "fsync"
         with pytest.raises(InvalidInput, match="another durability"):
             EventLog.open(tmp_path / "home", durability=other)
+
+
+def test_the_memory_of_the_audit_grows_slowly(tmp_path: Path) -> None:
+    """By the same for each entity; the README states it for a large log."""
+    with open_home(tmp_path / "home") as registry:
+        registry.register_many(tokens(2_000))
+        state = Remembered(registry.log.genesis.id_bits)
+        held_size_bytes = []
+        tracemalloc.start()
+        try:
+            for event in registry.read():
+                state.fold(event)
+                if event.offset in (999, 1_999):
+                    held_size_bytes.append(tracemalloc.get_traced_memory()[0])
+        finally:
+            tracemalloc.stop()
+        assert held_size_bytes[1] - held_size_bytes[0] < 280 * 1_000

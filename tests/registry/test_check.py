@@ -396,7 +396,7 @@ def folded(log: EventLog, *drafts: Draft) -> Remembered:
     state = remembered(log)
     for made in drafts:
         after = check(state, made.kind, made.space, made.entity, made.previous, made.body)
-        state._entities[made.space, made.entity] = after._replace(last_offset=log.head)
+        state.remember(made.space, made.entity, after._replace(last_offset=log.head))
         state._unannounced[made.space, made.entity] = log.head
     return state
 
