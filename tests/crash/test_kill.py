@@ -206,8 +206,10 @@ def test_ctrl_c_while_importing_leaves_a_good_home(tmp_path: Path, scale: float)
     assert interrupted or os.environ.get(SEED_NAME)
 
 
-@pytest.mark.parametrize("where", ["put", "link", "finish"])
-def test_ctrl_c_within_a_fold(tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize(
+    ("new", "again"), [("insert", "put"), ("link", "link"), ("finish", "finish")]
+)
+def test_ctrl_c_within_a_fold(tmp_path: Path, new: str, again: str) -> None:
     """The commit is in the log and the view half folded: the same process may go on, or close."""
 
     def interrupt(*_: object, **__: object) -> None:
@@ -216,12 +218,12 @@ def test_ctrl_c_within_a_fold(tmp_path: Path, where: str) -> None:
     first, second, third = tokens(3)
     with Registry.open(tmp_path / "home", durability="relaxed") as registry:
         registry.register(first)
-        with mock.patch.object(TableWriter, where, interrupt), pytest.raises(KeyboardInterrupt):
+        with mock.patch.object(TableWriter, new, interrupt), pytest.raises(KeyboardInterrupt):
             registry.register(second)
         receipt = registry.register(third)
         assert registry.get(receipt.id) is not None
         assert registry.resolve(second) is not None
-        with mock.patch.object(TableWriter, where, interrupt), pytest.raises(KeyboardInterrupt):
+        with mock.patch.object(TableWriter, again, interrupt), pytest.raises(KeyboardInterrupt):
             registry.amend(receipt.id, symbol="NEW")
     assert complaints(tmp_path / "home") == []
     with Registry.open(tmp_path / "home") as registry:
