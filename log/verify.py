@@ -21,7 +21,8 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from operator import gt, itemgetter, sub
 from pathlib import Path
-from time import perf_counter_ns
+from threading import Timer
+from time import monotonic, perf_counter_ns
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -37,6 +38,10 @@ from .sheet import Sheet, first_difference, is_single, sheet_of, sheet_of_single
 from .upcast import VERSIONS
 
 PROGRESS_EVENTS: Final = 50_000
+PROGRESS_S: Final = 5.0
+"""Progress is told after so many events, or so long, whichever comes first."""
+STALLED_S: Final = 120.0
+"""A child that tells no progress for so long is ended."""
 SINGLES_MAX: Final = 1_000
 """Blocks of one event that are checked together."""
 _CHAIN: Final = slice(CHAIN_SIZE_BYTES)
@@ -136,12 +141,15 @@ def verify_blocks(
     chain: of the block before. Cost: 1 µs an event in blocks of 64 and more.
     """
     audit = _Audit(first, chain, from_start=first == 0)
-    reported = 0
+    reported, reported_at = 0, monotonic()
     for run in _runs(blocks):
         if not audit.take(run):
             break
-        if progress is not None and audit.next_offset - reported >= PROGRESS_EVENTS:
-            reported = audit.next_offset
+        if progress is not None and (
+            audit.next_offset - reported >= PROGRESS_EVENTS
+            or monotonic() - reported_at >= PROGRESS_S
+        ):
+            reported, reported_at = audit.next_offset, monotonic()
             progress(reported)
     _check_checkpoints(audit.chain, checkpoints, audit.seen, first, audit.next_offset)
     return _with_one_cure([check.verdict() for check in audit.checks])
@@ -345,21 +353,22 @@ def _all_blocks(store: LmdbStore, first: int) -> Iterator[bytes]:
 
 
 def verify_in_child(
-    home: Path, *, last_blocks: int | None = None, progress: Callable[[int], None] | None = None
-) -> list[Verdict]:
+    home: Path, *, last_blocks: int | None = None,
+    progress: Callable[[int], None] | None = None, stalled_s: float = STALLED_S,
+) -> list[Verdict]:  # fmt: skip
     """`verify_store` in a new process. A child that dies by a signal gives a failed verdict.
 
+    So does one that tells no progress for `stalled_s`: it is killed.
     Raises FormatTooNew: such a home is not damaged, only not for us to judge.
     """
     command = [sys.executable, "-P", "-c", _CHILD, os.fspath(home)]
     if last_blocks is not None:
         command.append(str(last_blocks))
-    reached, verdicts, complaint = 0, [], ""
+    reached, verdicts = 0, []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        assert child.stdout is not None and child.stderr is not None
-        for line in child.stdout:
+    ) as child, _Watch(child, stalled_s) as watch:  # fmt: skip
+        for line in watch.lines():
             message = json.loads(line)
             if "progress" in message:
                 reached = message["progress"]
@@ -369,16 +378,57 @@ def verify_in_child(
                 raise FormatTooNew(f"verifying {home}", **message["too_new"])
             else:
                 verdicts.append(Verdict(**message))
-        complaint = child.stderr.read()
+        complaint = child.stderr.read() if child.stderr is not None else ""
     if child.returncode == 0 and len(verdicts) == 3:
         return verdicts
-    lines = complaint.strip().splitlines()
-    how = f"signal {-child.returncode}" if child.returncode < 0 else f"exit {child.returncode}"
-    detail = f"the process that read the log ended by {how}" + (f": {lines[-1]}" if lines else "")
+    if watch.stalled:
+        detail = f"the process that read the log told nothing for {stalled_s:g} s and was ended"
+    else:
+        code, lines = child.returncode, complaint.strip().splitlines()
+        how = f"signal {-code}" if code < 0 else f"exit {code}"
+        detail = f"the process that read the log ended by {how}"
+        detail += f": {lines[-1]}" if lines else ""
     return [
         Verdict(name, False, reached, 0, reached, detail, cure_at(reached))
         for name in ("bytes", "continuity", "chain")
     ]
+
+
+class _Watch:
+    """Reads what a child says, and kills it when it says nothing for too long.
+
+    Leaving kills it too if it still runs, so that nobody waits for a child they gave up on.
+    """
+
+    def __init__(self, child: subprocess.Popen[str], stalled_s: float) -> None:
+        self._child = child
+        self._stalled_s = stalled_s
+        self.stalled = False
+
+    def lines(self) -> Iterator[str]:
+        assert self._child.stdout is not None
+        while True:
+            timer = Timer(self._stalled_s, self._stall)
+            timer.daemon = True
+            timer.start()
+            try:
+                line = self._child.stdout.readline()
+            finally:
+                timer.cancel()
+            if not line:
+                return
+            yield line
+
+    def _stall(self) -> None:
+        self.stalled = True
+        self._child.kill()
+
+    def __enter__(self) -> _Watch:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self._child.kill()
 
 
 def main(arguments: list[str]) -> int:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from pathlib import Path
 from zlib import crc32
 
 import lmdb
 import pytest
 
+import alphapulse.log.verify as verify_module
 from alphapulse.log.block import Block, chain_hash, encode_block
 from alphapulse.log.checkpoints import Checkpoint
 from alphapulse.log.errors import ChainBroken
@@ -229,13 +231,14 @@ def test_a_time_that_goes_back_is_found(home: Home) -> None:
     with EventLog.open(home.path, mode="r") as log:
         chain = log.chain_at(0)
     blocks = []
-    for first, time in ((0, TIME), (1, TIME + 5), (2, TIME + 4)):
+    for first, recorded in ((0, TIME), (1, TIME + 5), (2, TIME + 4)):
         fixed, rest = encode_body(body := instrument_body(first + 1))
         event = Event(encode_frame(
-            kind=Kind.INSTRUMENT_REGISTERED, space=space_of(body), offset=first, recorded=time,
-            valid_from=0, entity=first + 1, previous=NO_PREVIOUS, fixed=fixed, rest=rest,
+            kind=Kind.INSTRUMENT_REGISTERED, space=space_of(body), offset=first,
+            recorded=recorded, valid_from=0, entity=first + 1, previous=NO_PREVIOUS, fixed=fixed, rest=rest,
         ))  # fmt: skip
-        blocks.append(encode_block(first, time, chain, [event.frame], [columns_of_event(event)]))
+        columns = [columns_of_event(event)]
+        blocks.append(encode_block(first, recorded, chain, [event.frame], columns))
         chain = blocks[-1][:32]
     found = by_name(verify_blocks(blocks, _seed(home), []))
     assert not found["continuity"].ok and found["continuity"].first_bad_offset == 2
@@ -349,6 +352,49 @@ def test_every_zeroed_page_ends_the_child_at_most(home: Home) -> None:
 def test_a_missing_home_is_a_verdict_of_the_child(tmp_path: Path) -> None:
     verdicts = verify_in_child(tmp_path / "none")
     assert not fine(verdicts) and "ended by exit 1" in verdicts[0].detail
+
+
+TELLS = """import time
+for at in {times}: print('{{"progress": 7}}', flush=True); time.sleep({s})
+"""
+
+
+def test_a_child_that_stalls_is_ended_and_that_is_the_verdict(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphapulse.log.verify._CHILD", TELLS.format(times=[1], s=60))
+    told: list[int] = []
+    began = time.monotonic()
+    verdicts = verify_in_child(home.path, progress=told.append, stalled_s=3)
+    assert time.monotonic() - began < 30 and told == [7]
+    for verdict in by_name(verdicts).values():
+        assert not verdict.ok and (verdict.checked, verdict.first_bad_offset) == (7, 7)
+        assert "told nothing for 3 s" in verdict.detail and "--to 6" in verdict.cure
+
+
+def test_a_child_that_is_slow_but_tells_progress_is_waited_for(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = TELLS.format(times=[1] * 5, s=0.8)
+    monkeypatch.setattr("alphapulse.log.verify._CHILD", slow + verify_module._CHILD)
+    assert fine(verify_in_child(home.path, stalled_s=3)), "which all of it takes longer than"
+
+
+def test_whoever_gives_up_does_not_wait_for_the_child(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphapulse.log.verify._CHILD", TELLS.format(times=[1], s=60))
+    began = time.monotonic()
+    with pytest.raises(ZeroDivisionError):
+        verify_in_child(home.path, progress=lambda at: print(1 // (at - 7)))
+    assert time.monotonic() - began < 30
+
+
+def test_progress_is_told_by_time_too(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alphapulse.log.verify.PROGRESS_S", 0.0)
+    told: list[int] = []
+    assert fine(verify_store(home, progress=told.append))
+    assert told == [3, 4, 8, 10]
 
 
 def test_a_log_being_written_can_be_verified(tmp_path: Path) -> None:
