@@ -3,7 +3,8 @@
 Blocks marked `console` hold `$ command` lines and what they print; `...` stands for what differs
 from run to run (times, rates, hashes that depend on a home's random log id). Blocks marked
 `python` run one after the other in one namespace. Both share one directory, in which `tools` is
-the project's own, so the paths of the samples are those of a clone.
+the project's own, so the paths of the samples are those of a clone. The table of patterns is
+counted in the home that the tour leaves behind.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from alphapulse.log import EventLog, Pattern
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,6 +56,20 @@ def _check(wanted: str, got: str, what: str) -> None:
         pytest.fail(f"{what}\n--- README says\n{wanted}\n--- it prints\n{got}")
 
 
+def _check_patterns(home: Path) -> None:
+    """Each pattern of the table matches as many events of the tour's home as stands beside it."""
+    table = README.partition("| pattern |")[2].partition("\n\n")[0]
+    rows = [line.split(" | ") for line in table.splitlines()[2:]]
+    assert len(rows) >= 5
+    with EventLog.open(home, mode="r") as log:
+        for cell, counts, _ in rows:
+            patterns = re.findall(r"`([^`]+)`", cell)
+            found = {text: len(list(log.read(0, None, Pattern.parse(text)))) for text in patterns}
+            wanted = [int(count) for count in counts.split(",")]
+            assert found == dict(zip(patterns, wanted, strict=True))
+            assert 0 not in wanted
+
+
 def test_every_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tools").symlink_to(ROOT / "tools")
     monkeypatch.chdir(tmp_path)
@@ -66,5 +83,6 @@ def test_every_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.Mon
             continue
         for command, output in _steps(block):
             _check(output, _run(command, tmp_path), f"$ {command}")
+    _check_patterns(tmp_path / "tour")
     assert kinds.count("console") >= 5
     assert kinds.count("python") >= 3
