@@ -138,7 +138,7 @@ def verify_blocks(
 ) -> list[Verdict]:  # fmt: skip
     """The three verdicts on blocks in order, the first of which must start at offset `first`.
 
-    chain: of the block before. Cost: 1 µs an event in blocks of 64 and more.
+    chain: of the block before. Cost: 2 µs an event in blocks of 1,000, 4 µs in blocks of 1.
     """
     audit = _Audit(first, chain, from_start=first == 0)
     reported, reported_at = 0, monotonic()

@@ -235,7 +235,8 @@ def test_a_time_that_goes_back_is_found(home: Home) -> None:
         fixed, rest = encode_body(body := instrument_body(first + 1))
         event = Event(encode_frame(
             kind=Kind.INSTRUMENT_REGISTERED, space=space_of(body), offset=first,
-            recorded=recorded, valid_from=0, entity=first + 1, previous=NO_PREVIOUS, fixed=fixed, rest=rest,
+            recorded=recorded, valid_from=0, entity=first + 1, previous=NO_PREVIOUS,
+            fixed=fixed, rest=rest,
         ))  # fmt: skip
         columns = [columns_of_event(event)]
         blocks.append(encode_block(first, recorded, chain, [event.frame], columns))
