@@ -109,7 +109,7 @@ class EventLog:
         newest = Checkpoints(place.checkpoints).last()
         synced = durability == "fsync"
         store = LmdbStore.open(
-            place.log, sync=synced if mode == "rw" else None, durable=synced and on_disk,
+            place.log, sync=synced, exacting=mode == "rw", durable=synced and on_disk,
             reserve_size_bytes=reserve_size_bytes,
         )  # fmt: skip
         try:

@@ -110,13 +110,13 @@ class LmdbStore:
 
     @classmethod
     def open(
-        cls, path: Path, *, sync: bool | None = True, durable: bool = True,
+        cls, path: Path, *, sync: bool = True, exacting: bool = True, durable: bool = True,
         reserve_size_bytes: int = RESERVE_SIZE_BYTES, map_size_bytes: int = MAP_SIZE_BYTES,
     ) -> LmdbStore:  # fmt: skip
         """The one handle of this process for `path`; each `open` needs its own `close`.
 
-        sync: wait for the disk at each commit; None, for who only reads, takes a handle as it is.
-        durable: what commits may say of themselves.
+        sync: wait for the disk at each commit. exacting: False for who only reads, and so takes
+        a handle that is there as it is. durable: what commits may say of themselves.
         Raises Corrupt or FormatTooNew when it is not a log that we can read, InvalidInput when
         it is already open with another `sync`.
         """
@@ -127,12 +127,12 @@ class LmdbStore:
                 store._check_process()
             if store is None:
                 store = cls(
-                    path, sync=sync is not False, durable=durable,
-                    reserve_size_bytes=reserve_size_bytes, map_size_bytes=map_size_bytes,
+                    path, sync=sync, durable=durable, reserve_size_bytes=reserve_size_bytes,
+                    map_size_bytes=map_size_bytes,
                 )  # fmt: skip
                 store._load()
                 _open_stores[path] = store
-            elif sync is not None and store._sync != sync:
+            elif exacting and store._sync != sync:
                 held = "fsync" if store._sync else "relaxed"
                 raise InvalidInput(
                     f"opening {path}", problem="this process has it open with another durability",
