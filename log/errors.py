@@ -134,3 +134,43 @@ class OffsetOutOfRange(AlphaPulseError, LookupError):
 class PatternError(AlphaPulseError, ValueError):
     problem = "the pattern cannot be read"
     cure = "write facet=value terms joined by and, or, not; see README, Patterns"
+
+
+class CursorMissing(AlphaPulseError, LookupError):
+    problem = "there is no cursor of this name"
+    cure = "see `alphapulse cursors`; subscribing with a new name makes one"
+
+
+class CursorBusy(AlphaPulseError):
+    problem = "a living subscriber holds this cursor"
+    cure = "stop that process (it may itself be stopped), or take another cursor"
+
+
+class CursorPaused(AlphaPulseError):
+    problem = "its handler failed, and the cursor is paused until a person decides"
+    cure = "`alphapulse cursors reset NAME` tries that event again"
+
+
+class CursorMismatch(InvalidInput):
+    problem = "the cursor belongs to another pattern"
+    cure = "subscribe with its pattern, take another name, or `alphapulse cursors delete NAME`"
+
+
+class CursorForeign(AlphaPulseError):
+    problem = "the cursor's position is none of this log"
+    cure = "give it one: `alphapulse cursors reset NAME --to beginning|now|OFFSET|TIME`"
+
+
+class CursorDamaged(Corrupt):
+    problem = "the cursor's file is not what was written"
+    cure = "give it a position: `alphapulse cursors reset NAME --to beginning|now|OFFSET|TIME`"
+
+
+class CursorNotSaved(AlphaPulseError):
+    problem = "the cursor's position cannot be saved; events since the last one saved come again"
+    cure = "free disk space, or mend the rights of home/cursors"
+
+
+class HandlerFailed(AlphaPulseError):
+    problem = "the handler of events raised"
+    cure = "mend the handler, then `alphapulse cursors reset NAME` tries that event again"
