@@ -50,19 +50,23 @@ class LogStatistics(NamedTuple):
 
 
 class EventLog:
-    """Open with `EventLog.open`, close it or use it as a context manager. Thread-safe."""
+    """Open with `EventLog.open`, close it or use it as a context manager. Thread-safe.
+
+    Made directly it stands on any engine: the home is where its lock and checkpoints are.
+    """
 
     def __init__(
-        self, home: Home, store: BlockStore, clock: RecordingClock, mode: Mode, broken: str
+        self, home: Home, store: BlockStore, clock: RecordingClock, mode: Mode = "rw"
     ) -> None:
         self.home = home
         self.store = store
         self.clock = clock
         self.lock = WriterLock(home.writer_lock)
         self.mode = mode
-        self.broken = broken
-        """Why the chain cannot be trusted; empty when it can. Not empty means read-only."""
         self._checkpoints = Checkpoints(home.checkpoints)
+        # The checkpoint is read before the head, which others may move meanwhile.
+        self.broken = _contradiction(store, self._checkpoints.last())
+        """Why the chain cannot be trusted; empty when it can. Not empty means read-only."""
         self._grown = threading.Condition()
         self._grown_to = 0
         """The head after the newest commit of this process."""
@@ -106,15 +110,13 @@ class EventLog:
         on_disk = place.is_durable()
         place.make_directories()
         probe_after_crash(place)
-        newest = Checkpoints(place.checkpoints).last()
         synced = durability == "fsync"
         store = LmdbStore.open(
             place.log, sync=synced, exacting=mode == "rw", durable=synced and on_disk,
             reserve_size_bytes=reserve_size_bytes,
         )  # fmt: skip
         try:
-            broken = _contradiction(store, newest)
-            return cls(place, store, clock or RecordingClock(), mode, broken)
+            return cls(place, store, clock or RecordingClock(), mode)
         except BaseException:
             store.close()
             raise
