@@ -64,6 +64,7 @@ from .frame import (
     encode_metadata,
 )
 from .home import FORMAT_VERSION, Genesis, Home
+from .index import IndexStatistics, PatternIndex
 from .kinds import (
     CLASS_NAMES,
     CLASSES_BY_NAME,
@@ -184,6 +185,7 @@ __all__ = [
     "HomeExists",
     "HomeMissing",
     "HomeUnsupported",
+    "IndexStatistics",
     "InstrumentBody",
     "InstrumentFields",
     "InstrumentRecord",
@@ -199,6 +201,7 @@ __all__ = [
     "OffsetOutOfRange",
     "Pattern",
     "PatternError",
+    "PatternIndex",
     "ReadOnly",
     "RecordingClock",
     "RelationBody",

@@ -221,6 +221,14 @@ class Event:
             raise TypeError(f"{self.kind_name} has no instrument message")
         return body
 
+    @property
+    def message(self) -> bytes:
+        """A copy of the 128 bytes of an `instrument.*` event, whose body need not be decoded."""
+        start = self._start + FRAME_HEADER_SIZE_BYTES
+        if self.size < FRAME_HEADER_SIZE_BYTES + MESSAGE_SIZE_BYTES:
+            raise self._too_short()
+        return self._buffer[start : start + MESSAGE_SIZE_BYTES]
+
     def message_view(self) -> memoryview:
         """The 128 bytes of an `instrument.*` event, in place."""
         start = self._start + FRAME_HEADER_SIZE_BYTES

@@ -118,7 +118,7 @@ class Pattern:
         self.tree: Final = tree
         self.exact: Final = is_exact(tree)
         """Whether columns alone decide, so that `candidates` are the matches."""
-        self._match = _matcher(tree)
+        self._match = matcher_of(tree)
         self._scan = scan_of(tree)
 
     @classmethod
@@ -262,13 +262,14 @@ def _text(facet: str, value: Given) -> str:
     )  # fmt: skip
 
 
-def _matcher(node: Node) -> Matcher:
+def matcher_of(node: Node) -> Matcher:
+    """The tree as a predicate; `Pattern.matches` is this."""
     if isinstance(node, Term):
         return _term_matcher(node)
     if isinstance(node, Not):
-        inner = _matcher(node.part)
+        inner = matcher_of(node.part)
         return lambda event: not inner(event)
-    matchers = tuple(map(_matcher, node.parts))
+    matchers = tuple(map(matcher_of, node.parts))
     outcome = isinstance(node, AnyOf)
 
     # Parts are sorted by cost, so the header decides before a body is decoded.
@@ -311,7 +312,7 @@ def _explain(node: Node, event: Event) -> Explanation:
         inner = node if isinstance(node, Term) else node.part
         assert isinstance(inner, Term)
         shown = tuple(_shown(inner.facet, value) for value in _values(event, inner.facet))
-        return Explanation(str(node), _matcher(node)(event), shown or (f"no {inner.facet}",))
+        return Explanation(str(node), matcher_of(node)(event), shown or (f"no {inner.facet}",))
     if isinstance(node, Not):
         part = _explain(node.part, event)
         return Explanation("not", not part.matched, parts=(part,))
