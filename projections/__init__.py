@@ -9,6 +9,7 @@ from .errors import ViewFull, ViewUnusable
 from .history import DATA_KINDS, backwards, state_before
 from .keys import address_key, hash_key, isin_key, pair_key, text_key
 from .layout import SUPERSEDED
+from .listings import Listings, listings_of_isin
 from .records import (
     AlertRecord,
     ListingRecord,
@@ -36,6 +37,7 @@ __all__ = [
     "AlertRecord",
     "Cells",
     "ListingRecord",
+    "Listings",
     "Progress",
     "Rebuilt",
     "RelationRecord",
@@ -53,6 +55,7 @@ __all__ = [
     "group_key",
     "hash_key",
     "isin_key",
+    "listings_of_isin",
     "pair_key",
     "request_key",
     "state_before",

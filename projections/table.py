@@ -505,9 +505,9 @@ class TableWriter(TableReader):
                 try:
                     cells = tuple(new.cell(index[cell - 1]) for cell in self._cells(word))
                 except IndexError as error:
-                    raise self._damaged("a posting", key=f"{key:#018x}") from error
+                    raise self.damaged("a posting", key=f"{key:#018x}") from error
                 if min(cells, default=-1) < 0:
-                    raise self._damaged("a posting", key=f"{key:#018x}")
+                    raise self.damaged("a posting", key=f"{key:#018x}")
                 new._append_key(number, key, cells)
         new.words[IN_PROGRESS] = self.in_progress
         new._row_count, new._total = self._row_count, self._total
@@ -523,7 +523,7 @@ class TableWriter(TableReader):
         for key, old_position in used_slots(old._index):
             record = arena[old_position : old_position + RECORD_SIZE_BYTES]
             if crc32(record) != CRC_RESIDUE:
-                raise old._damaged("a record", key=f"{key:#018x}", position=old_position)
+                raise old.damaged("a record", key=f"{key:#018x}", position=old_position)
             mapped[position : position + RECORD_SIZE_BYTES] = record
             i = (key << 1) & mask
             while index[i]:

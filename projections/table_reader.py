@@ -168,11 +168,20 @@ class TableReader:
             found = index[i]
         return i + 1
 
+    # Words of a file that was damaged in place lead anywhere. To ask before each step would cost
+    # more than the step; leaving the file raises by itself, and is told apart here.
+
     def position_of(self, cell: int) -> int:
-        return self._index[cell]
+        try:
+            return self._index[cell]
+        except IndexError as error:
+            raise self.damaged("a posting", cell=cell) from error
 
     def key_of(self, cell: int) -> int:
-        return self._index[cell - 1]
+        try:
+            return self._index[cell - 1]
+        except IndexError as error:
+            raise self.damaged("a posting", cell=cell) from error
 
     def offset_of(self, position: int) -> int:
         """Byte offset in `arena` of the record: positions are byte offsets."""
@@ -193,24 +202,15 @@ class TableReader:
                 return ()
             i = (i + 2) & mask
             found = slots[i]
-        word = slots[i + 1]
-        if word & 1:
-            return (word,)
-        postings = self._postings
-        return postings[word + 2 : word + 2 + postings[word + 1]]
+        return self._cells(slots[i + 1])
 
-    def only_cell(self, index: int, key: int) -> int:
-        """The cell under a secondary key that has exactly one, else 0."""
-        slots, shift, mask = self._secondaries[index]
-        i = key * MIX >> shift & mask
-        found = slots[i]
-        while found != key:
-            if not found:
-                return 0
-            i = (i + 2) & mask
-            found = slots[i]
-        word = slots[i + 1]
-        return word if word & 1 else 0
+    def block(self, start: int, count: int) -> Cells:
+        """The first so many cells of the block whose cells begin at word `start`."""
+        postings = self._postings
+        cells = postings[start : start + count]
+        if not 0 < count <= postings[start - BLOCK_HEAD_WORDS] or len(cells) != count:
+            raise self.damaged("a posting block", word=start - BLOCK_HEAD_WORDS, cells=count)
+        return cells
 
     # Records
 
@@ -223,15 +223,18 @@ class TableReader:
             fields = TRAILER.unpack_from(self.arena, position + PAYLOAD_SIZE_BYTES)
         except TypeError:  # only our stand-in for a closed view has no buffer
             raise Closed("reading a view") from None
-        except struct.error as error:
-            raise self._damaged("an index slot", position=position) from error
+        except (OverflowError, struct.error) as error:
+            raise self.damaged("an index slot", position=position) from error
         last_offset, data_offset, row_digest, aux, _, _ = fields
         return Trailer(last_offset, data_offset, int.from_bytes(row_digest, "little"), aux)
 
     def last_offset(self, position: int) -> int:
         """`trailer(position).last_offset` at a fifth of the cost, for a fold that asks each time
         whether the record covers the event already."""
-        return self.words[(position + PAYLOAD_SIZE_BYTES) >> 3]
+        try:
+            return self.words[(position + PAYLOAD_SIZE_BYTES) >> 3]
+        except IndexError as error:
+            raise self.damaged("an index slot", position=position) from error
 
     def intact(self, position: int) -> bool:
         """Whether a whole record stands there: its CRC holds. False too outside of the file."""
@@ -251,16 +254,13 @@ class TableReader:
             yield key, self._cells(word)
 
     def _cells(self, word: int) -> Cells:
-        """The cells a posting word leads to; unlike `postings` it does not trust the block."""
+        """The cells a posting word leads to."""
         if word & 1:
             return (word,)
-        block = self._postings[word : word + BLOCK_HEAD_WORDS]
-        start = word + BLOCK_HEAD_WORDS
-        if len(block) == BLOCK_HEAD_WORDS and block[1] <= block[0]:
-            cells = self._postings[start : start + block[1]]
-            if len(cells) == block[1]:
-                return cells
-        raise self._damaged("a posting block", word=word)
+        try:
+            return self.block(word + BLOCK_HEAD_WORDS, self._postings[word + 1])
+        except IndexError as error:
+            raise self.damaged("a posting block", word=word) from error
 
     def sum_rows(self) -> Totals:
         """The totals counted anew from the records, each CRC checked; about 1 µs a row.
@@ -272,7 +272,7 @@ class TableReader:
         for key, position in used_slots(self._index):
             record = arena[position : position + RECORD_SIZE_BYTES]
             if crc32(record) != CRC_RESIDUE:
-                raise self._damaged("a record", key=f"{key:#018x}", position=position)
+                raise self.damaged("a record", key=f"{key:#018x}", position=position)
             row_digest = int.from_bytes(record[ROW_DIGEST_AT : ROW_DIGEST_AT + 32], "little")
             if row_digest:
                 row_count += 1
@@ -280,7 +280,8 @@ class TableReader:
         digest = (total & DIGEST_MASK).to_bytes(ROW_DIGEST_SIZE_BYTES, "little")
         return Totals(applied, row_count, digest)
 
-    def _damaged(self, what: str, **facts: object) -> ViewUnusable:
+    def damaged(self, what: str, **facts: object) -> ViewUnusable:
+        """The error to raise when what was read here cannot be what was written."""
         return ViewUnusable(
             f"reading view {self.schema.name}", problem=f"{what} is damaged",
             cure=ViewUnusable.cure, path=self.path, **facts,

@@ -5,6 +5,7 @@ Outside of it the views answer questions and decide nothing.
 """
 
 from alphapulse.log import AlphaPulseError, InstrumentRecord, InvalidInput, Pattern, Status
+from alphapulse.projections import Listings
 
 from .audit import audit
 from .chains import CHAINS
@@ -39,7 +40,7 @@ from .instruments import (
     native_coin,
 )
 from .lookup import FORMS, Lookup, Match
-from .registry import AsOf, Listings, Registry, RegistryStatistics
+from .registry import AsOf, Registry, RegistryStatistics
 from .replay import ReplayReport, replay_into
 from .state import Origin
 from .validation import time_ns

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,11 @@ def test_listings_by_isin(registry: Registry) -> None:
     registry.amend(two, isin=isin(0))  # now two carry it
     assert [each.id for each in registry.listings_by_isin(isin(0))] == [ids[0], ids[2], ids[1]]
     assert repr(registry.listings_by_isin(isin(7))) == "[]"
+    assert [each.id for each in registry.listings_by_isin(isin(1))] == [ids[1]]  # born with it
+    held = registry.listings(one)
+    registry.add_listing(Listing(instrument=one, venue="XPAR"))
+    assert (len(held), len(registry.listings(one))) == (2, 3)
+    assert isinstance(held, Sequence) and held[-1].id == ids[2] == next(reversed(held)).id
     for bad in ("", "US-", "-US", "-0000000001", "é", "US_0378331005", "US0378331006"):
         with pytest.raises(InvalidInput):
             registry.listings_by_isin(bad)
