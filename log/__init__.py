@@ -19,6 +19,8 @@ from .bodies import (
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
 from .codec import Codec
+from .cursor_subscription import Ack, CursorStatistics, CursorSubscription
+from .cursors import Cursor, CursorError, Cursors, CursorState
 from .errors import (
     AlphaPulseError,
     ChainBroken,
@@ -145,6 +147,7 @@ __all__ = [
     "SYMBOL_SIZE_BYTES_MAX",
     "UNSET",
     "VERSIONS",
+    "Ack",
     "AcknowledgedBody",
     "AlphaPulseError",
     "AnyBody",
@@ -162,13 +165,19 @@ __all__ = [
     "Commit",
     "ConflictBody",
     "Corrupt",
+    "Cursor",
     "CursorBusy",
     "CursorDamaged",
+    "CursorError",
     "CursorForeign",
     "CursorMismatch",
     "CursorMissing",
     "CursorNotSaved",
     "CursorPaused",
+    "CursorState",
+    "CursorStatistics",
+    "CursorSubscription",
+    "Cursors",
     "Draft",
     "Event",
     "EventLog",

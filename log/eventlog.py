@@ -12,15 +12,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, overload
 
 from .block import CHAIN_SIZE_BYTES, Block, chain_hash
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
+from .cursor_subscription import Ack, CursorSubscription, open_cursor
 from .errors import (
     ChainBroken,
     Corrupt,
     HomeExists,
+    InvalidInput,
     NotDecodable,
     OffsetOutOfRange,
     ReadOnly,
@@ -241,15 +243,37 @@ class EventLog:
             return block.chain
         return block.prefix(head, self.chain_at(block.first))[:CHAIN_SIZE_BYTES]
 
+    @overload
     def subscribe(
-        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None
-    ) -> Subscription:
+        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
+        cursor: None = None,
+    ) -> Subscription: ...  # fmt: skip
+
+    @overload
+    def subscribe(
+        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
+        cursor: str, ack: Ack = "auto",
+    ) -> CursorSubscription: ...  # fmt: skip
+
+    def subscribe(
+        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
+        cursor: str | None = None, ack: Ack = "auto",
+    ) -> Subscription:  # fmt: skip
         """Events in log order: from `start` through history into live, without a seam.
 
         start: "now", "beginning", an offset (a bare integer as text is one too), or a time as
         RFC 3339 text. stop: end there.
         Iterate it with `for` (blocks until the next event) or `async for`.
+
+        cursor: the name of a durable position, made at `start` when it is new; else it goes on
+        where that was acknowledged to, at least once, and empty text means the cursor's pattern.
+        ack: "auto", each event when the next is asked for; "explicit", by `ack` alone.
+        Raises CursorBusy, CursorPaused, CursorMismatch, CursorForeign, CursorDamaged.
         """
+        if cursor is not None:
+            return open_cursor(self, pattern, start, stop, cursor, ack)
+        if ack != "auto":
+            raise InvalidInput("subscribing", problem="only cursors are acknowledged", ack=ack)
         return Subscription(self, pattern, start, stop)
 
     def statistics(self) -> LogStatistics:

@@ -73,7 +73,7 @@ class WriterLock:
                     pid = self.holder_pid()
                     raise LogBusy(
                         "waiting for the write session", waited_s=wait_s, holder_pid=pid,
-                        holder=_process_state(pid),
+                        holder=process_state(pid),
                     ) from None  # fmt: skip
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, _PAUSE_S_MAX)
@@ -138,7 +138,7 @@ def _close_in_fork() -> None:
 os.register_at_fork(after_in_child=_close_in_fork)
 
 
-def _process_state(pid: int) -> str:
+def process_state(pid: int) -> str:
     """What the kernel says of a process: `T (stopped)`, `S (sleeping)`, or `gone`."""
     try:
         with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:

@@ -1,0 +1,380 @@
+"""A subscription under a name, whose position outlives it.
+
+Two numbers say all: the last event handed over, and `done`, up to which all that matches is
+acknowledged. While everything handed over is acknowledged, `done` follows the position, over
+events that do not match too; else it stays where acknowledging stopped. So what is saved never
+passes a matching event that nobody acknowledged, whatever is buffered, and a crash repeats events
+but loses none. Saving is a file and a sync, so it is done now and then: that only makes the
+repeats more, up to SAVE_EVENTS_MAX events or what came in SAVE_INTERVAL_S. Only the thread that
+takes events moves `done`, so closing from another thread saves no more than that one allowed.
+
+Acknowledging by itself ("auto") means: whoever asks for the next event is done with the last one.
+Closing says so too, but only if it is done where the event was taken, and not because of an error.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
+
+import msgspec
+
+from .cursors import (
+    ERROR_TEXT_MAX,
+    Cursor,
+    CursorError,
+    CursorHold,
+    Cursors,
+    Policy,
+    check_fits,
+    position_at,
+)
+from .errors import (
+    Closed,
+    CursorDamaged,
+    CursorMismatch,
+    CursorMissing,
+    CursorNotSaved,
+    CursorPaused,
+    HandlerFailed,
+    InvalidInput,
+    PatternError,
+)
+from .frame import Event
+from .pattern import Pattern
+from .subscription import Start, Subscription
+
+if TYPE_CHECKING:
+    from .eventlog import EventLog
+
+SAVE_INTERVAL_S: Final = 0.1
+SAVE_EVENTS_MAX: Final = 1_000
+Ack = Literal["auto", "explicit"]
+_LOGGER: Final = logging.getLogger("alphapulse")
+
+
+class CursorStatistics(NamedTuple):
+    name: str
+    saved_offset: int
+    """Where a restart would go on."""
+    unsaved_events: int
+    """Acknowledged, but not yet in the file: a crash now repeats them."""
+    saves: int
+    save_error: str
+    """Why the last save failed; empty when it did not. It is tried again."""
+    skipped: int
+
+
+class CursorSubscription(Subscription):
+    """Made by `EventLog.subscribe(..., cursor=NAME)`. Not for use by two threads at once.
+
+    It holds its cursor until it is closed, so use it in a `with`. When the file cannot be saved
+    (a full disk), events go on, a warning is logged, `cursor_statistics` says why, and `close`
+    raises CursorNotSaved if it still cannot.
+    """
+
+    def __init__(
+        self, log: EventLog, pattern: Pattern, stop: int | None, cursor: Cursor, hold: CursorHold,
+        ack: Ack,
+    ) -> None:  # fmt: skip
+        super().__init__(log, pattern, cursor.offset, stop)
+        self._cursors = Cursors(log.home)
+        self._cursor = cursor
+        """What the file says."""
+        self._hold = hold
+        self._auto = ack == "auto"
+        self._last = -1
+        """The last event handed over."""
+        self._done = cursor.offset
+        """What a save writes: all before it that matches is acknowledged."""
+        self._taker: object = None
+        """Where the event in hand was taken."""
+        self._unsaved = 0
+        self._saves = 0
+        self._saved_at = time.monotonic()
+        self._save_error = ""
+        self._saving = threading.Lock()
+        """Closing may come from another thread."""
+
+    @property
+    def cursor(self) -> str:
+        """The cursor's name."""
+        return self._cursor.name
+
+    def ack(self, event: Event | int) -> None:
+        """Says that this event, or the one at this offset, and all before it are done with.
+
+        What was acknowledged before may be again. Raises InvalidInput for an event that was not
+        handed over yet, Closed. It is saved with the next save.
+        """
+        offset = event if isinstance(event, int) else event.offset
+        if self._closed:
+            raise Closed(f"acknowledging offset {offset}")
+        if offset > self._last:
+            raise InvalidInput(
+                f"acknowledging offset {offset}", problem="it was not handed over yet",
+                last_handed_over=self._last if self._last >= 0 else None, cursor=self.cursor,
+                cure="acknowledge events that this subscription gave",
+            )  # fmt: skip
+        self._acknowledge(offset)
+
+    def _acknowledge(self, offset: int) -> None:
+        if offset >= self._done:
+            self._done = self.position if offset == self._last else offset + 1
+            self._unsaved += 1
+        self._save_if_due()
+
+    @property
+    def _in_hand(self) -> bool:
+        """Whether something was handed over that is not acknowledged."""
+        return self._last >= self._done
+
+    def _take(self) -> Event | None:
+        if self._auto and self._in_hand and not self._closed:
+            self._acknowledge(self._last)
+        else:
+            self._pass_over()
+        event = super()._take()
+        if event is not None:
+            if not self._in_hand:
+                self._done = event.offset
+            self._last = event.offset
+            self._taker = _flow()
+        return event
+
+    def _fill(self) -> bool:
+        moved = super()._fill()
+        self._pass_over()
+        return moved
+
+    def _pass_over(self) -> None:
+        """What does not match needs nobody to acknowledge it."""
+        if not self._in_hand:
+            self._done = self.position
+        self._save_if_due()
+
+    def _save_if_due(self) -> None:
+        now = time.monotonic()
+        if self._unsaved >= SAVE_EVENTS_MAX or now - self._saved_at >= SAVE_INTERVAL_S:
+            if self._done == self._cursor.offset:
+                return
+            try:
+                self._save()
+            except CursorNotSaved as error:
+                if not self._save_error:
+                    _LOGGER.warning("%s", error)
+                self._save_error = error.why
+                self._unsaved = 0  # so that the next try is an interval away
+            self._saved_at = time.monotonic()
+
+    def _save(self, *, publish: bool = False, **changes: object) -> None:
+        """Raises CursorNotSaved."""
+        with self._saving:
+            if not self._hold.held:  # closed by another thread, or inherited by a forked child
+                return
+            cursor = msgspec.structs.replace(
+                self._cursor, offset=self._done, saved=time.time_ns(), **changes
+            )
+            self._cursors.write(cursor, publish=publish)
+            self._cursor, self._unsaved, self._save_error = cursor, 0, ""
+            self._saves += 1
+
+    def handle(
+        self, handler: Callable[[Event], object], on_error: Policy = "pause", *,
+        stop_when_caught_up: bool = False,
+    ) -> int:  # fmt: skip
+        """Calls `handler` with each event, and acknowledges it; how many were handled.
+
+        on_error: what to do when it raises an Exception. "pause" keeps the error and the position
+        in the cursor, closes this and raises HandlerFailed; subscribing then raises CursorPaused
+        until `alphapulse cursors reset NAME`. "skip" keeps the last error and counts, and goes on.
+        It ends when `stop` is reached or this is closed, with `stop_when_caught_up` at the head.
+        """
+        handled = 0
+        self._begin_handling(on_error)
+        while (event := self._next(stop_when_caught_up)) is not None:
+            try:
+                handler(event)
+                handled += 1
+            except Exception as error:
+                self._failed(event, error)
+            self._handled(event)
+        return handled
+
+    async def ahandle(
+        self, handler: Callable[[Event], Awaitable[object] | object], on_error: Policy = "pause",
+        *, stop_when_caught_up: bool = False,
+    ) -> int:  # fmt: skip
+        """As `handle`, for a handler that may be a coroutine function, one event at a time.
+
+        A handler that is cancelled was not done: its event comes again.
+        """
+        handled = 0
+        self._begin_handling(on_error)
+        while (event := await self._anext(stop_when_caught_up)) is not None:
+            try:
+                result = handler(event)
+                if inspect.isawaitable(result):
+                    await result
+                handled += 1
+            except Exception as error:
+                self._failed(event, error)
+            self._handled(event)
+        return handled
+
+    def _next(self, stop_when_caught_up: bool) -> Event | None:
+        if self.finished or not stop_when_caught_up:
+            return self.next_event()
+        return self.poll()
+
+    async def _anext(self, stop_when_caught_up: bool) -> Event | None:
+        if self.finished or not stop_when_caught_up:
+            return await anext(self, None)
+        import asyncio
+
+        await asyncio.sleep(0)  # here, not after an event is taken: a cancelled wait loses none
+        while (event := self._take()) is None and self._fill():
+            await asyncio.sleep(0)
+        return event
+
+    def _begin_handling(self, on_error: Policy) -> None:
+        if on_error not in get_args(Policy):
+            raise InvalidInput(
+                f"handling events for the cursor {self.cursor}", problem="there is no such policy",
+                on_error=on_error, cure="give on_error as pause or skip",
+            )  # fmt: skip
+        if self._closed:
+            raise Closed(f"handling events for the cursor {self.cursor}")
+        self._cursor = msgspec.structs.replace(self._cursor, policy=on_error)
+
+    def _handled(self, event: Event) -> None:
+        if not self._closed:  # by the handler, or while it ran: then the event comes again
+            self.ack(event)
+
+    def _failed(self, event: Event, error: Exception) -> None:
+        """Keeps the error. Raises HandlerFailed when the policy is to pause."""
+        kept = CursorError(type(error).__name__, _text(error), event.offset, time.time_ns())
+        if self._cursor.policy == "skip":
+            self._cursor = msgspec.structs.replace(
+                self._cursor, error=kept, skipped=self._cursor.skipped + 1
+            )
+            return
+        try:
+            self._save(publish=True, state="paused", error=kept)
+        finally:
+            self.close()
+        raise HandlerFailed(
+            f"handling the event at offset {event.offset} for the cursor {self.cursor}",
+            problem=f"the handler raised {kept.type}: {kept.message}",
+            cure=f"mend the handler, then {pause_cure(self.cursor, event.offset)}",
+        ) from error  # fmt: skip
+
+    def cursor_statistics(self) -> CursorStatistics:
+        return CursorStatistics(
+            self.cursor, self._cursor.offset, self._unsaved, self._saves, self._save_error,
+            self._cursor.skipped,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        """Saves the position and gives the cursor back; again is fine. Raises CursorNotSaved.
+
+        The event in hand is acknowledged (unless `ack="explicit"`) when this is called where it
+        was taken, by the same thread and task, and no exception is under way.
+        """
+        done = self._auto and sys.exception() is None and self._taker == _flow()
+        if done and self._in_hand and not self._closed:
+            self._done = self.position
+        super().close()
+        try:
+            if self._done != self._cursor.offset:
+                self._save()
+        finally:
+            with self._saving:
+                self._hold.release()
+
+
+def open_cursor(
+    log: EventLog, pattern: Pattern | str, start: Start, stop: int | None, name: str, ack: Ack
+) -> CursorSubscription:
+    """Goes on from the cursor, or makes it, at `start`.
+
+    Raises what `EventLog.subscribe` says, and gives the cursor back then.
+    """
+    if ack not in get_args(Ack):
+        raise InvalidInput(
+            "subscribing", problem="there is no such way to acknowledge", ack=ack,
+            cure="give ack as auto or explicit",
+        )  # fmt: skip
+    cursors = Cursors(log.home)
+    hold = cursors.hold(name)
+    try:
+        try:
+            cursor = cursors.read(name)
+        except CursorMissing:
+            selected = Pattern.parse(pattern) if isinstance(pattern, str) else pattern
+            cursor = Cursor(
+                name=name, log_id=log.genesis.log_id.hex(), pattern=str(selected),
+                offset=position_at(log, name, start), saved=time.time_ns(),
+            )  # fmt: skip
+            cursors.write(cursor)
+        else:
+            selected = _resumed(log, cursor, pattern)
+            if cursor.pattern is None:
+                cursor = msgspec.structs.replace(cursor, pattern=str(selected))
+                cursors.write(cursor)
+        return CursorSubscription(log, selected, stop, cursor, hold, ack)
+    except BaseException:
+        hold.release()
+        raise
+
+
+def _resumed(log: EventLog, cursor: Cursor, pattern: Pattern | str) -> Pattern:
+    """The pattern to go on with: the cursor's own, which text that is empty stands for."""
+    doing = f"subscribing with the cursor {cursor.name}"
+    check_fits(cursor, log)
+    if cursor.state == "paused":
+        assert cursor.error is not None
+        raise CursorPaused(
+            doing, problem=f"it is paused, its handler raised {cursor.error}",
+            cure=pause_cure(cursor.name, cursor.error.offset),
+        )  # fmt: skip
+    given = Pattern.parse(pattern) if isinstance(pattern, str) else pattern
+    if cursor.pattern is None:
+        return given
+    try:
+        kept = Pattern.parse(cursor.pattern)
+    except PatternError as error:
+        raise CursorDamaged(
+            doing, problem=f"its pattern cannot be read: {error.why}",
+            cure=f"`alphapulse cursors delete {cursor.name}`, then begin at offset {cursor.offset}",
+        ) from error  # fmt: skip
+    if given != kept and not (isinstance(pattern, str) and not pattern.strip()):
+        raise CursorMismatch(
+            doing, cursor_pattern=repr(str(kept)), pattern=repr(str(given)),
+            cure=f"subscribe with its pattern or none, take another name, or `alphapulse cursors"
+            f" delete {cursor.name}` and begin at offset {cursor.offset}",
+        )  # fmt: skip
+    return kept
+
+
+def pause_cure(name: str, offset: int) -> str:
+    reset = f"`alphapulse cursors reset {name}"
+    return f"{reset}` tries that event again, {reset} --to {offset + 1}` goes on after it"
+
+
+def _text(error: Exception) -> str:
+    """What it says, as text that JSON can hold."""
+    return str(error)[:ERROR_TEXT_MAX].encode("utf-8", "backslashreplace").decode()
+
+
+def _flow() -> tuple[int, object]:
+    """Who is running: the thread, and its task inside of an event loop."""
+    asyncio = sys.modules.get("asyncio")  # where nobody loaded it there is no task
+    if asyncio is None or asyncio._get_running_loop() is None:
+        return threading.get_ident(), None
+    return threading.get_ident(), asyncio.current_task()
