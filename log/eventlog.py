@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, overload
 
+from .bell import Ringer
 from .block import CHAIN_SIZE_BYTES, Block, chain_hash
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
@@ -29,13 +29,14 @@ from .errors import (
 )
 from .frame import Event
 from .home import BUILDING, Genesis, Home, new_genesis, publish_log, sweep_unfinished
+from .live import Live
 from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore
 from .lock import WAIT_S_DEFAULT, WriterLock
 from .pattern import Pattern
 from .session import WriteSession
 from .stops import StopMarker, probe_after_crash
 from .store import BlockStore, Head
-from .subscription import Start, Subscription
+from .subscription import Spin, Start, Subscription
 
 BATCH_EVENTS_MAX: Final = 1_000
 Durability = Literal["fsync", "relaxed"]
@@ -69,9 +70,9 @@ class EventLog:
         # The checkpoint is read before the head, which others may move meanwhile.
         self.broken = _contradiction(store, self._checkpoints.last())
         """Why the chain cannot be trusted; empty when it can. Not empty means read-only."""
-        self._grown = threading.Condition()
-        self._grown_to = 0
-        """The head after the newest commit of this process."""
+        self._ringer = Ringer(home)
+        self.live = Live(self)
+        """What hands new events to the subscriptions that have caught up."""
         self._marker = StopMarker(home) if mode == "rw" else None
 
     @classmethod
@@ -150,19 +151,12 @@ class EventLog:
             )
 
     def after_commit(self, head: Head) -> None:
+        """Wakes who waits for events, in any process; waits for none of them."""
+        self._ringer.ring()
         # The commit is durable, and whoever waits for it must not be told otherwise when only the
         # checkpoint cannot be written. The next commit tries again, and `close` raises.
         with suppress(OSError):
             self._checkpoints.note(head.offset, head.chain, head.time)
-        with self._grown:
-            self._grown_to = head.offset
-            self._grown.notify_all()
-
-    def wait_past(self, offset: int, timeout_s: float) -> None:
-        """Returns when this process appended past `offset`, or after `timeout_s`: only a hint."""
-        with self._grown:
-            if self._grown_to <= offset:
-                self._grown.wait(timeout_s)
 
     def block(self, offset: int) -> Block:
         """The block that holds `offset`, copied. Raises OffsetOutOfRange."""
@@ -192,18 +186,27 @@ class EventLog:
             raise OffsetOutOfRange("reading the log", offset=start, head=head)
         stop = head if stop is None else min(stop, head)
         while start < stop:
-            batch = self.store.blocks(start, min(BATCH_EVENTS_MAX, stop - start))
-            if not batch:
-                raise Corrupt("reading the log", problem="a block is missing", offset=start)
-            for data in batch:
-                block = Block(data)
-                if not block.first <= start < block.stop:
-                    raise Corrupt(
-                        "reading the log", problem="blocks overlap or one is missing",
-                        offset=start, first_offset=block.first,
-                    )  # fmt: skip
+            before = start
+            for block in self.next_blocks(start, min(BATCH_EVENTS_MAX, stop - start)):
                 start = block.stop
                 yield block
+            if start == before:
+                raise Corrupt("reading the log", problem="a block is missing", offset=start)
+
+    def next_blocks(self, start: int, events_max: int = BATCH_EVENTS_MAX) -> Iterator[Block]:
+        """Blocks from the one that holds `start` on, until so many events are reached.
+
+        None at or past the head. One read transaction, so what follows a head need not ask for it.
+        """
+        for data in self.store.blocks(start, events_max):
+            block = Block(data)
+            if not block.first <= start < block.stop:
+                raise Corrupt(
+                    "reading the log", problem="blocks overlap or one is missing",
+                    offset=start, first_offset=block.first,
+                )  # fmt: skip
+            start = block.stop
+            yield block
 
     def read(
         self, start: int = 0, stop: int | None = None, pattern: Pattern | None = None
@@ -246,24 +249,26 @@ class EventLog:
     @overload
     def subscribe(
         self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
-        cursor: None = None,
+        spin: Spin | None = None, cursor: None = None,
     ) -> Subscription: ...  # fmt: skip
 
     @overload
     def subscribe(
         self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
-        cursor: str, ack: Ack = "auto",
+        spin: Spin | None = None, cursor: str, ack: Ack = "auto",
     ) -> CursorSubscription: ...  # fmt: skip
 
     def subscribe(
         self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
-        cursor: str | None = None, ack: Ack = "auto",
+        spin: Spin | None = None, cursor: str | None = None, ack: Ack = "auto",
     ) -> Subscription:  # fmt: skip
         """Events in log order: from `start` through history into live, without a seam.
 
         start: "now", "beginning", an offset (a bare integer as text is one too), or a time as
         RFC 3339 text. stop: end there.
         Iterate it with `for` (blocks until the next event) or `async for`.
+        spin: gives the head cheaply; waiting then asks it without pause, on a core of its own,
+        instead of sleeping until a commit rings.
 
         cursor: the name of a durable position, made at `start` when it is new; else it goes on
         where that was acknowledged to, at least once, and empty text means the cursor's pattern.
@@ -271,10 +276,13 @@ class EventLog:
         Raises CursorBusy, CursorPaused, CursorMismatch, CursorForeign, CursorDamaged.
         """
         if cursor is not None:
-            return open_cursor(self, pattern, start, stop, cursor, ack)
-        if ack != "auto":
+            made: Subscription = open_cursor(self, pattern, start, stop, cursor, ack)
+        elif ack != "auto":
             raise InvalidInput("subscribing", problem="only cursors are acknowledged", ack=ack)
-        return Subscription(self, pattern, start, stop)
+        else:
+            made = Subscription(self, pattern, start, stop)
+        made.spin = spin
+        return made
 
     def statistics(self) -> LogStatistics:
         head, stored = self.store.head(), self.store.statistics()
@@ -301,6 +309,8 @@ class EventLog:
                 self.checkpoint()
         finally:
             self.store.close()
+            self.live.close()
+            self._ringer.close()
             if self._marker is not None:
                 self._marker.remove()
 

@@ -26,7 +26,7 @@ class StopMarker:
     """Exists from open to close; also removed when the interpreter ends in an orderly way."""
 
     def __init__(self, home: Home) -> None:
-        name = f"{_PREFIX}{os.getpid()}.{_start_time(os.getpid())}.{next(_numbers)}"
+        name = f"{_PREFIX}{os.getpid()}.{start_time(os.getpid())}.{next(_numbers)}"
         self._path = home.run / name
         os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         self._finalizer = weakref.finalize(self, _remove_own, self._path, os.getpid())
@@ -40,7 +40,7 @@ def _remove_own(path: Path, pid: int) -> None:
         path.unlink(missing_ok=True)
 
 
-def _start_time(pid: int) -> str:
+def start_time(pid: int) -> str:
     """Start time of a process in clock ticks since boot: a reused pid has another.
 
     Empty if it is gone, or dead and not yet waited for.
@@ -57,7 +57,7 @@ def stale_markers(home: Home) -> Iterator[Path]:
     """Markers of writers that are gone without having closed."""
     for path in home.run.glob(f"{_PREFIX}*"):
         parts = path.name.split(".")
-        if len(parts) == 4 and parts[1].isdigit() and _start_time(int(parts[1])) != parts[2]:
+        if len(parts) == 4 and parts[1].isdigit() and start_time(int(parts[1])) != parts[2]:
             yield path
 
 

@@ -1,36 +1,34 @@
 """Following the log: history first, then live, and no seam between them.
 
-There is one position and one way to read: from the position to the head, in batches. "Live" only
-means that the head was reached and we wait for it to move. So nothing can be missed or doubled at
-the moment of catching up, and whoever falls behind just reads further back. Wake-ups (a commit in
-this process, the poll for commits of others) are hints and never carry events.
+A subscription reads the log on its own, from its position, in batches, until nothing is left; then
+it attaches to `live.py`, whose pump reads each new block once for all that have come so far. It
+attaches where the pump stands and is detached at the very event that it could not take, so there
+is one position at any time and nothing is missed or doubled where the ways meet. Wake-ups
+(`waiting.py`) are hints and never carry events.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from .errors import Closed, Corrupt, InvalidInput, NotDecodable
 from .frame import Event
+from .markers import Marked
 from .pattern import Pattern
 from .times import parse_time
+from .waiting import BACKSTOP_S
 
 if TYPE_CHECKING:
     from .eventlog import EventLog
 
 Start = int | Literal["now", "beginning"] | str
-POLL_S: Final = 0.0005
-"""How long a commit of another process may go unnoticed while events come."""
-POLL_IDLE_S: Final = 0.002
-"""The same when none came for a while: waking up, not looking, is what costs."""
-_IDLE_AFTER_S: Final = 0.05
+Spin = Callable[[], int]
+"""Gives the head, or what it was a moment ago, at the cost of a look at memory."""
 _TURN_S: Final = 0.005
 """How long `async for` may go through history before others on the loop have a turn."""
-_BATCH_EVENTS_MAX: Final = 1_000
 _OFFSET_DIGITS_MAX: Final = 20
 
 
@@ -73,90 +71,121 @@ class Subscription:
     """Iterate it, with `for` or `async for`. Made by `EventLog.subscribe`.
 
     `position` may be stored with the effect of an event and given as `start` later: that is
-    exactly-once. `timeout_s` on `next_event` bounds a wait. Not for use by two threads at once.
+    exactly-once. `timeout_s` on `next_event` bounds a wait. Not for use by two threads at once,
+    but any thread may close it.
     """
+
+    _every_ring = False
+    """Whether a coroutine that waits here is woken by events that do not match, too."""
+    spin: Spin | None = None
+    """Asked without pause instead of sleeping."""
 
     def __init__(
         self, log: EventLog, pattern: Pattern | str, start: Start, stop: int | None
     ) -> None:
         self._log = log
+        self._live = log.live
         self.pattern = Pattern.parse(pattern) if isinstance(pattern, str) else pattern
-        self._scanned = start_offset(log, start)
         self._stop = stop
-        self._ready: deque[Event] = deque()
-        self._position = self._scanned
+        self._position = start_offset(log, start)
+        """Behind the last event that was taken."""
+        self._seat = self._live.seat(self.pattern, self._position, every_ring=self._every_ring)
+        self._ready = self._seat.ready
         self._delivered = 0
-        self._closed = False
-        self._moved_at = time.monotonic()
-        """When there was last something to read."""
+        self._closed_at = 0
         self._yielded_at = 0.0
         """When `async for` last let others run."""
 
     @property
     def position(self) -> int:
         """The offset to go on from: all before it was delivered or did not match."""
-        return self._position
+        if self.closed:
+            return max(self._closed_at, self._position)
+        scanned = self._scanned  # read first: what is put into `_ready` from now on is behind it
+        return self._position if self._ready else scanned
+
+    @property
+    def _scanned(self) -> int:
+        """Behind everything that was put into `_ready`, was taken, or does not match."""
+        seat = self._seat
+        if seat.attached:
+            scanned = self._live.offset
+            if seat.attached:  # else it was detached just now, and that may have been before
+                return max(scanned, self._position)
+        return max(seat.scanned, self._position)
 
     @property
     def caught_up(self) -> bool:
         """True when everything up to the head, as it is now, was delivered."""
-        return not self._ready and self._position >= self._log.head
+        return not self._ready and self.position >= self._log.head
+
+    @property
+    def closed(self) -> bool:
+        return self._seat.closed
 
     @property
     def finished(self) -> bool:
-        return self._closed or (
+        return self.closed or (
             self._stop is not None and not self._ready and self._scanned >= self._stop
         )
 
     def poll(self) -> Event | None:
         """The next event if there is one by now. Never waits, but reads on up to the head."""
+        if self.closed:
+            raise Closed("reading a subscription")
+        return self.next_by_now()
+
+    def next_by_now(self) -> Event | None:
+        """As `poll`; None once it is closed."""
         while (event := self._take()) is None:
             if not self._fill():
                 return None
         return event
 
     def _take(self) -> Event | None:
-        if self._closed:
-            raise Closed("reading a subscription")
-        if not self._ready:
+        """Hands over one event that was read."""
+        if self.closed or not self._ready:
             return None
-        event = self._ready.popleft()
+        try:
+            event = self._ready.popleft()
+        except IndexError:  # another thread closed it just now
+            return None
         self._delivered += 1
-        self._position = event.offset + 1 if self._ready else self._scanned
+        self._position = event.offset + 1
         return event
 
     def _fill(self) -> bool:
         """Looks at some 1,000 events; False when there was nothing to read."""
-        begin, head = self._scanned, self._log.head
-        stop = head if self._stop is None else min(head, self._stop)
-        if begin >= stop:
-            self._position = begin
+        seat = self._seat
+        if self._ready:
+            return True
+        if seat.closed:
             return False
-        self._moved_at = time.monotonic()
+        if not seat.attached:
+            if self._read_on():
+                self._live.waiting.moved()
+                return True
+            # With others that were further it is not attached, and there is more to read.
+            return self._stop is None and self._live.attach(seat)
+        return self._live.pump() > 0 or bool(self._ready)
+
+    def _read_on(self) -> bool:
+        """Reads from the log itself, from behind what it has; False when nothing is there."""
+        seat, stop = self._seat, self._stop
+        begin = seat.scanned = self._scanned
+        if stop is not None and begin >= stop:
+            return False
         try:
-            for block in self._log.blocks(begin, stop):
-                first = self._scanned - block.first
-                found = self.pattern.select(block, first, min(stop - block.first, block.count))
-                try:
-                    self._ready.extend(found)
-                except BaseException:  # what it gave before that will be delivered, once
-                    if self._ready:
-                        self._scanned = max(self._scanned, self._ready[-1].offset + 1)
-                    raise
-                self._scanned = min(block.stop, stop)
-                if self._scanned - begin >= _BATCH_EVENTS_MAX:
+            for block in self._log.next_blocks(begin):
+                last = block.count if stop is None else min(stop - block.first, block.count)
+                self._ready.extend(self.pattern.select(block, seat.scanned - block.first, last))
+                seat.scanned = block.first + last
+                if seat.scanned == stop:
                     break
         except (Corrupt, NotDecodable):
             if not self._ready:
                 raise  # only when all that came before the damage is delivered
-        if not self._ready:
-            self._position = self._scanned
-        return True
-
-    def _pause_s(self) -> float:
-        """Until the next look: short while events come, longer when there were none lately."""
-        idle_s = time.monotonic() - self._moved_at
-        return POLL_S if idle_s < _IDLE_AFTER_S else POLL_IDLE_S
+        return bool(self._ready) or seat.scanned > begin
 
     def next_event(self, timeout_s: float | None = None) -> Event | None:
         """The next event, None after `timeout_s` without one or when `stop` is reached.
@@ -173,9 +202,18 @@ class Subscription:
             left_s = deadline - time.monotonic()
             if self.finished or (left_s <= 0 and not self._ready):
                 return None
-            if not moved:
-                self._log.wait_past(self._scanned, min(self._pause_s(), left_s))
+            if moved:
+                continue
+            if self.spin is None:
+                self._live.waiting.wait(self._seat, left_s)
+            else:
+                looks_until = time.monotonic() + min(left_s, BACKSTOP_S)
+                while not self._sees_more(self.spin) and time.monotonic() < looks_until:
+                    pass
         return None
+
+    def _sees_more(self, spin: Spin) -> bool:
+        return spin() > self._scanned or bool(self._ready) or self.closed
 
     def __iter__(self) -> Iterator[Event]:
         return self
@@ -190,28 +228,56 @@ class Subscription:
         return self
 
     async def __anext__(self) -> Event:
+        event = await self.next_async()
+        if event is None:
+            raise StopAsyncIteration
+        return event
+
+    async def next_async(self, *, wait: bool = True) -> Event | None:
+        """As `next_event`, for coroutines; with `wait=False` None as soon as it has caught up.
+
+        Cancelling it loses no event.
+        """
         import asyncio  # takes 40 ms to load, which a command line would pay each time
 
         while not self.finished:
             # Others get their turn before an event is taken: a cancelled wait must not lose it.
             if time.monotonic() - self._yielded_at >= _TURN_S:
                 await asyncio.sleep(0)
-                self._yielded_at = time.monotonic()
             elif (event := self._take()) is not None:
                 return event
-            elif not self._fill() and not self.finished:
-                await asyncio.sleep(self._pause_s())
-                self._yielded_at = time.monotonic()
-        raise StopAsyncIteration
+            elif self._fill() or self.finished:
+                continue
+            elif not wait:
+                return None
+            elif self.spin is None:
+                await self._live.waiting.wait_async(self._seat)
+            else:
+                looks_until = time.monotonic() + BACKSTOP_S
+                while not self._sees_more(self.spin) and time.monotonic() < looks_until:
+                    await asyncio.sleep(0)
+            self._yielded_at = time.monotonic()
+        return None
+
+    def with_markers(self) -> Marked:
+        """Its events, and a `CaughtUp` whenever all there is was delivered."""
+        return Marked(self)
 
     def statistics(self) -> SubscriptionStatistics:
-        lag_events = max(self._log.head - self._position, 0)
-        return SubscriptionStatistics(self._position, lag_events, self._delivered, self.caught_up)
+        position = self.position
+        lag_events = max(self._log.head - position, 0)
+        return SubscriptionStatistics(position, lag_events, self._delivered, self.caught_up)
 
     def close(self) -> None:
         """Ends every iteration over it; what it has not delivered stays in the log."""
-        self._closed = True
+        self._closed_at = self.position
+        seat = self._seat
+        seat.closed = True
+        self._live.detach(seat)
         self._ready.clear()
+        wake = seat.wake
+        if wake is not None:
+            wake()
 
     def __enter__(self) -> Subscription:
         return self

@@ -16,13 +16,7 @@ from alphapulse.log.errors import Closed, Corrupt, InvalidInput, PatternError
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.frame import Event
 from alphapulse.log.pattern import Pattern
-from alphapulse.log.subscription import (
-    POLL_IDLE_S,
-    POLL_S,
-    Start,
-    Subscription,
-    start_offset,
-)
+from alphapulse.log.subscription import Start, Subscription, start_offset
 from alphapulse.log.times import format_time
 
 from .builders import TIME
@@ -174,26 +168,6 @@ def test_what_does_not_match_counts_as_waiting_too(log: EventLog) -> None:
     stop.set()
     writing.join()
     assert 0.2 <= took_s < 2
-
-
-def test_an_idle_one_looks_less_often(log: EventLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    pauses: list[float] = []
-    real = EventLog.wait_past
-
-    def wait_past(self: EventLog, offset: int, timeout_s: float) -> None:
-        pauses.append(timeout_s)
-        real(self, offset, timeout_s)
-
-    monkeypatch.setattr(EventLog, "wait_past", wait_past)
-    subscription = log.subscribe()
-    assert subscription.next_event(timeout_s=0.3) is None
-    assert pauses[0] == POLL_S and POLL_IDLE_S in pauses
-    assert len(pauses) <= 0.05 / POLL_S + 0.25 / POLL_IDLE_S + 2
-    fill(log, [1])
-    assert subscription.next_event() is not None
-    pauses.clear()
-    assert subscription.next_event(timeout_s=POLL_S * 2) is None
-    assert pauses[0] == POLL_S, "an event came, so more may follow"
 
 
 def test_a_closed_one_ends(log: EventLog) -> None:
