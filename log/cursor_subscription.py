@@ -78,6 +78,8 @@ class CursorSubscription(Subscription):
     raises CursorNotSaved if it still cannot.
     """
 
+    _every_ring = True  # its position moves on, and is saved, while nothing matches
+
     def __init__(
         self, log: EventLog, pattern: Pattern, stop: int | None, cursor: Cursor, hold: CursorHold,
         ack: Ack,
@@ -113,7 +115,7 @@ class CursorSubscription(Subscription):
         handed over yet, Closed. It is saved with the next save.
         """
         offset = event if isinstance(event, int) else event.offset
-        if self._closed:
+        if not self._hold.held:
             raise Closed(f"acknowledging offset {offset}")
         if offset > self._last:
             raise InvalidInput(
@@ -135,7 +137,7 @@ class CursorSubscription(Subscription):
         return self._last >= self._done
 
     def _take(self) -> Event | None:
-        if self._auto and self._in_hand and not self._closed:
+        if self._auto and self._in_hand and self._hold.held:
             self._acknowledge(self._last)
         else:
             self._pass_over()
@@ -248,12 +250,12 @@ class CursorSubscription(Subscription):
                 f"handling events for the cursor {self.cursor}", problem="there is no such policy",
                 on_error=on_error, cure="give on_error as pause or skip",
             )  # fmt: skip
-        if self._closed:
+        if not self._hold.held:
             raise Closed(f"handling events for the cursor {self.cursor}")
         self._cursor = msgspec.structs.replace(self._cursor, policy=on_error)
 
     def _handled(self, event: Event) -> None:
-        if not self._closed:  # by the handler, or while it ran: then the event comes again
+        if self._hold.held:  # else it was closed while the handler ran: the event comes again
             self.ack(event)
 
     def _failed(self, event: Event, error: Exception) -> None:
@@ -287,7 +289,7 @@ class CursorSubscription(Subscription):
         was taken, by the same thread and task, and no exception is under way.
         """
         done = self._auto and sys.exception() is None and self._taker == _flow()
-        if done and self._in_hand and not self._closed:
+        if done and self._in_hand and self._hold.held:
             self._done = self.position
         super().close()
         try:

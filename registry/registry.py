@@ -8,11 +8,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 from alphapulse.log import (
+    Ack,
     AlphaPulseError,
     AnyBody,
+    CursorSubscription,
     Event,
     EventLog,
     Home,
@@ -445,11 +447,29 @@ class Registry:
 
     # The log
 
+    @overload
     def subscribe(
-        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None
-    ) -> Subscription:
-        """Events by pattern, from history into live; `for` or `async for`."""
-        return self.log.subscribe(pattern, start, stop=stop)
+        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
+        cursor: None = None,
+    ) -> Subscription: ...  # fmt: skip
+
+    @overload
+    def subscribe(
+        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
+        cursor: str, ack: Ack = "auto",
+    ) -> CursorSubscription: ...  # fmt: skip
+
+    def subscribe(
+        self, pattern: Pattern | str = "", start: Start = "now", *, stop: int | None = None,
+        cursor: str | None = None, ack: Ack = "auto",
+    ) -> Subscription:  # fmt: skip
+        """Events by pattern, from history into live; `for` or `async for`.
+
+        cursor: a name under which the position is kept; see `EventLog.subscribe`.
+        """
+        if cursor is None:
+            return self.log.subscribe(pattern, start, stop=stop)
+        return self.log.subscribe(pattern, start, stop=stop, cursor=cursor, ack=ack)
 
     def read(
         self, start: int = 0, stop: int | None = None, pattern: Pattern | str = ""

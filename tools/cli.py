@@ -39,6 +39,7 @@ _VERBS: Final[dict[str, Verb]] = {
     "replay": Verb("tail", "replay", "Show events again, or copy a prefix into a new home."),
     "audit": Verb("audit", "audit", "Check that a home is what was written."),
     "rebuild": Verb("audit", "rebuild", "Rebuild views from the log, or compare them with it."),
+    "cursors": Verb("cursors", "cursors", "Show how far named subscribers are; reset one."),
     "alerts": Verb("alerts", "alerts", "Show collisions and conflicts, and acknowledge them."),
     "stats": Verb("home", "stats", "Show counts, the chain head and the state of the views."),
 }

@@ -41,16 +41,29 @@ JSON_HELP: Final = """
 @click.option("--follow", "-f", is_flag=True, help="Go on with new events as they are recorded.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many.")
 @click.option("--raw", is_flag=True, help="Show the frame's bytes too, as frame_hex.")
+@click.option(
+    "--cursor", metavar="NAME",
+    help="Go on where NAME came to, and keep its place: what was shown is not shown again.",
+)  # fmt: skip
 @settings
 def tail(
     cli: Cli, pattern: tuple[str, ...], start: str | None, follow: bool, limit: int | None,
-    raw: bool,
+    raw: bool, cursor: str | None,
 ) -> None:  # fmt: skip
     from alphapulse.log import Pattern, start_offset
 
     selected = Pattern.parse(" ".join(pattern))
     with cli.log() as log:
         first = start_offset(log, (start or ("now" if follow else "beginning")).strip())
+        if cursor is not None:
+            # Without a pattern it is the cursor's own, and --from is for a cursor that is new.
+            with log.subscribe(selected if pattern else "", first, cursor=cursor) as named:
+                if follow:
+                    note(f"following {cursor} from offset {named.position}, Ctrl-C ends")
+                shown = islice(named if follow else iter(named.poll, None), limit)
+                # Each is flushed before the next one is asked for, which acknowledges it.
+                print_events(cli, shown, raw=raw, flush=True)
+            return
         if follow:
             note(f"following from offset {first}, Ctrl-C ends")
             with log.subscribe(selected, first) as events:
