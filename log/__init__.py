@@ -4,6 +4,8 @@ Frames, messages, blocks, the append-only log with its hash chain, patterns over
 subscriptions to them. It knows what an event looks like and nothing of what may be decided.
 """
 
+from .archive import Archive, export_log, import_archive
+from .backup import Backup, make_backup, read_manifest, restore_log
 from .block import BLOCK_EVENTS_MAX, BLOCK_SIZE_BYTES_MAX, Block, chain_hash, encode_block
 from .bodies import (
     AcknowledgedBody,
@@ -19,6 +21,7 @@ from .bodies import (
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
 from .codec import Codec
+from .copying import BlockSource, Copied, copy_blocks, copy_prefix, stop_offset
 from .cursor_subscription import Ack, CursorStatistics, CursorSubscription
 from .cursors import Cursor, CursorError, Cursors, CursorState
 from .errors import (
@@ -34,6 +37,7 @@ from .errors import (
     CursorMissing,
     CursorNotSaved,
     CursorPaused,
+    ExportDamaged,
     ForkedProcess,
     FormatTooNew,
     HandlerFailed,
@@ -44,6 +48,8 @@ from .errors import (
     InvalidInput,
     LogBusy,
     LogFull,
+    NotABackup,
+    NotAnExport,
     NotDecodable,
     OffsetOutOfRange,
     PatternError,
@@ -151,8 +157,11 @@ __all__ = [
     "AcknowledgedBody",
     "AlphaPulseError",
     "AnyBody",
+    "Archive",
     "AssetClass",
+    "Backup",
     "Block",
+    "BlockSource",
     "BlockStore",
     "ChainBroken",
     "Checkpoint",
@@ -164,6 +173,7 @@ __all__ = [
     "Columns",
     "Commit",
     "ConflictBody",
+    "Copied",
     "Corrupt",
     "Cursor",
     "CursorBusy",
@@ -182,6 +192,7 @@ __all__ = [
     "Event",
     "EventLog",
     "Explanation",
+    "ExportDamaged",
     "Extension",
     "Flyweight",
     "ForkedProcess",
@@ -205,6 +216,8 @@ __all__ = [
     "LogFull",
     "LogStatistics",
     "Metadata",
+    "NotABackup",
+    "NotAnExport",
     "NotDecodable",
     "Number",
     "OffsetOutOfRange",
@@ -229,6 +242,8 @@ __all__ = [
     "canonical",
     "chain_hash",
     "columns_of",
+    "copy_blocks",
+    "copy_prefix",
     "cure_at",
     "decode_message",
     "decode_metadata",
@@ -237,15 +252,21 @@ __all__ = [
     "encode_frame",
     "encode_message",
     "encode_metadata",
+    "export_log",
     "facet",
     "facet_values",
     "format_time",
+    "import_archive",
+    "make_backup",
     "number",
     "offset_given",
     "pack_currency",
     "pack_symbol",
     "parse_time",
+    "read_manifest",
+    "restore_log",
     "start_offset",
+    "stop_offset",
     "symbol_of",
     "text_number",
     "verify_in_child",

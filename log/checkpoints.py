@@ -60,6 +60,15 @@ class Checkpoints:
                 if checkpoint is not None:
                     yield checkpoint
 
+    def until(self, head: int) -> bytes:
+        """The whole lines up to a head, as they are: what they say holds for that prefix too."""
+        if not self._path.exists():
+            return b""
+        lines = self._path.read_bytes().splitlines(keepends=True)
+        return b"".join(
+            line for line in lines if (found := _parse(line)) is not None and found.head <= head
+        )
+
     def last(self) -> Checkpoint | None:
         """The newest whole line, read from the end of the file."""
         if not self._path.exists():

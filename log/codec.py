@@ -31,7 +31,8 @@ class Codec(IntEnum):
     ZSTD = 3
 
 
-def _zstd_unpack(data: bytes, size: int) -> bytes:
+def zstd_unpack(data: bytes, size: int) -> bytes:
+    """Exactly `size` bytes, which the frame must declare too. Raises NotDecodable, ZstdError."""
     declared = zstandard.frame_content_size(data)
     if declared != size:
         raise NotDecodable("unpacking a zstd part", declared_bytes=declared, expected_bytes=size)
@@ -48,7 +49,7 @@ _PACK: Final[dict[Codec, Callable[[bytes], bytes]]] = {
 _UNPACK: Final[dict[Codec, Callable[[bytes, int], bytes]]] = {
     Codec.LZ4: lambda data, size: _lz4_unpack(data, size),
     Codec.SNAPPY: lambda data, size: _snappy_unpack(data, size),
-    Codec.ZSTD: _zstd_unpack,
+    Codec.ZSTD: zstd_unpack,
 }
 if _PACK.keys() != _UNPACK.keys() or _PACK.keys() | {Codec.NONE} != set(Codec):
     raise ImportError("the codec tables are not total")

@@ -126,6 +126,21 @@ class ClockOff(AlphaPulseError):
     cure = "set the clock, then try again; nothing was written"
 
 
+class NotABackup(AlphaPulseError):
+    problem = "this is not a backup"
+    cure = "name a directory that `alphapulse backup` wrote"
+
+
+class NotAnExport(AlphaPulseError, ValueError):
+    problem = "this is not an exported log"
+    cure = "name a file that `alphapulse export` wrote"
+
+
+class ExportDamaged(Corrupt):
+    problem = "the exported log is not what was written; no home was made"
+    cure = "copy the file again, compare its size, or export the log again"
+
+
 class OffsetOutOfRange(AlphaPulseError, LookupError):
     problem = "there is no event at this offset"
     cure = "offsets go from 0 to head-1; `alphapulse stats` shows the head"

@@ -7,7 +7,6 @@ consumer never holds a transaction open. Nothing above this file knows which eng
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -21,17 +20,17 @@ from .cursor_subscription import Ack, CursorSubscription, open_cursor
 from .errors import (
     ChainBroken,
     Corrupt,
-    HomeExists,
     InvalidInput,
     NotDecodable,
     OffsetOutOfRange,
     ReadOnly,
 )
 from .frame import Event
-from .home import BUILDING, Genesis, Home, new_genesis, publish_log, sweep_unfinished
+from .home import Genesis, Home, new_genesis
 from .live import Live
 from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore
 from .lock import WAIT_S_DEFAULT, WriterLock
+from .making import new_log
 from .pattern import Pattern
 from .session import WriteSession
 from .stops import StopMarker, probe_after_crash
@@ -83,18 +82,8 @@ class EventLog:
 
         genesis: that of another home, to replay a prefix of it; else a new one is made.
         """
-        place = Home(home)
-        if place.exists():
-            raise HomeExists(f"making the home {place.path}")
-        place.require_room()
-        place.is_durable()
-        genesis = genesis or new_genesis(id_bits)
-        place.make_directories()
-        place.path.chmod(0o700)
-        sweep_unfinished(place)
-        building = place.path / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}"
-        LmdbStore.create(building, genesis).close()
-        publish_log(place, building)
+        with new_log(Home(home), genesis or new_genesis(id_bits)):
+            pass  # an empty one
 
     @classmethod
     def open(
@@ -123,6 +112,10 @@ class EventLog:
         except BaseException:
             store.close()
             raise
+
+    @property
+    def name(self) -> str:
+        return str(self.home.path)
 
     @property
     def genesis(self) -> Genesis:

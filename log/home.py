@@ -19,6 +19,7 @@ import os
 import secrets
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -96,17 +97,31 @@ class Home:
 
     def make_directories(self) -> None:
         """Makes what is missing around `log/`. Raises HomeUnsupported where that cannot be."""
+        missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
             for directory in (self.path, self.views, self.cursors, self.quarantine, self.run):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in missing:  # else a power cut may take a whole home by its name
+                sync_directory(directory.parent)
         except OSError as error:
             raise HomeUnsupported(
                 f"making the home {self.path}", problem=error.strerror or str(error),
                 cure="name a directory that this user may write",
             ) from error  # fmt: skip
 
-    def require_room(self) -> None:
-        """Raises HomeExists unless the directory is missing, empty, or a home being made."""
+    def remove_directories(self) -> None:
+        """Takes back `make_directories`: removes those of them that are empty."""
+        for directory in (self.views, self.cursors, self.quarantine, self.run, self.path):
+            with contextlib.suppress(OSError):
+                directory.rmdir()
+
+    def require_room(self, beside: Collection[str] = ()) -> None:
+        """Raises HomeExists unless the directory is missing, empty, or a home being made.
+
+        beside: names that may be in it too.
+        """
+        if self.exists():
+            raise HomeExists(f"making the home {self.path}")
         try:
             names = {path.name for path in self.path.iterdir()}
         except FileNotFoundError:
@@ -115,7 +130,7 @@ class Home:
             raise HomeUnsupported(
                 f"making the home {self.path}", problem=error.strerror or str(error)
             ) from error
-        ours = {"views", "cursors", "quarantine", "run"}
+        ours = {"views", "cursors", "quarantine", "run", *beside}
         others = sorted(n for n in names - ours if not n.startswith(BUILDING))
         if others:
             raise HomeExists(
@@ -166,6 +181,22 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a small file whole or not at all: beside it, synced, renamed. Mode 0600."""
+    building = path.with_name(f".{path.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    try:
+        with open(os.open(building, flags, 0o600), "wb", buffering=0) as file:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, "the disk took only a part", os.fspath(path))
+            os.fsync(file.fileno())
+        os.rename(building, path)
+    except BaseException:
+        building.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
 
 
 def publish_log(home: Home, building: Path) -> None:

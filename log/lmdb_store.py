@@ -18,7 +18,7 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -97,11 +97,12 @@ class LmdbStore:
     def create(
         cls, path: Path, genesis: Genesis, *, map_size_bytes: int = MAP_SIZE_BYTES
     ) -> LmdbStore:
-        """A new store in the empty directory `path`, with its genesis record durable."""
+        """A new store in the directory `path`, made for it, with its genesis record durable."""
         path.mkdir(mode=0o700)
         store = cls(
-            path, sync=True, durable=True, reserve_size_bytes=0, map_size_bytes=map_size_bytes
-        )
+            path, sync=True, durable=True, reserve_size_bytes=RESERVE_SIZE_BYTES,
+            map_size_bytes=map_size_bytes,
+        )  # fmt: skip
         blocks, meta = store._env.open_db(BLOCKS_DB), store._env.open_db(META_DB)
         with store._refusals("making the log"), store._env.begin(write=True) as txn:
             txn.put(GENESIS_KEY, genesis.encode(), db=meta)
@@ -174,19 +175,22 @@ class LmdbStore:
             return Head(0, self._seed, 0)
         with memoryview(cursor.value()) as value:
             if len(value) < BLOCK_HEADER.size:
-                raise Corrupt("reading the head", block=_KEY.unpack(cursor.key())[0])
+                raise Corrupt("reading the head", block=_first(cursor), size_bytes=len(value))
             chain, _, _, first, recorded, count, _ = BLOCK_HEADER.unpack_from(value)
         return Head(first + count, chain, recorded)
 
     def append(self, block: bytes, expected_head: int) -> None:
+        self.append_all((block,), expected_head)
+
+    def append_all(self, blocks: Sequence[bytes], expected_head: int) -> None:
         """One LMDB transaction begun, checked and committed on this thread. Cost: a flush."""
         self._check_usable()
-        self._check_space(len(block))
+        self._check_space(sum(map(len, blocks)))
         grown = False
         while True:
             try:
                 with self._refusals("appending a block"), self._gate.shared():
-                    self._put(block, expected_head)
+                    self._put(blocks, expected_head)
                 return
             except lmdb.MapFullError as error:
                 if grown:
@@ -200,16 +204,19 @@ class LmdbStore:
             except lmdb.MapResizedError:
                 self._adopt_size()
 
-    def _put(self, block: bytes, expected_head: int) -> None:
+    def _put(self, blocks: Sequence[bytes], expected_head: int) -> None:
         with self._env.begin(write=True, db=self._blocks, buffers=True) as txn:
             head = self._head_from(txn.cursor())
             if head.offset != expected_head:
                 raise HeadMoved("appending a block", expected=expected_head, head=head.offset)
-            if not txn.put(_KEY.pack(expected_head), block, append=True):
-                raise Corrupt(
-                    "appending a block", problem="the last block's header is not what its key says",
-                    head=head.offset,
-                )  # fmt: skip
+            at = expected_head
+            for block in blocks:
+                if not txn.put(_KEY.pack(at), block, append=True):
+                    raise Corrupt(
+                        "appending a block", head=head.offset,
+                        problem="the last block's header is not what its key says",
+                    )  # fmt: skip
+                at += _count(block)
 
     def _check_space(self, size_bytes: int) -> None:
         state = os.statvfs(self._path)
@@ -237,6 +244,8 @@ class LmdbStore:
             if not self._seek(cursor, offset):
                 return None
             value = bytes(cursor.value())
+        if len(value) < BLOCK_HEADER.size:
+            raise Corrupt("reading the log", offset=offset, size_bytes=len(value))
         _, _, _, first, _, count, _ = BLOCK_HEADER.unpack_from(value)
         return value if first <= offset < first + count else None
 
@@ -246,7 +255,7 @@ class LmdbStore:
             if not self._seek(cursor, offset):
                 return None
             with memoryview(cursor.value()) as value:
-                first, count = _KEY.unpack(cursor.key())[0], _count(value)
+                first, count = _first(cursor), _count(value)
                 return frame_in(value, offset) if offset < first + count else None
 
     def blocks(self, start: int, events_max: int) -> list[bytes]:
@@ -350,7 +359,15 @@ _open_stores: Final[dict[Path, LmdbStore]] = {}
 _open_stores_lock: Final = threading.Lock()
 
 
-def _count(block: memoryview) -> int:
+def _first(cursor: lmdb.Cursor) -> int:
+    """The offset in the key of a block; a damaged page may give keys of any size."""
+    key = bytes(cursor.key())
+    if len(key) != _KEY.size:
+        raise Corrupt("reading the log", problem="the key of a block is no offset", key=key.hex())
+    return int(_KEY.unpack(key)[0])
+
+
+def _count(block: bytes | memoryview) -> int:
     return int(BLOCK_HEADER.unpack_from(block)[5]) if len(block) >= BLOCK_HEADER.size else 0
 
 

@@ -22,7 +22,7 @@ from .block import (
 )
 from .bodies import AnyBody
 from .codec import Codec
-from .errors import HeadMoved, TooLarge
+from .errors import TooLarge
 from .facets import Columns, columns_of
 from .frame import NO_PREVIOUS, encode_body, encode_frame
 from .kinds import SEVERITIES
@@ -199,18 +199,6 @@ class WriteSession:
         self._base = Head(block.stop, block.chain, block.time)
         self._log.after_commit(self._base)
         return Commit(block.first, block.stop - 1, block.time, self._log.store.durable, block)
-
-    def append_block(self, data: bytes) -> Block:
-        """Commits a block of another log as it is: a replayed prefix. Raises ChainBroken."""
-        assert not self._frames, "commit what is pending first"
-        block = Block(data)
-        if block.first != self._base.offset:
-            raise HeadMoved("appending a block", expected=block.first, head=self._base.offset)
-        block.check_chain(self._base.chain)
-        self._log.store.append(data, block.first)
-        self._base = Head(block.stop, block.chain, block.time)
-        self._log.after_commit(self._base)
-        return block
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None,

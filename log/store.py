@@ -6,6 +6,7 @@ head is still h*. It knows nothing of events. Blocks that it gives out are copie
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from .home import Genesis
@@ -28,7 +29,7 @@ class StoreStatistics(NamedTuple):
 
 
 class BlockStore(Protocol):
-    """One engine. Methods may be called from any thread; `append` only by the write session."""
+    """One engine. Methods may be called from any thread; appending only by the write session."""
 
     @property
     def genesis(self) -> Genesis: ...
@@ -41,6 +42,9 @@ class BlockStore(Protocol):
 
     def append(self, block: bytes, expected_head: int) -> None:
         """Raises HeadMoved when the head is another, LogFull when space is short."""
+
+    def append_all(self, blocks: Sequence[bytes], expected_head: int) -> None:
+        """Blocks that follow each other, all of them or none, in one commit. Raises as `append`."""
 
     def block_at(self, offset: int) -> bytes | None:
         """The block that holds this offset, None at or past the head."""

@@ -39,9 +39,9 @@ from .instruments import (
     from_mapping,
     native_coin,
 )
+from .lifecycle import import_log, replay_into, restore
 from .lookup import FORMS, Lookup, Match
 from .registry import AsOf, Registry, RegistryStatistics
-from .replay import ReplayReport, replay_into
 from .state import Origin
 from .validation import time_ns
 from .writer import Outcome, Unit
@@ -84,7 +84,6 @@ __all__ = [
     "Register",
     "Registry",
     "RegistryStatistics",
-    "ReplayReport",
     "RequestReused",
     "SetStatus",
     "Status",
@@ -100,9 +99,11 @@ __all__ = [
     "fingerprint_of",
     "from_mapping",
     "import_file",
+    "import_log",
     "key_text",
     "native_coin",
     "open_for_dry_run",
     "replay_into",
+    "restore",
     "time_ns",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from .events import print_events
-from .output import note, progress
+from .output import note
 from .verb import Cli, settings, stop_at
 
 if TYPE_CHECKING:
@@ -111,12 +111,9 @@ def replay(
 
 
 def _replay_into(cli: Cli, stop: str | None, into: str) -> None:
-    from alphapulse.registry.replay import replay_into
+    from .lifecycle import copy_into
 
-    with cli.log() as log:
-        last = log.head if stop is None else stop_at(log, stop)
-    with progress(f"copying into {into}") as report:
-        copied = replay_into(cli.home, into, last, progress=lambda done, of: report(done, of))
+    copied = copy_into(cli, into, stop)
     shown = {"into": into, "events": copied.events, "chain_head": copied.chain_head.hex()}
     if cli.json:
         cli.out.records([shown])

@@ -141,13 +141,15 @@ def exit_code(error: AlphaPulseError) -> int:
         HomeMissing,
         HomeUnsupported,
         InvalidInput,
+        NotABackup,
+        NotAnExport,
         OffsetOutOfRange,
         PatternError,
     )
 
     unusable = (
-        FormatTooNew, HomeExists, HomeMissing, HomeUnsupported, InvalidInput, OffsetOutOfRange,
-        PatternError,
+        FormatTooNew, HomeExists, HomeMissing, HomeUnsupported, InvalidInput, NotABackup,
+        NotAnExport, OffsetOutOfRange, PatternError,
     )  # fmt: skip
     return UNUSABLE if isinstance(error, unusable) else NO
 
@@ -155,12 +157,11 @@ def exit_code(error: AlphaPulseError) -> int:
 # Points in time
 
 
-def stop_at(log: EventLog, text: str) -> int:
+def stop_at(log: EventLog, text: str, option: str = "--to") -> int:
     """The head that --to means, inclusive: after that event, or after all recorded by that time."""
-    from alphapulse.log import offset_given, parse_time
+    from alphapulse.log import stop_offset
 
-    offset = offset_given("reading --to", text)
-    return log.offset_at(parse_time(text) + 1) if offset is None else offset + 1
+    return stop_offset(log, text, f"reading {option}")
 
 
 def asked_at(registry: Registry, as_of: str | None) -> int:

@@ -9,7 +9,7 @@ import pytest
 from alphapulse.log.block import BLOCK_SIZE_BYTES_MAX, Block
 from alphapulse.log.bodies import AcknowledgedBody, Extension, InstrumentBody
 from alphapulse.log.codec import Codec
-from alphapulse.log.errors import ChainBroken, HeadMoved, LogBusy, LogFull, ReadOnly, TooLarge
+from alphapulse.log.errors import HeadMoved, LogBusy, LogFull, ReadOnly, TooLarge
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.kinds import Kind
 
@@ -181,22 +181,6 @@ def test_relaxed_durability_says_so_in_every_commit(tmp_path: Path) -> None:
             session.append(draft(1))
             commit = session.commit()
         assert commit is not None and not commit.durable and not session.durable
-
-
-def test_blocks_of_another_log_are_taken_as_they_are(tmp_path: Path, log: EventLog) -> None:
-    fill(log, [2, 3])
-    EventLog.create(tmp_path / "copy", genesis=log.genesis)
-    with EventLog.open(tmp_path / "copy") as copy, copy.writing() as session:
-        first, second = log.block(0), log.block(2)
-        with pytest.raises(HeadMoved):
-            session.append_block(second.data)
-        session.append_block(first.data)
-        forged = bytearray(second.data)
-        forged[-1] ^= 1
-        with pytest.raises(ChainBroken):
-            session.append_block(bytes(forged))
-        session.append_block(second.data)
-        assert copy.chain_head == log.chain_head and copy.head == 5
 
 
 def test_threads_take_turns(log: EventLog) -> None:

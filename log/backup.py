@@ -1,0 +1,218 @@
+"""Backups: a prefix of a log in a directory of its own, verified, and back from there.
+
+A backup is laid out like a home, so that `audit` and `replay` work on it too:
+
+    DIR/log/         the events before the head that `backup` saw when it began
+    DIR/checkpoints  the home's lines up to there, and one for the head
+    DIR/cursors/     the cursors, none ahead of that head
+    DIR/backup.json  the manifest: which log, up to where, verified or not
+
+The manifest is written before `log/` appears and again after it was verified, so at any moment it
+says nothing that is not true, and a directory with both is a complete backup. An update appends
+what is new: until it is done the manifest speaks of the old prefix, which is still there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from .checkpoints import Checkpoints
+from .copying import (
+    Copied,
+    Progress,
+    check_stop,
+    check_unbroken,
+    copy_blocks,
+    copy_prefix,
+    stop_offset,
+)
+from .errors import Corrupt, FormatTooNew, NotABackup
+from .eventlog import EventLog
+from .home import Home, replace_file
+from .making import new_log
+from .store import Head
+from .times import format_time
+from .verify import verify_in_child
+
+BACKUP_FORMAT: Final = 1
+MANIFEST: Final = "backup.json"
+MANIFEST_SIZE_BYTES_MAX: Final = 65_536
+
+
+class Backup(msgspec.Struct, frozen=True):
+    """The manifest, `backup.json`."""
+
+    format: int
+    log_id: str
+    """Of the genesis record, in hex."""
+    head: int
+    chain_head: str
+    created: str
+    """RFC 3339; when `backup` began."""
+    size_bytes: int
+    """Of the log on disk."""
+    verified: bool
+    """Every byte of it was read back and checked since it was written."""
+
+
+def read_manifest(directory: str | os.PathLike[str]) -> Backup:
+    """What a backup says of itself. Raises NotABackup, FormatTooNew."""
+    place, doing = Home(directory), f"reading the backup {os.path.abspath(directory)}"
+    try:
+        with open(place.path / MANIFEST, "rb") as file:
+            data = file.read(MANIFEST_SIZE_BYTES_MAX)
+    except FileNotFoundError:
+        missing = not place.path.exists()
+        problem = "there is no such directory" if missing else f"it has no {MANIFEST}"
+        raise NotABackup(doing, problem=problem) from None
+    try:
+        format_version = msgspec.json.decode(data)["format"]
+        if format_version > BACKUP_FORMAT:
+            raise FormatTooNew(doing, format=format_version, newest_known=BACKUP_FORMAT)
+        found = msgspec.json.decode(data, type=Backup)
+        if found.head < 0 or len(bytes.fromhex(found.chain_head)) != 32:
+            raise ValueError(f"head {found.head}, chain head {found.chain_head}")
+        return found
+    except (msgspec.MsgspecError, KeyError, TypeError, ValueError) as error:
+        raise NotABackup(doing, problem=f"its {MANIFEST} cannot be read: {error}") from error
+
+
+def make_backup(
+    log: EventLog, directory: str | os.PathLike[str], *, verify: bool = True,
+    progress: Progress | None = None,
+) -> Backup:  # fmt: skip
+    """Makes or updates the backup of `log` in a directory, up to the head as it is now.
+
+    Others may write meanwhile. progress: of copying, then of verifying. Raises NotABackup when the
+    directory holds another log's backup or one that went another way, HomeExists when it holds
+    other things, LogFull, ChainBroken when the log itself cannot be trusted, and Corrupt when the
+    copy is not what was written. Cost: that of copying the new events, and of an audit of all.
+    """
+    check_unbroken(log, doing := f"backing up {log.name}")
+    place = Home(directory)
+    cursors = _cursor_files(log.home)
+    head = log.store.head()  # after the cursors: none is ahead of it
+    found = Backup(
+        BACKUP_FORMAT, log.genesis.log_id.hex(), head.offset, head.chain.hex(),
+        format_time(time.time_ns()), 0, False,
+    )  # fmt: skip
+    if place.exists():
+        found = _update(log, place, head, found, progress)
+    else:
+        if (place.path / MANIFEST).exists():  # of one that a crash ended, or whose log is gone
+            _check_same_log(read_manifest(place.path), found, doing)
+        with new_log(place, log.genesis, beside=(MANIFEST,)) as store:
+            copy_blocks(log, store, head.offset, progress=progress)
+            found = msgspec.structs.replace(found, size_bytes=store.statistics().size_bytes)
+            _write(place, found)
+    _write_beside(place, head, Checkpoints(log.home.checkpoints).until(head.offset), cursors)
+    if verify:
+        verify_copy(place, doing, progress and (lambda done: progress(done, head.offset)))
+        found = msgspec.structs.replace(found, verified=True)
+    _write(place, found)
+    return found
+
+
+def _check_same_log(there: Backup, wanted: Backup, doing: str) -> None:
+    if there.log_id != wanted.log_id:
+        raise NotABackup(
+            doing, problem="the directory holds the backup of another log", log_id=there.log_id,
+            cure="name another directory, empty or missing",
+        )  # fmt: skip
+
+
+def _update(
+    log: EventLog, place: Home, head: Head, wanted: Backup, progress: Progress | None
+) -> Backup:
+    doing = f"updating the backup {place.path}"
+    _check_same_log(read_manifest(place.path), wanted, doing)
+    with EventLog.open(place.path) as copy, copy.writing():
+        there = copy.store.head()
+        if there.offset > head.offset or log.chain_at(there.offset) != there.chain:
+            raise NotABackup(
+                doing, problem="it holds events that this home does not have",
+                backup_head=there.offset, head=head.offset,
+                cure="keep it, and name another directory, empty or missing",
+            )  # fmt: skip
+        copy_blocks(log, copy.store, head.offset, progress=progress)
+        size_bytes = copy.store.statistics().size_bytes
+    return msgspec.structs.replace(wanted, size_bytes=size_bytes)
+
+
+def _cursor_files(home: Home) -> dict[str, bytes]:
+    found = {}
+    for path in home.cursors.glob("*.cursor"):
+        with contextlib.suppress(FileNotFoundError):  # deleted since we looked
+            found[path.name] = path.read_bytes()
+    return found
+
+
+def _write(place: Home, found: Backup) -> None:
+    replace_file(place.path / MANIFEST, msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+
+
+def _write_beside(place: Home, head: Head, checkpoints: bytes, cursors: dict[str, bytes]) -> None:
+    """What belongs to a copied log but is not it: each is a help, none is needed."""
+    replace_file(place.checkpoints, checkpoints)
+    Checkpoints(place.checkpoints).note(head.offset, head.chain, head.time, now=True)
+    for path in place.cursors.glob("*.cursor"):
+        if path.name not in cursors:
+            path.unlink()
+    for name, data in cursors.items():
+        replace_file(place.cursors / name, data)
+
+
+def verify_copy(
+    place: Home, doing: str, progress: Callable[[int], None] | None = None
+) -> None:
+    """Audits a copy in a child process. Raises Corrupt, with the first verdict that fails."""
+    for verdict in verify_in_child(place.path, progress=progress):
+        if not verdict.ok:
+            raise Corrupt(
+                doing, problem=f"{place.path} is damaged: {verdict.detail}", verdict=verdict.name,
+                first_bad_offset=verdict.first_bad_offset,
+                cure=f"{verdict.cure} (with --home {place.path})",
+            )  # fmt: skip
+
+
+def restore_log(
+    directory: str | os.PathLike[str], target: str | os.PathLike[str],
+    to: int | str | None = None, *, progress: Progress | None = None,
+) -> Copied:  # fmt: skip
+    """Makes the home `target` from a backup, which is verified first, up to and including `to`.
+
+    to: an offset, or a time as text and then all that was recorded by it; None is all.
+    The cursors come along; one that is ahead of `to` says so when it is used. Raises NotABackup,
+    Corrupt when the backup is damaged, HomeExists, OffsetOutOfRange, InvalidInput, LogFull.
+    """
+    doing, manifest, place = f"restoring {directory}", read_manifest(directory), Home(directory)
+    Home(target).require_room()
+    if not place.exists():
+        raise NotABackup(
+            doing, problem="it is not finished: its log is missing",
+            cure="run that `alphapulse backup` again, or use another one",
+        )  # fmt: skip
+    verify_copy(place, doing)
+    with EventLog.open(place.path, mode="r") as log:
+        head = log.head
+        if head < manifest.head or log.chain_at(manifest.head).hex() != manifest.chain_head:
+            raise Corrupt(
+                doing, problem=f"its log is not the one that its {MANIFEST} names",
+                head=head, manifest_head=manifest.head, cure="restore another backup",
+            )  # fmt: skip
+        stop = manifest.head if to is None else stop_offset(log, to, doing)
+        check_stop(log, stop)
+        copied = copy_prefix(log, target, stop, progress=progress)
+        last = log.block(stop - 1).time if stop else 0
+        cursors = _cursor_files(place)
+    _write_beside(
+        Home(target), Head(stop, copied.chain_head, last),
+        Checkpoints(place.checkpoints).until(stop), cursors,
+    )  # fmt: skip
+    return copied
