@@ -14,7 +14,7 @@ import random
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -38,6 +38,12 @@ def seeds(count: int) -> Iterator[int]:
         seed = int(given) if given else source.randrange(1 << 32)
         print(f"{SEED_NAME}={seed}")
         yield seed
+
+
+def report(row: str, wanted: Sequence[int], **counts: object) -> None:
+    """The line of a fault test in the table of faults: its counts, and the first of its seeds."""
+    found = " ".join(f"{name}={value}" for name, value in counts.items())
+    print(f"faults: {row}: {found} seeds={len(wanted)} from {SEED_NAME}={wanted[0]}")
 
 
 class Child:
