@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import os
-import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -14,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from . import audit, catchup, follow, lookup, message, open, rebuild, register
+from . import audit, catchup, follow, lookup, machine, message, open, rebuild, register
 from .data import Homes
-from .harness import Row, table
+from .harness import Row, at_speed, table
 from .topics import Context, Run
 
 SIZES: Final = (10_000, 1_000_000)
@@ -41,21 +39,25 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(TOPICS)}")
     if given.size is not None and given.size < 1_000:
         parser.error("--size must be at least 1000")
-    say(machine())
+    say(machine.described())
+    speed = machine.measure()
+    say(str(speed))
     names, sizes = given.names or list(TOPICS), [given.size] if given.size else list(SIZES)
     show = show_json if given.json else show_table
     if given.cache is not None:
-        return run(names, sizes, Homes(given.cache), show)
+        return run(names, sizes, Homes(given.cache), speed.slowness, show)
     with tempfile.TemporaryDirectory(prefix="alphapulse-benchmarks-") as directory:
-        return run(names, sizes, Homes(Path(directory)), show)
+        return run(names, sizes, Homes(Path(directory)), speed.slowness, show)
 
 
 def run(
-    names: list[str], sizes: list[int], homes: Homes, show: Callable[[str, Iterator[Row]], None]
-) -> int:
+    names: list[str], sizes: list[int], homes: Homes, slowness: float,
+    show: Callable[[str, Iterator[Row]], None],
+) -> int:  # fmt: skip
     for name in names:
         for size in sizes[:1] if name in ONE_SIZE else sizes:
-            show(name, TOPICS[name](Context(size, homes)))
+            rows = TOPICS[name](Context(size, homes))
+            show(name, (at_speed(row, slowness) for row in rows))
             gc.unfreeze()
     return 0
 
@@ -67,20 +69,6 @@ def show_json(name: str, rows: Iterator[Row]) -> None:
 
 def show_table(name: str, rows: Iterator[Row]) -> None:
     print(f"{name}\n{table(list(rows))}\n", flush=True)
-
-
-def machine() -> str:
-    """What the numbers depend on, in one line."""
-    model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-         if line.startswith("model name")),
-        platform.machine(),
-    )  # fmt: skip
-    load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    return (
-        f"{model}, {os.cpu_count()} cores, load {load}; Linux {platform.release()},"
-        f" {platform.python_implementation()} {platform.python_version()}"
-    )
 
 
 def say(text: str) -> None:

@@ -29,6 +29,15 @@ class Budget(NamedTuple):
     size_min: int = 0
     """Smaller homes are not judged by it: a dict that fits the cache is no measure."""
 
+    @property
+    def depends_on_speed(self) -> bool:
+        """Ratios and memory are what they are on a machine of any speed."""
+        return self.field in ("rate_per_s", "p50_ns", "p99_ns")
+
+    def at_speed(self, value: float, slowness: float) -> float:
+        """What a rate or a time would be on a machine so many times as fast."""
+        return value * slowness if self.field == "rate_per_s" else value / slowness
+
     def is_met(self, value: float, bound: float) -> bool:
         return value >= bound if self.field in ("rate_per_s", "ratio") else value <= bound
 
@@ -66,3 +75,11 @@ BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
         Budget("p50_ns", 200 * MS, 5 * MS), Budget("private_dirty_bytes", None, 20e6),
     ),
 }  # fmt: skip
+
+
+def computes(benchmark: str, case: str) -> bool:
+    """Whether a row waits for nothing but processor and memory: not for the disk, as durable
+    rows, `rebuild` (which syncs its files) and `open` may, nor to be woken up, as in `follow`."""
+    return benchmark in ("lookup", "message", "dispatch", "catchup", "audit") or (
+        benchmark == "register" and case.endswith("processing")
+    )

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from .budgets import BUDGETS, OURS, Budget
+from .budgets import BUDGETS, OURS, Budget, computes
 
 REPEATS: Final = 5
 NS: Final = 1_000_000_000
@@ -42,8 +42,15 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     """Our rate over this peer's."""
     must: str = ""
     must_met: bool | None = None
+    """As measured, on this machine."""
+    must_met_at_speed: bool | None = None
+    """Computed: at the speed of the machine on which the budgets were set. Null where a row waits
+    for the disk or for another process, since no factor is known for those."""
     aim: str = ""
     aim_met: bool | None = None
+    aim_met_at_speed: bool | None = None
+    slowness: float | None = None
+    """By how much that machine is faster; null as above."""
     note: str = ""
 
 
@@ -177,25 +184,52 @@ def absent(who: str) -> Timing:
     return Timing(note=f"{who} is not installed: pip install -e '.[bench]'")
 
 
+def _budgets_of(row: Row) -> list[Budget]:
+    named = BUDGETS.get((row.benchmark, row.case, row.who), ())
+    return [budget for budget in named if row.size >= budget.size_min]
+
+
 def _judged(row: Row) -> Row:
-    budgets = [
-        budget for budget in BUDGETS.get((row.benchmark, row.case, row.who), ())
-        if row.size >= budget.size_min
-    ]  # fmt: skip
-    must, must_met = _against(row, [(b, b.must) for b in budgets])
-    aim, aim_met = _against(row, [(b, b.aim) for b in budgets])
-    return msgspec.structs.replace(row, must=must, must_met=must_met, aim=aim, aim_met=aim_met)
+    budgets = _budgets_of(row)
+    must, aim = [(b, b.must) for b in budgets], [(b, b.aim) for b in budgets]
+    return msgspec.structs.replace(
+        row, must=_texts(must), must_met=_met_by(row, must), aim=_texts(aim),
+        aim_met=_met_by(row, aim),
+    )  # fmt: skip
 
 
-def _against(row: Row, bounds: list[tuple[Budget, float | None]]) -> tuple[str, bool | None]:
-    texts, met = [], True
+def at_speed(row: Row, slowness: float) -> Row:
+    """The row judged a second time, at the speed of the machine on which the budgets were set.
+
+    Its numbers stay as measured. slowness: by how much that machine is faster.
+    """
+    if not computes(row.benchmark, row.case):
+        return row
+    budgets = [budget for budget in _budgets_of(row) if budget.depends_on_speed]
+    return msgspec.structs.replace(
+        row, slowness=slowness,
+        must_met_at_speed=_met_by(row, [(b, b.must) for b in budgets], slowness),
+        aim_met_at_speed=_met_by(row, [(b, b.aim) for b in budgets], slowness),
+    )  # fmt: skip
+
+
+Bounds = list[tuple[Budget, float | None]]
+
+
+def _texts(bounds: Bounds) -> str:
+    return ", ".join(_bound(budget, bound) for budget, bound in bounds if bound is not None)
+
+
+def _met_by(row: Row, bounds: Bounds, slowness: float | None = None) -> bool | None:
+    """None when there is no bound to meet. slowness: None = as measured."""
+    met = None
     for budget, bound in bounds:
-        if bound is None:
-            continue
-        value: float | None = getattr(row, budget.field)
-        texts.append(_bound(budget, bound))
-        met = met and value is not None and budget.is_met(value, bound)
-    return ", ".join(texts), met if texts else None
+        if bound is not None:
+            value: float | None = getattr(row, budget.field)
+            if value is not None and slowness is not None:
+                value = budget.at_speed(value, slowness)
+            met = met is not False and value is not None and budget.is_met(value, bound)
+    return met
 
 
 def _bound(budget: Budget, bound: float) -> str:
@@ -233,20 +267,22 @@ def bytes_text(value: float | None) -> str:
 
 
 _HEADINGS: Final = (
-    "case", "size", "who", "rate/s", "p50", "p99", "p99.9", "dirty", "ratio", "must", "met",
-    "aim", "met",
+    "case", "size", "who", "rate/s", "p50", "p99", "p99.9", "dirty", "ratio", "must", "met here",
+    "met there", "aim", "met here", "met there",
 )  # fmt: skip
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as aligned text, with notes below."""
+    """Rows as aligned text, with notes below. "Here" is as measured; "there" is computed, for the
+    machine on which the budgets were set."""
     lines: list[tuple[str, ...]] = [_HEADINGS]
     for row in rows:
         lines.append((
             row.case, f"{row.size:,}", row.who, count_text(row.rate_per_s), time_text(row.p50_ns),
             time_text(row.p99_ns), time_text(row.p999_ns), bytes_text(row.private_dirty_bytes),
             "" if row.ratio is None else f"{row.ratio:.2f}", row.must, _met(row.must_met),
-            row.aim, _met(row.aim_met),
+            _met_there(row, row.must_met_at_speed), row.aim, _met(row.aim_met),
+            _met_there(row, row.aim_met_at_speed),
         ))  # fmt: skip
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     text = [
@@ -259,3 +295,7 @@ def table(rows: Sequence[Row]) -> str:
 
 def _met(met: bool | None) -> str:
     return "" if met is None else "yes" if met else "NO"
+
+
+def _met_there(row: Row, met: bool | None) -> str:
+    return "" if met is None else f"({_met(met)} at 1/{row.slowness:.2f})"

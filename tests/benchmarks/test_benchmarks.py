@@ -12,7 +12,16 @@ import pytest
 from benchmarks.__main__ import TOPICS
 from benchmarks.budgets import BUDGETS, OURS, Budget
 from benchmarks.data import instrument, isin_of
-from benchmarks.harness import Row, Timing, percentile, rows_of, table, timing_of
+from benchmarks.harness import (
+    Row,
+    Timing,
+    at_speed,
+    percentile,
+    rows_of,
+    table,
+    timing_of,
+)
+from benchmarks.machine import Speed
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = set(Row.__struct_fields__)
@@ -47,6 +56,7 @@ def test_a_table_shows_budgets_and_writing_works() -> None:
     for text in ("p99.9", "must", "≥ 100 k/s", "1,000, durable", "blocks of 1", "all views"):
         assert text in done.stdout
     assert "made a home of 1,000 instruments" in done.stderr
+    assert "machine: " in done.stderr and "Blake3 of a short key" in done.stderr
 
 
 def test_unknown_names_and_sizes_are_refused() -> None:
@@ -107,3 +117,35 @@ def test_a_missing_peer_is_said() -> None:
     assert absent and all(
         row["rate_per_s"] is None and "not installed" in row["note"] for row in absent
     )
+
+
+def test_a_verdict_at_the_other_machines_speed_is_apart_from_the_measured_one() -> None:
+    measured = rows_of("message", "encode", 1, {OURS: Timing(9e5, p99_ns=9_000)})[0]
+    assert (measured.must_met, measured.must_met_at_speed, measured.slowness) == (False, None, None)
+    row = at_speed(measured, 2.5)
+    assert (row.must_met, row.must_met_at_speed) == (False, True)
+    assert (row.aim_met, row.aim_met_at_speed) == (False, False)
+    assert (row.rate_per_s, row.p99_ns) == (9e5, 9_000), "numbers stay as measured"
+    assert at_speed(measured, 1.7).must_met_at_speed is False, "the time there is above 5 µs"
+    assert "NO " in (text := table([row])) and "(yes at 1/2.50)" in text
+    assert at_speed(measured, 0.5).must_met_at_speed is False
+
+
+def test_what_waits_for_the_disk_is_not_scaled() -> None:
+    for topic, case in (
+        ("register", "batches of 1,000, durable"), ("rebuild", "all views"),
+        ("open", "for reading"), ("follow", "append to subscriber"),
+    ):  # fmt: skip
+        row = rows_of(topic, case, 1, {OURS: Timing(1.0, 10**12)})[0]
+        assert row.must_met is False and at_speed(row, 1e9) == row
+    processing = rows_of("register", "alone, processing", 1, {OURS: Timing(1.0, 150_000)})[0]
+    assert at_speed(processing, 2.0).must_met_at_speed is True
+    against_dict = rows_of("lookup", "id", 10**6, {OURS: Timing(1.0), "dict.get": Timing(2.0)})[1]
+    assert against_dict.aim_met is False
+    assert at_speed(against_dict, 100.0).aim_met_at_speed is None, "a ratio is no speed"
+
+
+def test_the_speed_of_the_machine() -> None:
+    speed = Speed({"dict.get": 372 * 3, "CRC32 of 124 B": 220, "Blake3 of a short key": 326})
+    assert speed.slowness == 2.0
+    assert str(speed).startswith("machine: 2.00 x slower than the one the budgets were set on: d")
