@@ -65,11 +65,15 @@ class Disk:
         """Power loss: drops a random suffix of what was not synced; the count of dropped blocks."""
         before = len(self.blocks)
         kept = self._rng.choice([count for count in self.commits if count >= self.synced])
-        del self.blocks[kept:], self.firsts[kept:]
-        self.commits = [count for count in self.commits if count <= kept]
         self.synced = self.visible = kept
+        self.drop_invisible()
         self.power_lost_at = 0
         return before - kept
+
+    def drop_invisible(self) -> None:
+        """The transaction of a process that died is as if it had never begun."""
+        del self.blocks[self.visible :], self.firsts[self.visible :]
+        self.commits = [count for count in self.commits if count <= self.visible]
 
     def store(self, blocks: Sequence[bytes]) -> None:
         """Into the cache of the drive, as one commit."""
@@ -127,9 +131,15 @@ class MemoryStore:
                 raise HeadMoved("appending a block", expected=expected_head, head=head)
             if disk.used_bytes + sum(map(len, blocks)) > disk.capacity_bytes:
                 raise LogFull("appending a block", capacity_bytes=disk.capacity_bytes)
-            disk.pause()
-            disk.store(blocks)
-            disk.pause()
+            try:
+                disk.pause()
+                disk.store(blocks)
+                disk.pause()
+            except PowerLost:
+                raise  # `crash` decides what is left
+            except BaseException:
+                disk.drop_invisible()
+                raise
             if self.durable:
                 self.flush()
             disk.visible = len(disk.blocks)
