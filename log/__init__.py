@@ -6,6 +6,7 @@ subscriptions to them. It knows what an event looks like and nothing of what may
 
 from .archive import Archive, export_log, import_archive
 from .backup import Backup, make_backup, read_manifest, restore_log
+from .bell import Bell, Ringer
 from .block import BLOCK_EVENTS_MAX, BLOCK_SIZE_BYTES_MAX, Block, chain_hash, encode_block
 from .bodies import (
     AcknowledgedBody,
@@ -93,7 +94,9 @@ from .kinds import (
     Space,
     Status,
 )
+from .live import Live, LiveStatistics
 from .lock import WriterLock
+from .markers import CaughtUp, Marked
 from .message import (
     BODY,
     DECIMALS_UNSET,
@@ -115,7 +118,7 @@ from .numbers import MANTISSA_UNSET, UNSET, Number, canonical, number
 from .pattern import Explanation, Pattern, facet, where
 from .session import Commit, Draft, Staged, WriteSession
 from .store import BlockStore, Head
-from .subscription import Start, Subscription, offset_given, start_offset
+from .subscription import Spin, Start, Subscription, offset_given, start_offset
 from .times import format_time, parse_time
 from .upcast import VERSIONS
 from .verify import Verdict, cure_at, verify_in_child, verify_store
@@ -160,9 +163,11 @@ __all__ = [
     "Archive",
     "AssetClass",
     "Backup",
+    "Bell",
     "Block",
     "BlockSource",
     "BlockStore",
+    "CaughtUp",
     "ChainBroken",
     "Checkpoint",
     "Checkpoints",
@@ -212,9 +217,12 @@ __all__ = [
     "InvalidInput",
     "Kind",
     "ListingBody",
+    "Live",
+    "LiveStatistics",
     "LogBusy",
     "LogFull",
     "LogStatistics",
+    "Marked",
     "Metadata",
     "NotABackup",
     "NotAnExport",
@@ -228,8 +236,10 @@ __all__ = [
     "RecordingClock",
     "RelationBody",
     "RelationKind",
+    "Ringer",
     "Severity",
     "Space",
+    "Spin",
     "Staged",
     "Start",
     "Status",

@@ -264,6 +264,8 @@ class LmdbStore:
             cursor = txn.cursor()
             if not self._seek(cursor, start):
                 return found
+            if _ends_by(cursor, start) and not cursor.next():
+                return found  # at the head: the last block is not copied for nothing
             events = 0
             while events < events_max:
                 value = bytes(cursor.value())
@@ -273,10 +275,6 @@ class LmdbStore:
                 events += BLOCK_HEADER.unpack_from(value)[5]
                 if not cursor.next():
                     break
-        if found and BLOCK_HEADER.size <= len(found[0]):
-            _, _, _, first, _, count, _ = BLOCK_HEADER.unpack_from(found[0])
-            if first + count <= start:
-                return found[1:]
         return found
 
     @staticmethod
@@ -369,6 +367,13 @@ def _first(cursor: lmdb.Cursor) -> int:
 
 def _count(block: bytes | memoryview) -> int:
     return int(BLOCK_HEADER.unpack_from(block)[5]) if len(block) >= BLOCK_HEADER.size else 0
+
+
+def _ends_by(cursor: lmdb.Cursor, offset: int) -> bool:
+    """Whether the block here has no event from `offset` on. One cut short is not passed over."""
+    with memoryview(cursor.value()) as value:
+        count = _count(value)
+    return 0 < count <= offset - int(_KEY.unpack(cursor.key())[0])
 
 
 class _Reading:
