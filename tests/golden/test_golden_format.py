@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import pytest
+import zstandard
 from blake3 import blake3
 
 from alphapulse.log import (
@@ -20,15 +22,18 @@ from alphapulse.log import (
     STATUS_NAMES,
     AcknowledgedBody,
     AssetClass,
+    Backup,
     Block,
     CollisionBody,
     ConflictBody,
     Event,
     Extension,
+    Head,
     InstrumentRecord,
     ListingBody,
     Metadata,
     RelationBody,
+    archive,
     decode_message,
     number,
     text_number,
@@ -73,7 +78,7 @@ def rows(text: str) -> list[list[str]]:
 def test_every_example_is_tried() -> None:
     assert set(EXAMPLES) == {
         "key", "genesis", "block", "frame acknowledged", "frame registered", "frame listing",
-        "message", "part lz4", "checkpoint",
+        "message", "part lz4", "checkpoint", "export",
     }  # fmt: skip
 
 
@@ -135,6 +140,33 @@ def test_the_checkpoint_line(tmp_path: Path) -> None:
     assert found == Checkpoint(1, Block(data_of("block")).chain)
 
 
+def test_the_exported_log(tmp_path: Path) -> None:
+    """By the page alone, and by our reader; and our writer gives these bytes around the frame."""
+    data, genesis, block = data_of("export"), data_of("genesis"), data_of("block")
+    header = data[: 20 + len(genesis)]
+    assert header[12:16] == len(genesis).to_bytes(4, "little") and header[16:-4] == genesis
+    assert int.from_bytes(header[-4:], "little") == crc32(header[:-4])
+    trailer = data[-96:]
+    index_at = int.from_bytes(trailer[72:80], "little")
+    chunk, index = data[len(header) : index_at], data[index_at:-96]
+    assert zstandard.ZstdDecompressor().decompress(chunk[32:]) == block
+    assert int.from_bytes(chunk[28:32], "little") == crc32(chunk[:28] + chunk[32:])
+    assert index == bytes(8) + len(header).to_bytes(8, "little")
+    assert trailer[:32] == blake3(data[:-96]).digest() and trailer[32:64] == block[:32]
+    assert int.from_bytes(trailer[84:88], "little") == crc32(index + trailer[:84])
+    (tmp_path / "log").write_bytes(data)
+    with archive.Archive(tmp_path / "log") as exported:
+        exported.verify()
+        assert exported.genesis.encode() == genesis and exported.head == 1
+        assert exported.chain_head == exported.block_at(0).chain
+        assert [found.data for found in exported.blocks()] == [block]
+    assert archive.encode_header(genesis) == header
+    assert archive.encode_chunk([block])[8:28] == chunk[8:28]
+    end = archive.encode_end([(0, len(header))], index_at, Head(1, block[:32], TIME),
+                             blake3(header + chunk))  # fmt: skip
+    assert end == index + trailer
+
+
 @pytest.mark.parametrize(
     "title,size,layout",
     [
@@ -142,6 +174,10 @@ def test_the_checkpoint_line(tmp_path: Path) -> None:
         ("Instrument message", 128, [1, 1, 1, 1, 2, 1, 1, 8, 16, 8, 8, 8, 8, 8, 8, 1, 1, 1, 1, 4,
                                      4, 4, 12, 16, 4]),
         ("Block", 64, [32, 4, 4, 8, 8, 4, 4]),
+        ("Archive header", 16, [8, 2, 2, 4]),
+        ("Archive chunk", 32, [4, 4, 4, 4, 8, 4, 4]),
+        ("Archive index", 16, [8, 8]),
+        ("Archive trailer", 96, [32, 32, 8, 8, 4, 4, 8]),
     ],
 )  # fmt: skip
 def test_layout_tables_have_no_holes(title: str, size: int, layout: list[int]) -> None:
@@ -159,6 +195,7 @@ def test_layout_tables_have_no_holes(title: str, size: int, layout: list[int]) -
         ("Extension", Extension), ("Listing", ListingBody), ("Relation", RelationBody),
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
         ("Acknowledgement", AcknowledgedBody), ("Metadata", Metadata), ("Genesis record", Genesis),
+        ("Backup", Backup),
     ],
 )  # fmt: skip
 def test_every_field_stands_in_its_table_with_its_default(
@@ -167,7 +204,7 @@ def test_every_field_stands_in_its_table_with_its_default(
     table = {row[0].strip("`"): row for row in rows(section(title))}
     fields = msgspec.structs.fields(body)
     assert list(table) == [field.encode_name for field in fields]
-    if body is Genesis:
+    if body in (Genesis, Backup):
         return
     for field in fields:
         said = table[field.encode_name][2]
