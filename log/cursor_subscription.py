@@ -199,7 +199,8 @@ class CursorSubscription(Subscription):
         """
         handled = 0
         self._begin_handling(on_error)
-        while (event := self._next(stop_when_caught_up)) is not None:
+        following = self.next_by_now if stop_when_caught_up else self.next_event
+        while (event := following()) is not None:
             try:
                 handler(event)
                 handled += 1
@@ -218,7 +219,8 @@ class CursorSubscription(Subscription):
         """
         handled = 0
         self._begin_handling(on_error)
-        while (event := await self._anext(stop_when_caught_up)) is not None:
+        wait = not stop_when_caught_up
+        while (event := await self.next_async(wait=wait)) is not None:
             try:
                 result = handler(event)
                 if inspect.isawaitable(result):
@@ -228,21 +230,6 @@ class CursorSubscription(Subscription):
                 self._failed(event, error)
             self._handled(event)
         return handled
-
-    def _next(self, stop_when_caught_up: bool) -> Event | None:
-        if self.finished or not stop_when_caught_up:
-            return self.next_event()
-        return self.poll()
-
-    async def _anext(self, stop_when_caught_up: bool) -> Event | None:
-        if self.finished or not stop_when_caught_up:
-            return await anext(self, None)
-        import asyncio
-
-        await asyncio.sleep(0)  # here, not after an event is taken: a cancelled wait loses none
-        while (event := self._take()) is None and self._fill():
-            await asyncio.sleep(0)
-        return event
 
     def _begin_handling(self, on_error: Policy) -> None:
         if on_error not in get_args(Policy):

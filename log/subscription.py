@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
 
 from .errors import Closed, Corrupt, InvalidInput, NotDecodable
 from .frame import Event
@@ -279,7 +279,7 @@ class Subscription:
         if wake is not None:
             wake()
 
-    def __enter__(self) -> Subscription:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

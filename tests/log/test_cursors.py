@@ -5,7 +5,7 @@ import re
 import signal
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +137,10 @@ def test_a_failed_write_leaves_the_old_file(
     def full(file: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cursors_module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CursorNotSaved, match="No space left"):
         cursors.write(cursor_of(log, offset=2))
-    monkeypatch.setattr(cursors_module.os, "fsync", real)
+    monkeypatch.setattr(os, "fsync", real)
     assert cursors.read("a").offset == 1
     cursors.write(cursor_of(log, offset=2))
     assert cursors.read("a").offset == 2
@@ -150,11 +150,16 @@ def test_a_file_is_synced_before_it_is_renamed(
     log: EventLog, cursors: Cursors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done: list[str] = []
+
+    def noted(name: str, real: Callable[..., None]) -> Callable[..., None]:
+        def call(*given: object) -> None:
+            done.append(name)
+            real(*given)
+
+        return call
+
     for name in ("fsync", "rename"):
-        real = getattr(os, name)
-        monkeypatch.setattr(
-            cursors_module.os, name, lambda *a, n=name, r=real: (done.append(n), r(*a))[1]
-        )
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
     monkeypatch.setattr(cursors_module, "sync_directory", lambda path: done.append(path.name))
     cursors.write(cursor_of(log))
     assert done == ["fsync", "rename", "cursors"]
