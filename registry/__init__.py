@@ -43,8 +43,9 @@ from .lifecycle import import_log, replay_into, restore
 from .lookup import FORMS, Lookup, Match
 from .registry import AsOf, Registry, RegistryStatistics
 from .state import Origin
+from .tickets import Outcome, Unit
 from .validation import time_ns
-from .writer import Outcome, Unit
+from .writing import AsyncWriting
 
 __all__ = [
     "CHAINS",
@@ -58,6 +59,7 @@ __all__ = [
     "Amend",
     "AnyInstrument",
     "AsOf",
+    "AsyncWriting",
     "Bond",
     "Coin",
     "Command",

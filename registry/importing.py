@@ -23,9 +23,10 @@ from .deciding import Receipt
 from .errors import IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
 from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Row
 from .importers.quarantine import default_path
-from .registry import TEXT_SIZE_BYTES_MAX, Registry
+from .registry import Registry
 from .state import Origin
-from .writer import Outcome, Unit
+from .tickets import Outcome, Unit
+from .writing import TEXT_SIZE_BYTES_MAX
 
 AUTO: Final = "auto"
 DRY_RUN_ROWS_MAX: Final = 200_000

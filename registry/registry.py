@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Final, NamedTuple, overload
+from typing import NamedTuple, overload
 
 from alphapulse.log import (
     Ack,
-    AlphaPulseError,
     AnyBody,
     CursorSubscription,
     Event,
@@ -20,13 +18,11 @@ from alphapulse.log import (
     Home,
     HomeExists,
     InstrumentRecord,
-    InvalidInput,
     ListingBody,
     OffsetOutOfRange,
     Pattern,
     RelationBody,
     Start,
-    Status,
     Subscription,
     offset_given,
     parse_time,
@@ -48,26 +44,19 @@ from alphapulse.projections import (
 )
 
 from . import validation
-from .commands import Acknowledge, Amend, Command, Register, SetStatus
-from .commands_listings import AddListing, AddToGroup, EndListing
 from .deciding import Receipt
-from .errors import Ambiguous, UnknownInstrument, UnknownListing
+from .errors import Ambiguous, UnknownListing
 from .facts import Facts, facts_from, facts_of
 from .identity import fingerprint_of
-from .instruments import AnyInstrument, Listing
+from .instruments import AnyInstrument
 from .lookup import Lookup, Match
-from .state import Origin
-from .writer import Outcome, Rehearsal, Unit, Writer
+from .tickets import Outcome, Unit
+from .writer import Rehearsal, Writer
+from .writing import AsyncWriting, Writing, batches, receipts, told
 
 AsOf = int | str | None
 """An offset (after that event; a bare integer as text is one too), or RFC 3339 text (all that was
 recorded by then); None = now."""
-_LOGGER: Final = logging.getLogger("alphapulse")
-_UNITS_PER_SESSION: Final = 1_000
-TEXT_SIZE_BYTES_MAX: Final = 200
-"""Of a source, of a request id and of a group."""
-REASON_SIZE_BYTES_MAX: Final = 512
-"""Of the reason of an acknowledgement."""
 
 
 class RegistryStatistics(NamedTuple):
@@ -85,7 +74,7 @@ class RegistryStatistics(NamedTuple):
     views: dict[str, ViewState]
 
 
-class Registry:
+class Registry(Writing[Receipt, list[Receipt]]):
     """Open with `Registry.open`; a context manager. Thread-safe, one for each home and process.
 
     Reading takes no lock. Writing returns when the event is on stable storage and in the views.
@@ -96,6 +85,8 @@ class Registry:
         self.views = Views(log)
         self.lookup = Lookup(log, self.views)
         self._writer = Writer(log, self.views, wait_s)
+        self.aio = AsyncWriting(self._writer, self.lookup)
+        """The same commands for coroutines: `await registry.aio.register(usdc)`."""
         self._instruments = self.views.table("instruments")
         self._listings = self.views.table("listings")
 
@@ -124,106 +115,21 @@ class Registry:
             log.close()
             raise
 
-    # Writing
-
-    def register(
-        self, instrument: AnyInstrument, *, source: str = "", request_id: str = ""
-    ) -> Receipt:
-        """Registers one instrument, or adds what is new about a known one.
-
-        Raises InvalidInput, LogBusy, LogFull, ViewFull, ReadOnly, ChainBroken, IdSpaceFull. Cost:
-        in batches 90 µs of processing each on a slow machine, half that on a fast one; alone, what
-        a session costs too, and one flush, shared with whoever writes at the same time.
-        """
-        return self._one(Register.of(instrument), source, request_id)
-
-    def register_many(
-        self, instruments: Iterable[AnyInstrument], *, source: str = ""
-    ) -> list[Receipt]:
-        """Receipts in order of input; one commit for each 1,000.
-
-        Everything is validated first: a bad instrument raises InvalidInput with its index and
-        nothing is written.
-        """
-        commands: list[Command] = []
-        for index, instrument in enumerate(instruments):
-            try:
-                commands.append(Register.of(instrument))
-            except InvalidInput as error:
-                error.facts["index"] = index
-                raise
-        origin = self.origin(source, "")
-        receipts: list[Receipt] = []
-        for outcome in self.execute(Unit((command,), origin) for command in commands):
-            if isinstance(outcome, AlphaPulseError):
-                raise outcome
-            receipts += outcome
-        return receipts
-
-    def amend(
-        self, id: int, *, valid_from: str | int = 0, source: str = "", request_id: str = "",
-        **changes: object,
-    ) -> Receipt:  # fmt: skip
-        """Corrects fields by name (`symbol="NEW"`, `name=None`); always applies."""
-        at = validation.time_ns(valid_from, "valid_from") if valid_from else 0
-        return self._one(Amend(validation.id64(id), changes, at), source, request_id)
-
-    def set_status(
-        self, id: int, status: str | Status, *, valid_from: str | int = 0, source: str = "",
-        request_id: str = "",
-    ) -> Receipt:  # fmt: skip
-        """Moves an instrument through its life; raises IllegalTransition."""
-        at = validation.time_ns(valid_from, "valid_from") if valid_from else 0
-        wanted = status if isinstance(status, Status) else validation.status(status)
-        return self._one(SetStatus(validation.id64(id), wanted, at), source, request_id)
-
-    def delist(
-        self, id: int, *, valid_from: str | int = 0, source: str = "", request_id: str = ""
-    ) -> Receipt:
-        return self.set_status(
-            id, Status.DELISTED, valid_from=valid_from, source=source, request_id=request_id
-        )
-
-    def add_listing(
-        self, listing: Listing, *, source: str = "", request_id: str = ""
-    ) -> Receipt:
-        """Says that an instrument is listed at a venue; again with more, fills in or amends."""
-        return self._one(AddListing.make(listing), source, request_id)
-
-    def end_listing(
-        self, id: int, *, valid_to: str | int, source: str = "", request_id: str = ""
-    ) -> Receipt:
-        """Ends the listing with this id; `valid_to` is the first instant without it."""
-        at = validation.time_ns(valid_to, "valid_to")
-        return self._one(EndListing(validation.id64(id), at), source, request_id)
-
-    def add_to_group(self, id: int, source: str, group: str) -> Receipt:
-        """Counts an instrument to a named group of a source; see `siblings`."""
-        match = self.lookup.match(validation.id64(id))
-        if match is None:
-            raise UnknownInstrument("adding to a group", id=f"0x{id:016x}")
-        source = validation.text(source, "source", TEXT_SIZE_BYTES_MAX)
-        named = validation.text(group, "group", TEXT_SIZE_BYTES_MAX)
-        return self._one(AddToGroup(match.record.fingerprint, source, named), source, "")
-
-    def acknowledge(self, alert: int, *, reason: str = "", source: str = "operator") -> Receipt:
-        """Closes the alert raised at this offset. reason: up to 512 bytes. Raises UnknownAlert."""
-        reason = validation.text(reason, "reason", REASON_SIZE_BYTES_MAX)
-        return self._one(Acknowledge(validation.offset(alert, "alert"), reason), source, "")
+    # Writing: the commands are those of `Writing`
 
     def execute(self, units: Iterable[Unit]) -> Iterator[Outcome]:
         """Carries out units of commands, up to 1,000 in a session; an outcome each, in order.
 
         This is what importers use: a unit that is refused is an error in its place, not a raise.
         """
-        batch: list[Unit] = []
-        for unit in units:
-            batch.append(unit)
-            if len(batch) == _UNITS_PER_SESSION:
-                yield from self._submit(batch)
-                batch = []
-        if batch:
-            yield from self._submit(batch)
+        for batch in batches(units):
+            yield from told(self._writer.submit(batch))
+
+    def _carry_out(self, unit: Unit) -> Receipt:
+        return receipts(told(self._writer.submit((unit,))))[0]
+
+    def _carry_out_all(self, units: Sequence[Unit]) -> list[Receipt]:
+        return receipts(self.execute(units))
 
     def rehearsal(self) -> AbstractContextManager[Rehearsal]:
         """Its `execute` says what would become of units and writes nothing; see `Rehearsal`."""
@@ -232,33 +138,6 @@ class Registry:
     def body_at(self, offset: int) -> AnyBody:
         """What the event at an offset says. Raises OffsetOutOfRange. Cost: 8 µs."""
         return self.log.event(offset).body
-
-    def _one(self, command: Command, source: str, request_id: str) -> Receipt:
-        outcome = self._submit([Unit((command,), self.origin(source, request_id))])[0]
-        if isinstance(outcome, AlphaPulseError):
-            raise outcome
-        return outcome[0]
-
-    def _submit(self, units: Sequence[Unit]) -> list[Outcome]:
-        outcomes = self._writer.submit(units)
-        for outcome in outcomes:
-            if isinstance(outcome, list):
-                for receipt in outcome:
-                    if receipt.outcome == "collision":
-                        _LOGGER.critical(
-                            "id collision: 0x%016x is a fallback id; see `alphapulse alerts`",
-                            receipt.id,
-                        )
-        return outcomes
-
-    @staticmethod
-    def origin(source: str, request_id: str = "") -> Origin:
-        """Who says so, checked; for units that are given to `execute`. Raises InvalidInput."""
-        if source != "":
-            source = validation.text(source, "source", TEXT_SIZE_BYTES_MAX)
-        if request_id != "":
-            request_id = validation.text(request_id, "request_id", TEXT_SIZE_BYTES_MAX)
-        return Origin(source, b"", request_id)
 
     # Reading: hot paths
 

@@ -9,66 +9,50 @@ Acknowledged means: on stable storage, and in this process's views.
 
 from __future__ import annotations
 
+import os
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import NamedTuple
 
-from alphapulse.log import AlphaPulseError, AnyBody, Closed, Draft, EventLog, Staged, WriteSession
+from alphapulse.log import (
+    AlphaPulseError,
+    AnyBody,
+    Closed,
+    Draft,
+    EventLog,
+    ForkedProcess,
+    Staged,
+    WriteSession,
+)
 from alphapulse.log.lock import busy_thread
 from alphapulse.projections import Views
 
-from .commands import Command, decide
+from .commands import decide
 from .deciding import Receipt
-from .state import Origin, State
-
-
-class Unit(NamedTuple):
-    """Commands that are all carried out, or none."""
-
-    commands: Sequence[Command]
-    origin: Origin
-
-
-Outcome = list[Receipt] | AlphaPulseError
-"""Of a unit: a receipt for each command, or why it was refused."""
-
-
-class _Ticket:
-    def __init__(self, units: Sequence[Unit]) -> None:
-        self.units = units
-        self.outcomes: list[Outcome | None] = [None] * len(units)
-        self.mistake: Exception | None = None
-        """What is no error of ours: raised to the caller whose unit it came from."""
-        self.done = False
-        self.woken: threading.Event | None = None
-        """For a ticket that has to wait; whoever finds nobody before it leads at once."""
-
-    def finish(self, failure: AlphaPulseError) -> None:
-        """What has no outcome yet ends with this one."""
-        for index, outcome in enumerate(self.outcomes):
-            if outcome is None:
-                self.outcomes[index] = failure
-        self.done = True
-        if self.woken is not None:
-            self.woken.set()
+from .state import State
+from .tickets import CoroutineTicket, Outcome, ThreadTicket, Ticket, Unit, finish
 
 
 class Writer:
-    """The one way in. `submit` may be called from any thread."""
+    """The one way in: `submit` from any thread, `submit_async` from any event loop."""
 
     def __init__(self, log: EventLog, views: Views, wait_s: float) -> None:
         self._log = log
         self._views = views
         self._wait_s = wait_s
-        self._queue: list[_Ticket] = []
-        self._leader: _Ticket | None = None
+        self._pid = os.getpid()
+        self._queue: dict[Ticket, None] = {}
+        """Who waits, in order."""
+        self._leader: Ticket | None = None
         """Whoever enters the session next, for all who wait. None only while nobody waits."""
+        self._helper: ThreadPoolExecutor | None = None
+        """One thread that leads in the place of coroutines, once there are any."""
         self._rehearsals = 0
         self._closed = False
         self._changed = threading.Condition()
-        """Held for the queue, the leader, and the count of rehearsals."""
+        """Held for the queue, the leader, and the count of rehearsals. Never for long, so that an
+        event loop may wait for it."""
         self.groups = 0
         """Sessions entered so far."""
 
@@ -79,56 +63,101 @@ class Writer:
         own but KeyboardInterrupt; what a unit of the caller raises that is no AlphaPulseError (a
         value of a wrong type, say) is raised here once all other units are carried out.
         """
-        ticket = _Ticket(units)
-        deadline = time.monotonic() + self._wait_s
+        ticket = ThreadTicket(units, self._wait_s)
         try:
             self._enter(ticket)
-            self._wait(ticket, deadline)
+            self._wait(ticket)
             if not ticket.done:
-                self._lead(ticket, deadline)
+                self._lead(ticket)
         finally:
             self._leave(ticket)
-        if ticket.mistake is not None:
-            raise ticket.mistake
-        return [outcome for outcome in ticket.outcomes if outcome is not None]
+        return ticket.result()
 
-    def _enter(self, ticket: _Ticket) -> None:
+    async def submit_async(self, units: Sequence[Unit]) -> list[Outcome]:
+        """As `submit`, for coroutines: the event loop is never blocked, and no thread waits.
+
+        A coroutine that is cancelled while its units wait withdraws them; once a group has taken
+        them they are carried out all the same, and nobody hears of it.
+        """
+        self._have_helper()
+        ticket = CoroutineTicket(units, self._wait_s, self._lead_later)
+        timer = ticket.loop.call_later(self._wait_s, self._give_up, ticket)
+        try:
+            self._enter(ticket)
+            await ticket.finished
+        finally:
+            timer.cancel()
+            if not ticket.done:
+                self._withdraw(ticket)
+        return ticket.result()
+
+    def _enter(self, ticket: Ticket) -> None:
         with self._changed:
-            if self._closed:
-                ticket.finish(Closed("writing"))
+            if not self._closed:
+                self._queue[ticket] = None
+                if self._leader is None:
+                    self._appoint()
                 return
-            self._queue.append(ticket)
-            if self._leader is None:
-                self._leader = ticket
-            else:
-                ticket.woken = threading.Event()
+        finish((ticket,), Closed("writing"))
 
     def _appoint(self) -> None:
         """A ticket that is woken without being done leads. Called with `_changed` held."""
-        self._leader = self._queue[0] if self._queue else None
-        if self._leader is not None and self._leader.woken is not None:
-            self._leader.woken.set()
+        self._leader = next(iter(self._queue), None)
+        if self._leader is not None:
+            self._leader.appoint()
 
-    def _wait(self, ticket: _Ticket, deadline: float) -> None:
+    def _wait(self, ticket: ThreadTicket) -> None:
         """Until the ticket leads or is done."""
-        if ticket.woken is None or ticket.woken.wait(max(deadline - time.monotonic(), 0)):
+        if ticket.sleep(ticket.left_s):
             return
+        if self._withdraw(ticket):
+            finish((ticket,), busy_thread("waiting for the write session", self._wait_s))
+        ticket.sleep()  # it is being carried out: its outcome is near, and may be written
+
+    def _give_up(self, ticket: CoroutineTicket) -> None:
+        """Its time is over. One that leads fails by itself when it cannot enter the session."""
+        if self._leader is not ticket and self._withdraw(ticket):
+            finish((ticket,), busy_thread("waiting for the write session", self._wait_s))
+
+    def _withdraw(self, ticket: Ticket) -> bool:
+        """Whether it still waited. It does no more, and a group that comes will not see it."""
         with self._changed:
             waiting = ticket in self._queue
-            if waiting:
-                self._queue.remove(ticket)
-        if waiting:
-            ticket.finish(busy_thread("waiting for the write session", self._wait_s))
-        ticket.woken.wait()  # it is being carried out: its outcome is near, and may be written
+            self._queue.pop(ticket, None)
+        return waiting
 
-    def _leave(self, ticket: _Ticket) -> None:
+    def _leave(self, ticket: Ticket) -> None:
         """However the caller goes, by an interrupt too: it waits for nothing and leads no more."""
         with self._changed:
-            if ticket in self._queue:
-                self._queue.remove(ticket)
+            self._queue.pop(ticket, None)
             if self._leader is ticket:
                 self._appoint()
             self._changed.notify_all()
+
+    def _have_helper(self) -> None:
+        """Its thread begins here, so that a machine that has no more threads fails this caller and
+        not whoever appoints it. A forked child has the helper without its thread."""
+        if os.getpid() != self._pid:
+            raise ForkedProcess("writing", opened_by_pid=self._pid)
+        with self._changed:
+            if self._helper is None and not self._closed:
+                helper = ThreadPoolExecutor(1, thread_name_prefix="alphapulse-writer")
+                helper.submit(threading.get_ident)
+                self._helper = helper
+
+    def _lead_later(self, ticket: CoroutineTicket) -> None:
+        assert self._helper is not None
+        self._helper.submit(self._lead_for, ticket)
+
+    def _lead_for(self, ticket: CoroutineTicket) -> None:
+        """On the helper's thread. A ticket that was withdrawn only makes way for the next."""
+        try:
+            with self._changed:
+                waiting = ticket in self._queue
+            if waiting:
+                self._lead(ticket)
+        finally:
+            self._leave(ticket)
 
     @contextmanager
     def rehearsal(self) -> Iterator[Rehearsal]:
@@ -147,30 +176,29 @@ class Writer:
                 self._rehearsals -= 1
                 self._changed.notify_all()
 
-    def _lead(self, leader: _Ticket, deadline: float) -> None:
+    def _lead(self, leader: Ticket) -> None:
         """Enters the session and carries out everybody's units; each ends with an outcome.
 
         Who waits is looked at inside the session, so one that cannot be entered fails the leader
         only: the others have time left, and one of them leads next.
         """
-        tickets = [leader]
+        tickets: Iterable[Ticket] = (leader,)
         failure: AlphaPulseError = Closed("writing", problem="the writing process was interrupted")
-        session = self._log.writing(max(deadline - time.monotonic(), 0))
+        session = self._log.writing(leader.left_s)
         try:
             with session:
                 with self._changed:
-                    tickets, self._queue = self._queue, []
+                    tickets, self._queue = self._queue, {}
                 self.groups += 1
                 _Group(self._log, self._views, session).run(tickets)
         except AlphaPulseError as error:
             failure = error
         except Exception as error:
             failure = Closed("writing", problem=f"the thread that wrote for all failed: {error!r}")
-            raise
+            leader.mistake = leader.mistake or error
         finally:
             session.release()
-            for ticket in tickets:
-                ticket.finish(failure)
+            finish(tickets, failure)
 
     def close(self) -> None:
         """Refuses what comes from now on and waits for those who are writing.
@@ -183,6 +211,9 @@ class Writer:
                 lambda: self._leader is None and not self._rehearsals, self._wait_s
             ):
                 raise busy_thread("closing the registry", self._wait_s)
+            helper = self._helper
+        if helper is not None:
+            helper.shutdown()
 
 
 class Rehearsal:
@@ -219,16 +250,16 @@ class _Group:
         self._views = views
         views.catch_up_locked(session.head)
         self._state = State(log, views, session.head)
-        self._in_flight: list[tuple[_Ticket, int, list[Receipt]]] = []
+        self._in_flight: list[tuple[Ticket, int, list[Receipt]]] = []
         self._kinds: list[int] = []
 
-    def run(self, tickets: list[_Ticket]) -> None:
+    def run(self, tickets: Iterable[Ticket]) -> None:
         for ticket in tickets:
             for index, unit in enumerate(ticket.units):
                 self._unit(ticket, index, unit)
         self._flush()
 
-    def _unit(self, ticket: _Ticket, index: int, unit: Unit) -> None:
+    def _unit(self, ticket: Ticket, index: int, unit: Unit) -> None:
         state = self._state
         state.begin_unit()
         try:
