@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -160,7 +161,10 @@ def complaints(home: Path) -> list[str]:
 
 
 def kill_self_after(calls: int) -> None:
-    """SIGKILL at this process's nth call or return, of Python or C: a seed replays the moment."""
+    """SIGKILL at this process's nth call or return, of Python or C: a seed replays the moment.
+
+    Calls of threads that are started later count too; they are never quite the same again.
+    """
     left = calls
 
     def count(*_: object) -> None:
@@ -169,4 +173,5 @@ def kill_self_after(calls: int) -> None:
         if left < 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    threading.setprofile(count)
     sys.setprofile(count)
