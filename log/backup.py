@@ -112,10 +112,11 @@ def make_backup(
             found = msgspec.structs.replace(found, size_bytes=store.statistics().size_bytes)
             _write(place, found)
     _write_beside(place, head, Checkpoints(log.home.checkpoints).until(head.offset), cursors)
+    _write(place, found)
     if verify:
         verify_copy(place, doing, progress and (lambda done: progress(done, head.offset)))
         found = msgspec.structs.replace(found, verified=True)
-    _write(place, found)
+        _write(place, found)
     return found
 
 

@@ -102,6 +102,21 @@ class StoreContract(ABC):
             store.append(block.data, 2)
         assert store.head() == Head(3, block.chain, TIME) and store.statistics().blocks == 2
 
+    def test_many_blocks_are_appended_at_once_or_not_at_all(
+        self, store: BlockStore, tmp_path: Path
+    ) -> None:
+        other = self.make(tmp_path / "other")
+        blocks = [block.data for block in grow(other, [2, 1, 3, 1])]
+        other.close()
+        store.append_all(blocks[:1], 0)
+        for wrong in (0, 1, 3):
+            with pytest.raises(HeadMoved):
+                store.append_all(blocks[1:], wrong)
+        assert store.blocks(0, 100) == blocks[:1]
+        store.append_all(blocks[1:], 2)
+        assert store.blocks(0, 100) == blocks and store.statistics().blocks == 4
+        assert store.head() == Head(7, Block(blocks[-1]).chain, TIME)
+
     def test_what_was_appended_is_there_after_opening_again(self, tmp_path: Path) -> None:
         store = self.make(tmp_path / "store")
         data = [block.data for block in grow(store, [3, 1])]
@@ -128,6 +143,7 @@ class StoreContract(ABC):
         for use in (
             store.head, lambda: store.block_at(0), lambda: store.frame_at(0),
             lambda: store.blocks(0, 1), store.statistics, lambda: store.append(block.data, 0),
+            lambda: store.append_all([block.data], 0),
         ):  # fmt: skip
             with pytest.raises(Closed):
                 use()

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alphapulse.log import EventLog
+from alphapulse.registry import Equity, Registry
+
+from .conftest import APPLE, Run
+
+
+def digests(run: Run, home: Path) -> tuple[object, object]:
+    (row,) = run("stats", "--home", str(home), "--json").rows
+    return row["chain_head"], {name: view["digest"] for name, view in row["views"].items()}
+
+
+def test_there_and_back_by_a_backup(run: Run, home: Path, tmp_path: Path, apple: int) -> None:
+    b, back = str(tmp_path / "b"), tmp_path / "back"
+    (made,) = run("backup", b, "--json").rows
+    assert list(made) == ["from", "into", "events", "chain_head", "size_bytes", "verified"]
+    assert (made["from"], made["into"], made["events"], made["verified"]) == (str(home), b, 7, True)
+    (restored,) = run("restore", b, "--home", str(back), "--json").rows
+    assert list(restored) == ["from", "into", "events", "chain_head", "size_bytes"]
+    assert (restored["from"], restored["into"], restored["events"]) == (b, str(back), 7)
+    assert restored["chain_head"] == made["chain_head"]
+    assert digests(run, back) == digests(run, home)
+    assert run("audit", "--home", str(back)).code == 0
+    assert run("restore", b, "--home", str(back)).code == 2
+    with Registry.open(home) as registry:
+        registry.register(Equity(isin="US5949181045"))
+    (again,) = run("backup", b, "--no-verify", "--json").rows
+    assert (again["events"], again["verified"]) == (8, False)
+    people = run("backup", b, "--no-verify")
+    assert "verified    no\n" in people.out and "restore" in people.err
+
+
+def test_restore_and_fork_to_a_point(run: Run, home: Path, tmp_path: Path, apple: int) -> None:
+    run("backup", str(tmp_path / "b"), "--no-verify")
+    time = run("tail", "--json").rows[2]["recorded"]
+    (restored,) = run("restore", str(tmp_path / "b"), "--to", time, "--home", str(tmp_path / "r"),
+                      "--json").rows  # fmt: skip
+    (forked,) = run("fork", str(tmp_path / "f"), "--at", "2", "--json").rows
+    assert list(forked) == ["from", "into", "events", "chain_head", "size_bytes"]
+    with EventLog.open(home, mode="r") as log:
+        assert forked["chain_head"] == restored["chain_head"] == log.chain_at(3).hex()
+    assert digests(run, tmp_path / "f") == digests(run, tmp_path / "r")
+    assert run("audit", "--home", str(tmp_path / "f")).code == 0
+    assert run("amend", APPLE, "--symbol", "X", "--home", str(tmp_path / "f")).code == 0
+    with EventLog.open(home, mode="r") as log, EventLog.open(tmp_path / "f", mode="r") as fork:
+        assert (log.head, fork.head) == (7, 4)
+
+
+def test_there_and_back_by_a_file(run: Run, home: Path, tmp_path: Path, apple: int) -> None:
+    file, back = str(tmp_path / "log.aplog"), tmp_path / "back"
+    (made,) = run("export", file, "--json").rows
+    assert list(made) == ["from", "file", "events", "chain_head", "size_bytes"]
+    assert made["size_bytes"] == (tmp_path / "log.aplog").stat().st_size
+    (read,) = run("import-log", file, "--home", str(back), "--json").rows
+    assert list(read) == ["file", "into", "events", "chain_head", "size_bytes"]
+    assert (read["chain_head"], read["events"]) == (made["chain_head"], 7)
+    assert digests(run, back) == digests(run, home)
+    assert run("audit", "--home", str(back)).code == 0
+    (part,) = run("export", str(tmp_path / "part"), "--to", "2", "--json").rows
+    with EventLog.open(home, mode="r") as log:
+        assert (part["events"], part["chain_head"]) == (3, log.chain_at(3).hex())
+
+
+@pytest.mark.parametrize(
+    "words, code, error, said",
+    [
+        ("restore {0}/missing --home {0}/r", 2, "NotABackup", "there is no such directory"),
+        ("restore {0}/home --home {0}/r", 2, "NotABackup", "it has no backup.json"),
+        ("restore {0}/b", 2, "HomeExists", "already a registry home"),
+        ("restore {0}/b --to 7 --home {0}/r", 2, "OffsetOutOfRange", "no such event"),
+        ("restore {0}/b --to soon --home {0}/r", 2, "InvalidInput", ""),
+        ("restore {0}/bad --home {0}/r", 1, "Corrupt", "is damaged"),
+        ("backup {0}/home", 2, "NotABackup", "it has no backup.json"),
+        ("backup {0}/full", 2, "HomeExists", "letter"),
+        ("fork {0}/r --at 7", 2, "OffsetOutOfRange", "no such event"),
+        ("fork {0}/full --at 1", 2, "HomeExists", "letter"),
+        ("export {0}/file", 2, "InvalidInput", "a file of that name"),
+        ("export {0}/no/file", 2, "InvalidInput", "No such file"),
+        ("import-log {0}/missing --home {0}/r", 2, "NotAnExport", "No such file"),
+        ("import-log {0}/full/letter --home {0}/r", 2, "NotAnExport", "does not begin like one"),
+        ("import-log {0}/cut --home {0}/r", 1, "ExportDamaged", "cut short"),
+        ("import-log {0}/file", 2, "HomeExists", "already a registry home"),
+    ],
+)
+def test_what_cannot_be_is_said_clearly(
+    run: Run, tmp_path: Path, apple: int, words: str, code: int, error: str, said: str
+) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter").write_text("dear all")
+    run("export", str(tmp_path / "file"))
+    (tmp_path / "cut").write_bytes((tmp_path / "file").read_bytes()[:-1])
+    if "/b" in words:
+        run("backup", str(tmp_path / "b"), "--no-verify")
+    if "/bad" in words:
+        run("backup", str(tmp_path / "bad"), "--no-verify")
+        file = tmp_path / "bad" / "log" / "data.mdb"
+        file.write_bytes(file.read_bytes().replace(b"Apple Inc.", b"Apple Ink."))
+    ran = run(*words.format(tmp_path).split(), "--json")
+    assert (ran.code, ran.out) == (code, "")
+    assert ran.error["error"].startswith(f"{error}: ") and said in ran.error["error"]
+    assert ran.error["cure"] and not (tmp_path / "r").exists()
+
+
+def test_the_manifest_is_json(run: Run, tmp_path: Path, apple: int) -> None:
+    run("backup", str(tmp_path / "b"), "--no-verify")
+    found = json.loads((tmp_path / "b" / "backup.json").read_text())
+    assert list(found) == ["format", "log_id", "head", "chain_head", "created", "size_bytes",
+                           "verified"]  # fmt: skip
