@@ -55,6 +55,7 @@ from .errors import (
     OffsetOutOfRange,
     PatternError,
     ReadOnly,
+    SystemRefused,
     TooLarge,
     TooManyReaders,
 )
@@ -116,6 +117,7 @@ from .message import (
 )
 from .numbers import MANTISSA_UNSET, UNSET, Number, canonical, number
 from .pattern import Explanation, Pattern, facet, where
+from .refusals import SystemCalls, refused
 from .session import Commit, Draft, Staged, WriteSession
 from .store import BlockStore, Head
 from .subscription import Spin, Start, Subscription, offset_given, start_offset
@@ -244,6 +246,8 @@ __all__ = [
     "Start",
     "Status",
     "Subscription",
+    "SystemCalls",
+    "SystemRefused",
     "TooLarge",
     "TooManyReaders",
     "Verdict",
@@ -274,6 +278,7 @@ __all__ = [
     "pack_symbol",
     "parse_time",
     "read_manifest",
+    "refused",
     "restore_log",
     "start_offset",
     "stop_offset",

@@ -96,6 +96,11 @@ class LogFull(AlphaPulseError):
     cure = "free disk space, or lower reserve_bytes; appends resume by themselves"
 
 
+class SystemRefused(AlphaPulseError):
+    problem = "the operating system refused"
+    cure = "mend what it complains of, then try again"
+
+
 class LogBusy(AlphaPulseError):
     problem = "another process holds the write session"
     cure = "wait for it, or look at why that process does not go on (it may be stopped)"

@@ -32,6 +32,7 @@ from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore
 from .lock import WAIT_S_DEFAULT, WriterLock
 from .making import new_log
 from .pattern import Pattern
+from .refusals import SystemCalls
 from .session import WriteSession
 from .stops import StopMarker, probe_after_crash
 from .store import BlockStore, Head
@@ -63,7 +64,6 @@ class EventLog:
         self.home = home
         self.store = store
         self.clock = clock
-        self.lock = WriterLock(home.writer_lock)
         self.mode = mode
         self._checkpoints = Checkpoints(home.checkpoints)
         # The checkpoint is read before the head, which others may move meanwhile.
@@ -72,7 +72,12 @@ class EventLog:
         self._ringer = Ringer(home)
         self.live = Live(self)
         """What hands new events to the subscriptions that have caught up."""
-        self._marker = StopMarker(home) if mode == "rw" else None
+        self.lock = WriterLock(home.writer_lock)
+        try:
+            self._marker = StopMarker(home) if mode == "rw" else None
+        except BaseException:
+            self.lock.close()
+            raise
 
     @classmethod
     def create(
@@ -86,6 +91,7 @@ class EventLog:
             pass  # an empty one
 
     @classmethod
+    @SystemCalls("opening a log")
     def open(
         cls, home: str | os.PathLike[str], *, mode: Mode = "rw", durability: Durability = "fsync",
         reserve_size_bytes: int = RESERVE_SIZE_BYTES, clock: RecordingClock | None = None,
@@ -290,6 +296,7 @@ class EventLog:
             head = self.store.head()
             self._checkpoints.note(head.offset, head.chain, head.time, now=True)
 
+    @SystemCalls("closing a log")
     def close(self) -> None:
         """Waits for a session that is running in this process; again is fine.
 

@@ -26,6 +26,7 @@ from typing import Final
 import msgspec
 
 from .errors import FormatTooNew, HomeExists, HomeMissing, HomeUnsupported, InvalidInput
+from .refusals import SystemCalls
 
 FORMAT_VERSION: Final = 1
 BUILDING: Final = "log.building-"
@@ -88,7 +89,8 @@ class Home:
         self.writer_lock = self.run / "writer"
 
     def exists(self) -> bool:
-        return self.log.is_dir()
+        with SystemCalls(f"looking for the home {self.path}"):
+            return self.log.is_dir()
 
     def require(self) -> None:
         """Raises HomeMissing unless this is a home."""

@@ -7,7 +7,8 @@ fenced here:
 * transactions are short and never leave a method: a held reader makes the file grow for good;
 * no memoryview leaves its transaction: blocks are copied out;
 * `set_mapsize` waits until no transaction of this process is open, since it kills them;
-* slots of dead readers are freed at open, every ten seconds and when slots or space run out;
+* slots of dead readers are freed at open, every ten seconds, as the file grows, and when slots or
+  space run out;
 * one handle for each path and process; a forked child gets a typed error.
 """
 
@@ -37,6 +38,7 @@ from .errors import (
     TooManyReaders,
 )
 from .home import Genesis, decode_genesis
+from .refusals import refused
 from .store import Head, StoreStatistics
 
 BLOCKS_DB: Final = b"blocks"
@@ -47,6 +49,9 @@ MAP_SIZE_BYTES: Final = 64 << 30
 MAP_FULL_RATIO: Final = 0.8
 READERS_MAX: Final = 1024
 READER_CHECK_S: Final = 10.0
+READER_CHECK_PAGES: Final = 16
+"""Growth of the file after which a writer looks for dead readers: one that was killed while it
+read pins all pages freed since, and within a second the file would be many times as large."""
 RESERVE_SIZE_BYTES: Final = 64 << 20
 """Appends are refused when less than this would stay free, so that there is room to act."""
 _KEY: Final = struct.Struct(">Q")
@@ -82,16 +87,24 @@ class LmdbStore:
                     f"opening {path}", problem=error.reason, cure="open it as its owner"
                 ) from error
             raise Corrupt(f"opening {path}", problem=str(error)) from error
-        self._page_size_bytes = self._env.stat()["psize"]
-        pages = self._env.info()["last_pgno"] + 1
-        size_bytes = os.stat(path / "data.mdb").st_size
-        if size_bytes < pages * self._page_size_bytes:  # reading what is missing would be a SIGBUS
+        try:
+            with self._refusals(f"opening {path}"):
+                self._page_size_bytes = self._env.stat()["psize"]
+                self._check_size()
+                self._env.reader_check()
+        except BaseException:
             self._env.close()
+            raise
+
+    def _check_size(self) -> None:
+        """Raises Corrupt when the file is cut short: reading what is missing would be a SIGBUS."""
+        pages = self._env.info()["last_pgno"] + 1
+        size_bytes = os.stat(self._path / "data.mdb").st_size
+        if size_bytes < pages * self._page_size_bytes:
             raise Corrupt(
-                f"opening {path}", problem="its file was cut short", size_bytes=size_bytes,
+                f"opening {self._path}", problem="its file was cut short", size_bytes=size_bytes,
                 expected_bytes=pages * self._page_size_bytes, cure="restore it from a backup",
             )  # fmt: skip
-        self._env.reader_check()
 
     @classmethod
     def create(
@@ -103,9 +116,14 @@ class LmdbStore:
             path, sync=True, durable=True, reserve_size_bytes=RESERVE_SIZE_BYTES,
             map_size_bytes=map_size_bytes,
         )  # fmt: skip
-        blocks, meta = store._env.open_db(BLOCKS_DB), store._env.open_db(META_DB)
-        with store._refusals("making the log"), store._env.begin(write=True) as txn:
-            txn.put(GENESIS_KEY, genesis.encode(), db=meta)
+        try:
+            with store._refusals("making the log"):
+                blocks, meta = store._env.open_db(BLOCKS_DB), store._env.open_db(META_DB)
+                with store._env.begin(write=True) as txn:
+                    txn.put(GENESIS_KEY, genesis.encode(), db=meta)
+        except BaseException:
+            store._env.close()
+            raise
         store._attach(blocks, genesis)
         return store
 
@@ -185,11 +203,15 @@ class LmdbStore:
     def append_all(self, blocks: Sequence[bytes], expected_head: int) -> None:
         """One LMDB transaction begun, checked and committed on this thread. Cost: a flush."""
         self._check_usable()
-        self._check_space(sum(map(len, blocks)))
+        with self._refusals("appending a block"):
+            self._check_space(sum(map(len, blocks)))
+            self._put_with_room(blocks, expected_head)
+
+    def _put_with_room(self, blocks: Sequence[bytes], expected_head: int) -> None:
         grown = False
         while True:
             try:
-                with self._refusals("appending a block"), self._gate.shared():
+                with self._gate.shared():
                     self._put(blocks, expected_head)
                 return
             except lmdb.MapFullError as error:
@@ -227,7 +249,11 @@ class LmdbStore:
                 reserve_bytes=self._reserve_size_bytes,
             )  # fmt: skip
         info = self._env.info()
-        if (info["last_pgno"] + 1) * self._page_size_bytes > MAP_FULL_RATIO * info["map_size"]:
+        pages = info["last_pgno"] + 1
+        if pages - self._checked_pages >= READER_CHECK_PAGES:
+            self._checked_pages = pages
+            self._env.reader_check()
+        if pages * self._page_size_bytes > MAP_FULL_RATIO * info["map_size"]:
             self._grow()
 
     def _grow(self) -> None:
@@ -296,7 +322,8 @@ class LmdbStore:
         now = time.monotonic()
         if now - self._checked_at > READER_CHECK_S:
             self._checked_at = now
-            self._env.reader_check()
+            with self._refusals("reading the log"):
+                self._env.reader_check()
 
     def _begin(self) -> lmdb.Transaction[memoryview[int]]:
         try:
@@ -314,13 +341,13 @@ class LmdbStore:
     def _refusals(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except (lmdb.MapFullError, lmdb.MapResizedError):
-            raise  # `append` makes room and tries again
         except lmdb.Error as error:
             # LMDB reports a write that the disk took only in part as EIO.
             if isinstance(error, lmdb.DiskError) or error.code in _DISK_REFUSED:
                 raise LogFull(doing, problem=f"the disk refused: {error}") from error
             raise Corrupt(doing, problem=str(error)) from error
+        except OSError as error:
+            raise refused(doing, error) from error
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
@@ -334,8 +361,9 @@ class LmdbStore:
     def statistics(self) -> StoreStatistics:
         with self._reading() as txn:
             entries = txn.stat(self._blocks)["entries"]
-        size_bytes = os.stat(self._path / "data.mdb").st_blocks * 512
-        info = self._env.info()
+        with self._refusals("looking at the log"):
+            size_bytes = os.stat(self._path / "data.mdb").st_blocks * 512
+            info = self._env.info()
         return StoreStatistics(entries, size_bytes, info["map_size"], info["num_readers"])
 
     def close(self) -> None:
@@ -462,5 +490,3 @@ class _Gate:
                 self._waiting -= 1
                 self._inside += 1
                 self._condition.notify_all()
-
-

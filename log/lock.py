@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from .errors import Closed, ForkedProcess, LogBusy
+from .refusals import refused
 
 WAIT_S_DEFAULT: Final = 10.0
 _PAUSE_S_MIN: Final = 0.0001
@@ -50,6 +51,9 @@ class WriterLock:
             self._acquire_file(deadline, wait_s)
             if os.pread(self._file, len(self._name), 0) != self._name:  # cheaper than to write it
                 os.pwrite(self._file, self._name, 0)
+        except OSError as error:
+            self.release()
+            raise refused("waiting for the write session", error) from error
         except BaseException:
             self.release()
             raise

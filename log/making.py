@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator
 
 from .home import BUILDING, Genesis, Home, publish_log, sweep_unfinished
 from .lmdb_store import LmdbStore
+from .refusals import SystemCalls
 
 
 @contextlib.contextmanager
@@ -21,22 +22,23 @@ def new_log(home: Home, genesis: Genesis, *, beside: Collection[str] = ()) -> It
 
     beside: names that may already be in the directory. Raises HomeExists, HomeUnsupported.
     """
-    home.require_room(beside)
-    home.is_durable()
-    made = not home.path.exists()
-    home.make_directories()
-    home.path.chmod(0o700)
-    sweep_unfinished(home)
-    building = home.path / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        store = LmdbStore.create(building, genesis)
+    with SystemCalls(f"making the home {home.path}"):
+        home.require_room(beside)
+        home.is_durable()
+        made = not home.path.exists()
+        home.make_directories()
+        home.path.chmod(0o700)
+        sweep_unfinished(home)
+        building = home.path / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            yield store
-        finally:
-            store.close()
-        publish_log(home, building)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        if made and not home.exists():  # else another process was first
-            home.remove_directories()
-        raise
+            store = LmdbStore.create(building, genesis)
+            try:
+                yield store
+            finally:
+                store.close()
+            publish_log(home, building)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            if made and not home.exists():  # else another process was first
+                home.remove_directories()
+            raise

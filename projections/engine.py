@@ -17,7 +17,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final, NamedTuple
 
-from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog, LogBusy
+from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog, LogBusy, SystemCalls
 
 from .compare import differing
 from .errors import ViewFull, ViewUnusable
@@ -104,8 +104,13 @@ class Views:
         self._wrote = False
         self.rebuilt: list[str] = []
         """Views that had to be rebuilt from the log when opened, in order."""
-        self._open()
+        try:
+            self._open()
+        except BaseException:
+            self._unmap()
+            raise
 
+    @SystemCalls("opening the views")
     def _open(self) -> None:
         """Advances the views if the lock is free; else serves what is there."""
         if self._log.lock.try_acquire():
@@ -120,6 +125,7 @@ class Views:
             with self._lock_held():
                 self.catch_up_locked()
 
+    @SystemCalls("mapping the views again")
     def _remap_or_heal(self) -> None:
         """Somebody removed or damaged views in use: made again if the lock is free, else what is
         mapped goes on serving."""
@@ -194,6 +200,7 @@ class Views:
 
     # Writing
 
+    @SystemCalls("advancing the views")
     def catch_up_locked(self, head: int | None = None) -> None:
         """Opens or rebuilds what cannot be used, then folds up to the head, in one pass.
 
@@ -312,6 +319,7 @@ class Views:
         self._finish_switch(VIEWS_BY_NAME[name], writer.generation)
         self._writers_stamp = self._generations.stamp()
 
+    @SystemCalls("making room in the views")
     def reserve_locked(self, kinds: Iterable[int]) -> None:
         """Makes room for events of these kinds, before they are committed. Raises ViewFull."""
         kinds = list(kinds)
@@ -393,9 +401,7 @@ class Views:
     ) -> None:
         view = fold.view
         count = block.count if view.sees_all else sum(kinds[kind] for kind in view.kinds)
-        fold.writer = self._room(
-            view, fold.table, count, building=fold.building, locked=locked
-        )
+        fold.writer = self._room(view, fold.table, count, building=fold.building, locked=locked)
         self._fold_block(view, fold.writer, block, start, kinds.keys())
 
     def _fold_block(
@@ -419,6 +425,7 @@ class Views:
 
     # Rebuilding by hand
 
+    @SystemCalls("rebuilding views")
     def rebuild(
         self, names: Iterable[str] = (), *, check: bool = False, progress: Progress | None = None
     ) -> list[Rebuilt]:
@@ -494,6 +501,7 @@ class Views:
                 fold.building = False
                 self._drop(fold.writer)
 
+    @SystemCalls("building a view")
     def build_as_of(self, name: str, stop: int) -> TableWriter:
         """A table of one view as it was when the head was `stop`, in a file of its own.
 
@@ -505,19 +513,28 @@ class Views:
         self._fold_range([fold], stop, locked=False)
         return fold.table
 
+    @SystemCalls("closing the views")
     def close(self) -> None:
         """Marks the views clean (a sync of what changed) if nobody is writing, and unmaps them."""
-        if self._wrote:
-            with contextlib.suppress(LogBusy):  # a writer is at work: it will mark them itself
-                self._log.lock.acquire(0)
-                try:
-                    for writer in self._writers.values():
-                        whole = writer.applied == writer.in_progress
-                        if whole and not (writer.superseded or writer.clean):
-                            writer.mark_clean()
-                finally:
-                    self._log.lock.release()
-        self._wrote = False
+        wrote, self._wrote = self._wrote, False
+        try:
+            if wrote:
+                with contextlib.suppress(LogBusy):  # a writer is at work: it will mark them itself
+                    self._mark_clean()
+        finally:
+            self._unmap()
+
+    def _mark_clean(self) -> None:
+        self._log.lock.acquire(0)
+        try:
+            for writer in self._writers.values():
+                whole = writer.applied == writer.in_progress
+                if whole and not (writer.superseded or writer.clean):
+                    writer.mark_clean()
+        finally:
+            self._log.lock.release()
+
+    def _unmap(self) -> None:
         for table in (*self._readers.values(), *self._writers.values()):
             table.close()
         self._writers.clear()

@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from alphapulse.log import refused
+
 from .errors import ViewFull
 from .layout import PAGE_SIZE_BYTES, SUPERSEDED, WORD_SIZE_BYTES
 from .table_file import NO_SPACE
@@ -53,6 +55,8 @@ class Generations:
             state = os.stat(self._current_name)
         except FileNotFoundError:
             return NO_CURRENT
+        except OSError as error:
+            raise refused("looking at the views", error) from error
         return (state.st_ino, state.st_mtime_ns)
 
     def next_number(self, view: str) -> int:

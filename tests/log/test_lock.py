@@ -156,7 +156,7 @@ def test_a_pid_that_cannot_be_written_leaves_the_lock_free(
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "pwrite", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(SystemRefused, match="No space"):
             lock.acquire()
     other = WriterLock(tmp_path / "writer")
     assert other.try_acquire()
