@@ -29,7 +29,7 @@ from .pattern_tree import EVERYTHING, Node
 
 Key = TypeVar("Key", bound=Hashable)
 _UNREAD: Final = object()
-_NOTHING_READ: Final = [_UNREAD] * len(FACETS)
+_NOTHING_READ: Final[list[Any]] = [_UNREAD] * len(FACETS)
 
 
 class IndexStatistics(NamedTuple):
@@ -63,15 +63,15 @@ class PatternIndex(Generic[Key]):
         """Takes the place of the pattern that the key had, if any."""
         self.discard(key)
         self._patterns[key] = pattern
-        for tree in self._trees:
-            tree.add(key, filings(pattern.tree, tree.family))
+        for tree, filed in zip(self._trees, filings(pattern.tree), strict=True):
+            tree.add(key, filed)
 
     def discard(self, key: Key) -> None:
         """Does nothing when there is no such key."""
         pattern = self._patterns.pop(key, None)
         if pattern is not None:
-            for tree in self._trees:
-                tree.discard(key, filings(pattern.tree, tree.family))
+            for tree, filed in zip(self._trees, filings(pattern.tree), strict=True):
+                tree.discard(key, filed)
 
     def keys(self, event: Event) -> list[Key]:
         """Each key whose pattern matches, once, in any order.
@@ -89,13 +89,13 @@ class PatternIndex(Generic[Key]):
             for at, table in node.tables:
                 value = held[at]
                 if value is _UNREAD:
-                    value = held[at] = readers[at](event)
+                    value = held[at] = readers[at](event, held)
                 if (below := table.get(value)) is not None:
                     nodes.append(below)
             for at, opened_by in node.openings:
                 value = held[at]
                 if value is _UNREAD:
-                    value = held[at] = readers[at](event)
+                    value = held[at] = readers[at](event, held)
                 if value:
                     nodes += opened_by(value)
             if node.rests:
@@ -152,16 +152,16 @@ class _Tree(Generic[Key]):
         return FACETS[step.at] in self.family.several
 
     def _count(self, filed: Sequence[Filing], by: int) -> None:
-        rests = [filing for filing in filed if filing.rest != EVERYTHING]
         self.filings += by * len(filed)
-        self.checked += by * len(rests)
-        self.unguarded += by * sum(not filing.path for filing in rests)
-        self.overlapping += by * (not self._exclude(filed))
+        for path, rest in filed:
+            if rest is not EVERYTHING:
+                self.checked += by
+                self.unguarded += by * (not path)
+        if len(filed) > 1 and not self._exclude(filed):
+            self.overlapping += by
 
     def _exclude(self, filed: Sequence[Filing]) -> bool:
         """Whether an event can meet one of these at most: they want other values of one facet."""
-        if len(filed) < 2:
-            return True
         steps = [step for filing in filed for step in filing.path]
         return (
             len({filing.path for filing in filed}) == len(filed)
@@ -193,7 +193,7 @@ class _Node(Generic[Key]):
         return not (self.keys or self.rests or self.ways)
 
     def put(self, key: Key, rest: Node) -> None:
-        if rest == EVERYTHING:
+        if rest is EVERYTHING:
             self.keys = self.keys or {}
             self.keys[key] = None
             return
@@ -203,7 +203,7 @@ class _Node(Generic[Key]):
         self.rests[rest][1][key] = None
 
     def take(self, key: Key, rest: Node) -> None:
-        if rest == EVERYTHING:
+        if rest is EVERYTHING:
             assert self.keys is not None
             del self.keys[key]
             return

@@ -9,82 +9,117 @@ decoded.
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import attrgetter
+from struct import Struct
 from typing import Any, Final
 
+from .bodies import InstrumentBody, ListingBody
 from .facets import FACETS, facet_values
 from .frame import Event
-from .message import FLAG_SYMBOL_LONG
-from .pattern_filing import FAMILIES, INSTRUMENTS, LISTINGS, OTHERS, Family
+from .message import FLAG_SYMBOL_LONG, MESSAGE_SIZE_BYTES
+from .pattern_filing import AT, FAMILIES, INSTRUMENTS, LISTINGS, OTHERS, Family
 
-Reader = Callable[[Event], Any]
+Reader = Callable[[Event, list[Any]], Any]
+"""Gives the value, and may put those of other facets in their places of the list on the way."""
+_MESSAGE_FACETS: Final = Struct("<2xBBH76xBx4x4x4s12s16s4x")
+"""Class, status, flags, symbol size, currency, ISIN, symbol: see the layout in `message.py`."""
+if _MESSAGE_FACETS.size != MESSAGE_SIZE_BYTES:
+    raise ImportError("the facets are not read where `message.py` says")
+_MESSAGE: Final = _MESSAGE_FACETS.unpack
+_CLASS, _STATUS, _CURRENCY, _ISIN, _SYMBOL, _VENUE, _INSTRUMENT = (
+    AT["class"], AT["status"], AT["currency"], AT["isin"], AT["symbol"], AT["venue"],
+    AT["instrument"],
+)  # fmt: skip
 
 
-def _none(event: Event) -> None:
+def _none(event: Event, held: list[Any]) -> None:
     return None
 
 
+def _kind(event: Event, held: list[Any]) -> Any:
+    return event.kind
+
+
+def _severity(event: Event, held: list[Any]) -> Any:
+    return event.severity
+
+
+def _source(event: Event, held: list[Any]) -> str | None:
+    return event.metadata.source or None if event.metadata_size else None
+
+
 def _several(facet: str) -> Reader:
-    def read(event: Event) -> tuple[str | int, ...] | None:
+    def read(event: Event, held: list[Any]) -> tuple[str | int, ...] | None:
         return facet_values(event, facet) or None
 
     return read
 
 
-def _source(event: Event) -> str | None:
-    return event.metadata.source or None if event.metadata_size else None
+def _entity(event: Event, held: list[Any]) -> Any:
+    return event.entity
 
 
-def _message_class(event: Event) -> int:
-    return event.message[2]
-
-
-def _message_status(event: Event) -> int:
-    return event.message[3]
-
-
-def _message_isin(event: Event) -> str | None:
-    text = event.message[96:108]
-    return str(text.rstrip(b"\0"), "ascii") if text[0] else None
-
-
-def _message_currency(event: Event) -> str | None:
-    text = event.message[92:96]
-    return str(text.rstrip(b"\0"), "ascii") if text[0] else None
-
-
-def _message_venue(event: Event) -> str | None:
-    mic = event.message[88:92]
-    return str(mic, "ascii") if mic[0] else event.instrument_body.extension.venue or None
-
-
-def _message_symbol(event: Event) -> str | None:
-    message = event.message
-    if message[4] & FLAG_SYMBOL_LONG:
-        return event.instrument_body.extension.symbol or None
-    return str(message[108 : 108 + message[82]], "utf-8") or None
-
-
-def _chain(event: Event) -> str | None:
+def _chain(event: Event, held: list[Any]) -> str | None:
     return event.instrument_body.extension.chain or None
 
 
+def _venue(event: Event, held: list[Any]) -> str | None:
+    mic = event.message[88:92]
+    return mic.decode("ascii") if mic[0] else event.instrument_body.extension.venue or None
+
+
+def _of_message(at: int) -> Reader:
+    """Takes all that stands in the message: whoever asks for one facet mostly asks for more."""
+
+    def read(event: Event, held: list[Any]) -> Any:
+        held[_CLASS], held[_STATUS], flags, symbol_size, currency, isin, symbol = _MESSAGE(
+            event.message
+        )
+        held[_CURRENCY] = currency.rstrip(b"\0").decode("ascii") if currency[0] else None
+        held[_ISIN] = isin.rstrip(b"\0").decode("ascii") if isin[0] else None
+        held[_SYMBOL] = (
+            event.instrument_body.extension.symbol if flags & FLAG_SYMBOL_LONG
+            else symbol[:symbol_size].decode()
+        )  # fmt: skip
+        return held[at]
+
+    return read
+
+
+def _of_body(at: int) -> Reader:
+    """The same of a body without a message."""
+
+    def read(event: Event, held: list[Any]) -> Any:
+        body = event.body
+        assert isinstance(body, ListingBody)
+        held[_INSTRUMENT], held[_CLASS] = body.instrument, body.asset_class
+        held[_STATUS], held[_VENUE] = body.status, body.venue
+        held[_SYMBOL], held[_CURRENCY] = body.symbol, body.currency
+        return held[at]
+
+    return read
+
+
+def _class(event: Event, held: list[Any]) -> int:
+    body = event.body
+    assert not isinstance(body, InstrumentBody)
+    return body.asset_class
+
+
 _SHARED: Final[dict[str, Reader]] = {
-    "kind": attrgetter("kind"), "severity": attrgetter("severity"), "source": _source,
+    "kind": _kind, "severity": _severity, "source": _source,
     "bps": _several("bps"), "move_bps": _several("move_bps"),
 }  # fmt: skip
 _READERS: Final[dict[Family, dict[str, Reader]]] = {
     INSTRUMENTS: {
-        "instrument": attrgetter("entity"), "class": _message_class, "status": _message_status,
-        "isin": _message_isin, "symbol": _message_symbol, "currency": _message_currency,
-        "venue": _message_venue, "chain": _chain,
+        "instrument": _entity, "chain": _chain, "venue": _venue,
+        **{name: _of_message(AT[name]) for name in ("class", "status", "isin", "symbol",
+                                                    "currency")},
     },
     LISTINGS: {
-        "instrument": attrgetter("body.instrument"), "class": attrgetter("body.asset_class"),
-        "status": attrgetter("body.status"), "venue": attrgetter("body.venue"),
-        "symbol": attrgetter("body.symbol"), "currency": attrgetter("body.currency"),
+        name: _of_body(AT[name])
+        for name in ("instrument", "class", "status", "venue", "symbol", "currency")
     },
-    OTHERS: {"instrument": _several("instrument"), "class": attrgetter("body.asset_class")},
+    OTHERS: {"instrument": _several("instrument"), "class": _class},
 }  # fmt: skip
 
 

@@ -67,10 +67,10 @@ Scan: TypeAlias = Callable[[ColumnBlock], Bounds]
 
 def kind_numbers(term: Term) -> frozenset[int]:
     """The kinds a `kind` term means: each name, or every kind below a dotted prefix."""
+    texts = term.texts
+    below = tuple(f"{text}." for text in texts)
     return frozenset(
-        int(kind)
-        for name, kind in KINDS_BY_NAME.items()
-        if any(name == text or name.startswith(f"{text}.") for text in term.texts)
+        int(kind) for name, kind in KINDS_BY_NAME.items() if name in texts or name.startswith(below)
     )
 
 

@@ -12,7 +12,7 @@ can hold at all: `isin=US*` never meets a listing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from decimal import Decimal
 from itertools import chain, product
 from typing import Final, NamedTuple
@@ -22,6 +22,7 @@ from .facets import FACETS
 from .kinds import CLASSES_BY_NAME, INSTRUMENT_KINDS, LISTING_KINDS, STATUSES_BY_NAME
 from .pattern_columns import kind_numbers
 from .pattern_tree import (
+    EVERYTHING,
     NUMERIC_FACETS,
     SEVERITIES_BY_NAME,
     AllOf,
@@ -69,12 +70,13 @@ class Family(NamedTuple):
     """Kinds that this version does not know belong here too."""
 
 
+_KINDS: Final = frozenset(BODY_TYPES)
 INSTRUMENTS: Final = Family(
     frozenset(map(int, INSTRUMENT_KINDS)), _LISTED | {"chain", "isin"}, NUMERIC_FACETS
 )
 LISTINGS: Final = Family(frozenset(map(int, LISTING_KINDS)), _LISTED, NUMERIC_FACETS)
 OTHERS: Final = Family(
-    frozenset(BODY_TYPES) - INSTRUMENTS.kinds - LISTINGS.kinds, _EVERY,
+    _KINDS - INSTRUMENTS.kinds - LISTINGS.kinds, _EVERY,
     NUMERIC_FACETS | {"instrument"}, open=True,
 )  # fmt: skip
 FAMILIES: Final = (INSTRUMENTS, LISTINGS, OTHERS)
@@ -92,23 +94,41 @@ class Step(NamedTuple):
 class Filing(NamedTuple):
     path: tuple[Step, ...]
     rest: Node
-    """What the path does not say; EVERYTHING when it says all."""
+    """What the path does not say; the very EVERYTHING when it says all."""
 
 
-def filings(tree: Node, family: Family) -> list[Filing]:
-    """Of all events of the family, those match that meet one of these, path and rest."""
-    found = chain.from_iterable(_filed(each, family) for each in conjunctions(tree))
-    return list(dict.fromkeys(found))
+def _is_literal(node: Node) -> bool:
+    return isinstance(node.part if isinstance(node, Not) else node, Term)
+
+
+class Choice(NamedTuple):
+    """What terms of one facet ask: an event that meets them has at least one of the steps."""
+
+    facet: str
+    nodes: tuple[Node, ...]
+    steps: list[Step]
+
+
+def filings(tree: Node) -> tuple[list[Filing], ...]:
+    """For each of FAMILIES: of its events, those match that meet one of these, path and rest."""
+    found = [_filings_of(conjunction) for conjunction in conjunctions(tree)]
+    if len(found) == 1:
+        return found[0]
+    joined = (list(dict.fromkeys(chain.from_iterable(lists))) for lists in zip(*found, strict=True))
+    return tuple(joined) if found else tuple([] for _ in FAMILIES)
 
 
 def conjunctions(node: Node) -> list[frozenset[Node]]:
     """The tree holds when all nodes of one of these hold; at most CONJUNCTIONS_MAX."""
-    if isinstance(node, Not) and not isinstance(node.part, Term):
-        opposite = any_of if isinstance(node.part, AllOf) else all_of
-        assert isinstance(node.part, AllOf | AnyOf)
-        return conjunctions(opposite(map(negate, node.part.parts)))
-    if isinstance(node, Term | Not):
+    if _is_literal(node):
         return [frozenset((node,))]
+    if isinstance(node, Not):
+        assert isinstance(node.part, AllOf | AnyOf)
+        opposite = any_of if isinstance(node.part, AllOf) else all_of
+        return conjunctions(opposite(map(negate, node.part.parts)))
+    assert isinstance(node, AllOf | AnyOf)
+    if isinstance(node, AllOf) and all(map(_is_literal, node.parts)):
+        return [frozenset(node.parts)]
     parts = [(part, conjunctions(part)) for part in node.parts]
     if isinstance(node, AnyOf):
         either = list(dict.fromkeys(chain.from_iterable(each for _, each in parts)))
@@ -121,57 +141,71 @@ def conjunctions(node: Node) -> list[frozenset[Node]]:
     return both
 
 
-def _filed(conjunction: frozenset[Node], family: Family) -> Iterable[Filing]:
-    """Its paths and what they leave; none when no event of the family can meet it."""
-    rest: list[Node] = []
+def _filings_of(conjunction: Iterable[Node]) -> tuple[list[Filing], ...]:
     about_kind: list[Node] = []
-    choices: list[tuple[list[Node], list[Step]]] = []
+    rest: list[Node] = []
+    choices: list[Choice] = []
     for node in conjunction:
         term = node.part if isinstance(node, Not) else node
         if not isinstance(term, Term):
             rest.append(node)
         elif term.facet == "kind":
             about_kind.append(node)
-        elif term.facet not in family.facets:
-            if node is term:
-                return ()
         elif node is term:
-            choices.append(([term], _alternatives(term)))
+            choices.append(Choice(term.facet, (node,), _alternatives(term)))
         else:
             rest.append(node)
-    if about_kind:
-        kinds, unknown = _kinds(about_kind, family)
-        if unknown:
-            rest.extend(about_kind)
-        elif family.open or kinds != family.kinds:
-            steps = [Step(AT["kind"], "=", kind) for kind in sorted(kinds)]
-            choices.append((about_kind, steps))
-    return _paths(choices, rest)
+    choices.sort(key=_rank)
+    kinds, unknown = _kinds(about_kind)
+    found: list[list[Filing]] = []
+    for family in FAMILIES:
+        here = kinds & family.kinds
+        left = [node for node in rest if not _always_holds(node, family)]
+        if not family.facets.issuperset([choice.facet for choice in choices]):
+            found.append([])
+        elif here == family.kinds and (unknown or not family.open):
+            found.append(_paths(choices, left))
+        elif unknown and family.open:
+            found.append(_paths(choices, left + about_kind))
+        else:
+            steps = [Step(AT["kind"], "=", kind) for kind in here]
+            of_kind = Choice("kind", tuple(about_kind), steps)
+            found.append(_paths(sorted([*choices, of_kind], key=_rank), left))
+    return tuple(found)
 
 
-def _paths(choices: list[tuple[list[Node], list[Step]]], rest: list[Node]) -> Iterator[Filing]:
+def _always_holds(node: Node, family: Family) -> bool:
+    """No event of the family has what it refuses."""
+    return (
+        isinstance(node, Not)
+        and isinstance(node.part, Term)
+        and node.part.facet not in family.facets
+    )
+
+
+def _paths(choices: list[Choice], rest: list[Node]) -> list[Filing]:
     """One for each combination of alternatives, as far as these stay few."""
     kept: list[list[Step]] = []
+    left = list(rest)
     count = 1
-    for nodes, steps in sorted(choices, key=_rank):
+    for _, nodes, steps in choices:
         if kept and count * len(steps) > COMBINATIONS_MAX:
-            rest.extend(nodes)
+            left.extend(nodes)
         else:
             kept.append(steps)
             count *= len(steps)
-    left = all_of(rest)
-    return (Filing(path, left) for path in product(*kept))
+    asked = all_of(left) if left else EVERYTHING
+    return [Filing(path, asked) for path in product(*kept)]
 
 
-def _rank(choice: tuple[list[Node], list[Step]]) -> tuple[int, int]:
-    """Of the same facet, what has fewer alternatives first; none means that nothing can match."""
-    _, steps = choice
-    return (_RANK[FACETS[steps[0].at]], len(steps)) if steps else (-1, 0)
+def _rank(choice: Choice) -> tuple[int, int]:
+    """Of one facet, what has fewer alternatives first."""
+    return _RANK[choice.facet], len(choice.steps)
 
 
-def _kinds(about_kind: list[Node], family: Family) -> tuple[frozenset[int], bool]:
+def _kinds(about_kind: list[Node]) -> tuple[frozenset[int], bool]:
     """The known kinds that these leave, and whether those of newer versions stay too."""
-    kinds, unknown = family.kinds, family.open
+    kinds, unknown = _KINDS, True
     for node in about_kind:
         if isinstance(node, Not):
             assert isinstance(node.part, Term)
@@ -189,11 +223,11 @@ def _alternatives(term: Term) -> list[Step]:
     if term.operator != "=":
         return [Step(at, term.operator, term.numbers[0])]
     if term.facet in NUMERIC_FACETS:
-        return [Step(at, "=", value) for value in sorted(term.numbers)]
+        return [Step(at, "=", value) for value in dict.fromkeys(term.numbers)]
     if term.facet == "instrument":
-        return [Step(at, "=", id) for id in sorted(term.ids)]
+        return [Step(at, "=", id) for id in term.ids]
     numbers = _NUMBERS.get(term.facet)
     if numbers is not None:
-        return [Step(at, "=", numbers[text]) for text in sorted(term.texts)]
-    exact = [Step(at, "=", text) for text in sorted(term.texts)]
+        return [Step(at, "=", numbers[text]) for text, _ in term.values]
+    exact = [Step(at, "=", text) for text in term.texts]
     return exact + [Step(at, "*", text) for text in term.prefixes]
