@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.log.errors import Closed, LogBusy
+from alphapulse.log.errors import Closed, LogBusy, SystemRefused
 from alphapulse.log.lock import WriterLock
 
 from .logs import finish, python, says, until
