@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from alphapulse.log import (
     AcknowledgedBody,
     CollisionBody,
     ConflictBody,
     InstrumentBody,
+    InstrumentRecord,
     Kind,
     Space,
     Status,
@@ -38,7 +39,7 @@ from .deciding import (
     may_correct,
     raise_conflicts,
 )
-from .errors import IllegalTransition, RequestReused, UnknownAlert
+from .errors import IllegalTransition, UnknownAlert
 from .facts import (
     Facts,
     Value,
@@ -52,6 +53,7 @@ from .facts import (
 )
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
+from .retries import replayed
 from .state import DataBody, Held, Origin, State
 
 
@@ -66,48 +68,11 @@ def decide(command: Command, state: State, origin: Origin) -> Receipt:
     unit_start = state.head - len(state.drafts)
     first = state.request(origin.request_id)
     if first is not None and first < unit_start:
-        return _replayed(command, state, origin.request_id, first)
+        return replayed(command, state, origin, first)
     receipt = command.decide(state, origin)
     if first is None and state.drafts:
         state.remember_request(origin.request_id, unit_start)
     return receipt
-
-
-_KINDS_OF_COMMAND: Final[dict[str, frozenset[int]]] = {
-    "Register": frozenset({Kind.INSTRUMENT_REGISTERED, Kind.INSTRUMENT_AMENDED,
-                           Kind.INSTRUMENT_STATUS, Kind.CONFLICT_DETECTED}),
-    "Amend": frozenset({Kind.INSTRUMENT_AMENDED}),
-    "SetStatus": frozenset({Kind.INSTRUMENT_STATUS}),
-    "AddListing": frozenset({Kind.LISTING_ADDED, Kind.LISTING_AMENDED, Kind.CONFLICT_DETECTED}),
-    "EndListing": frozenset({Kind.LISTING_ENDED}),
-    "AddToGroup": frozenset({Kind.RELATION_ADDED}),
-    "Acknowledge": frozenset({Kind.ALERT_ACKNOWLEDGED}),
-}  # fmt: skip
-_OUTCOMES: Final[dict[int, str]] = {
-    Kind.INSTRUMENT_REGISTERED: "new", Kind.LISTING_ADDED: "new", Kind.RELATION_ADDED: "new",
-    Kind.INSTRUMENT_AMENDED: "amended", Kind.INSTRUMENT_STATUS: "amended",
-    Kind.LISTING_AMENDED: "amended", Kind.LISTING_ENDED: "amended",
-    Kind.CONFLICT_DETECTED: "unchanged", Kind.ALERT_ACKNOWLEDGED: "amended",
-}  # fmt: skip
-
-
-def _replayed(command: Command, state: State, request_id: str, first: int) -> Receipt:
-    """The receipt that a request got before, made again from the events it led to."""
-    events = state.events_of_request(request_id, first)
-    kinds = _KINDS_OF_COMMAND[type(command).__name__]
-    subject, repeats = getattr(command, "subject", None), getattr(command, "repeats", None)
-    mine = [e for e in events if e.kind in kinds]
-    if mine and subject is not None:
-        wanted = subject(state)
-        mine = [e for e in mine if state.fingerprint(e.space, e.entity) == wanted]
-    if not mine or (repeats is not None and not repeats(mine[-1].body)):
-        raise RequestReused(DOING, offset=first, used_for=f"0x{events[0].entity:016x}")
-    space, id = mine[0].space, mine[0].entity
-    conflicts = tuple(e.offset for e in mine if e.kind == Kind.CONFLICT_DETECTED)
-    last = next((e for e in reversed(mine) if e.kind != Kind.CONFLICT_DETECTED), mine[0])
-    collided = any(e.kind == Kind.COLLISION_DETECTED and e.entity == id for e in events)
-    outcome = "collision" if collided else _OUTCOMES[last.kind]
-    return Receipt(id, state.fingerprint(space, id), last.offset, outcome, conflicts)
 
 
 class Register(NamedTuple):
@@ -129,11 +94,13 @@ class Register(NamedTuple):
     def subject(self, state: State) -> bytes:
         return self.fingerprint
 
-    def repeats(self, body: object) -> bool:
-        """Whether the event with this body says what the command says. A conflict does."""
-        if not isinstance(body, InstrumentBody):
-            return True
-        return merge(facts_from(body), self.facts) == ({}, {})
+    def unsaid(self, body: InstrumentBody) -> list[tuple[str, str]]:
+        """Its words that this state does not say: (field, value)."""
+        filled, disagreements = merge(facts_from(body), self.facts)
+        words = [(field, str(offered)) for field, (_, offered) in disagreements.items()]
+        if self.status is not None and self.status != body.message[3]:
+            words.append(("status", self.status.name.lower()))
+        return words + [(field, str(value)) for field, value in filled.items()]
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = state.find(Space.INSTRUMENT, self.fingerprint)
@@ -204,6 +171,10 @@ def _instrument_status(body: DataBody) -> int:
     return body.message[3]
 
 
+def _valid_from(body: InstrumentBody) -> int:
+    return InstrumentRecord(body.message).valid_from
+
+
 def _fact(body: DataBody, field: str) -> object:
     assert isinstance(body, InstrumentBody)
     facts = facts_from(body)
@@ -246,9 +217,8 @@ class Amend(NamedTuple):
         return held_instrument(state, self.id).entity.fingerprint
 
     def repeats(self, body: InstrumentBody) -> bool:
-        """Whether the event with this body says what the command asks for."""
         facts = facts_from(body)
-        return amended(facts, self.changes) == facts
+        return _valid_from(body) == self.valid_from and amended(facts, self.changes) == facts
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = held_instrument(state, self.id)
@@ -272,7 +242,7 @@ class SetStatus(NamedTuple):
         return held_instrument(state, self.id).entity.fingerprint
 
     def repeats(self, body: InstrumentBody) -> bool:
-        return _instrument_status(body) == self.status
+        return (_valid_from(body), _instrument_status(body)) == (self.valid_from, self.status)
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = held_instrument(state, self.id)
@@ -296,7 +266,7 @@ class Acknowledge(NamedTuple):
     reason: str = ""
 
     def repeats(self, body: AcknowledgedBody) -> bool:
-        return body.alert == self.alert
+        return (body.alert, body.reason) == (self.alert, self.reason)
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         found = state.alert(self.alert)

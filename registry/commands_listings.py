@@ -77,12 +77,10 @@ class AddListing(NamedTuple):
             "tick": str(listing.tick or ""), "lot": str(listing.lot or ""),
         }  # fmt: skip
 
-    def repeats(self, body: object) -> bool:
-        """Whether the event with this body says what the command says. A conflict does."""
-        if not isinstance(body, ListingBody):
-            return True
+    def unsaid(self, body: ListingBody) -> list[tuple[str, str]]:
+        """Its words that this state does not say: (field, value)."""
         said = self._offered().items()
-        return all(getattr(body, field) == value for field, value in said if value)
+        return [(f, str(value)) for f, value in said if value and value != getattr(body, f)]
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         owner, metadata = self._owner(state), origin.metadata()

@@ -143,7 +143,7 @@ def raise_conflicts(
             raised.append(
                 state.emit(Kind.CONFLICT_DETECTED, space, id, body, metadata=origin.metadata())
             )
-        elif before[1]:
+        elif before[1] is None:
             raised.append(before[0])
     return tuple(raised)
 

@@ -35,11 +35,13 @@ from alphapulse.projections import (
     Progress,
     Rebuilt,
     RelationRecord,
+    RequestRecord,
     Views,
     ViewState,
     backwards,
     group_key,
     listings_of_isin,
+    request_key,
     state_before,
 )
 
@@ -305,6 +307,15 @@ class Registry(Writing[Receipt, list[Receipt]]):
             if acknowledged or record.acknowledged is None:
                 found.append((record.offset, record.acknowledged))
         return [(self.log.event(offset), closed) for offset, closed in sorted(found)]
+
+    def offset_of_request(self, request_id: str) -> int | None:
+        """Of the first event that a request id led to; None when it led to none."""
+        table, (key, digest) = self.views.table("requests"), request_key(request_id)
+        position = table.find(key)
+        if position < 0:
+            return None
+        record = RequestRecord(table.arena, position)
+        return record.offset if record.digest == digest else None
 
     def stop_of(self, as_of: int | str) -> int:
         """The head that `as_of` means: after that event, or after all recorded by that time.

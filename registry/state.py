@@ -101,7 +101,8 @@ class State:
         self._alerts = tables["alerts"]
         self._requests = tables["requests"]
         self._overlay: dict[tuple[int, int], Held] = {}
-        self._new_alerts: dict[int, tuple[int, int, int, bool]] = {}
+        self._new_alerts: dict[int, tuple[int, int, int, int | None]] = {}
+        """Offset, space, entity and offset of the acknowledgement, of those this group touched."""
         self._new_requests: dict[str, int] = {}
         self._pending: dict[int, Draft] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -171,9 +172,9 @@ class State:
 
     def alert(self, offset: int) -> tuple[int, int, bool] | None:
         """(space, entity, open) of the alert raised at `offset`."""
-        for raised, space, entity, is_open in self._new_alerts.values():
+        for raised, space, entity, acknowledged in self._new_alerts.values():
             if raised == offset:
-                return space, entity, is_open
+                return space, entity, acknowledged is None
         if not 0 <= offset < self._log.head:
             return None
         event = self._log.event(offset)
@@ -192,17 +193,20 @@ class State:
         newest = None if held is None else self._pending.get(held.entity.last_offset)
         return newest is not None and newest.kind in NEW_KINDS
 
-    def raised_before(self, space: int, entity: int, body: ConflictBody) -> tuple[int, bool] | None:
-        """(offset, still open) of the alert of this very disagreement, None when it is new."""
+    def raised_before(
+        self, space: int, entity: int, body: ConflictBody
+    ) -> tuple[int, int | None] | None:
+        """Offsets of the alert of this very disagreement and of its acknowledgement, None while
+        that is open; None when it is new. What was held, and by whom, makes no difference."""
         key = alert_key(space, entity, body)
         if key in self._new_alerts:
-            offset, _, _, is_open = self._new_alerts[key]
-            return offset, is_open
+            offset, _, _, acknowledged = self._new_alerts[key]
+            return offset, acknowledged
         position = self._alerts.find(key)
         if position < 0:
             return None
         record = AlertRecord(self._alerts.arena, position)
-        return record.offset, record.acknowledged is None
+        return record.offset, record.acknowledged
 
     def request(self, request_id: str) -> int | None:
         """Offset of the first event that this request id led to."""
@@ -234,6 +238,15 @@ class State:
         draft = self._pending.get(offset)
         found = draft if draft is not None else self._log.event(offset)
         return found.body, found.kind, found.space, found.entity
+
+    def data_at(self, offset: int) -> DataBody:
+        """The state of an entity after its event at `offset`."""
+        at: int | None = offset
+        while at is not None:
+            body, _, at = self._past(at)
+            if isinstance(body, InstrumentBody | ListingBody | RelationBody):
+                return body
+        raise AssertionError(f"the entity of event {offset} was never registered")
 
     def said_by(self, held: Held, value_of: Callable[[DataBody], object]) -> Origin:
         """Who first said the value which a field has now, without a request id.
@@ -283,11 +296,11 @@ class State:
         self._set(self._overlay, (space, entity), held)
         if isinstance(body, CollisionBody | ConflictBody):
             key = alert_key(space, entity, body)
-            self._set(self._new_alerts, key, (offset, space, entity, True))
+            self._set(self._new_alerts, key, (offset, space, entity, None))
         elif isinstance(body, AcknowledgedBody):
             alert, _, _ = self._past(body.alert)
             key = alert_key(space, entity, alert)
-            self._set(self._new_alerts, key, (body.alert, space, entity, False))
+            self._set(self._new_alerts, key, (body.alert, space, entity, offset))
         return offset
 
     def remember_request(self, request_id: str, offset: int) -> None:

@@ -20,7 +20,7 @@ from .output import Output, note
 
 if TYPE_CHECKING:
     from alphapulse.log import AlphaPulseError, EventLog
-    from alphapulse.registry import Match, Registry
+    from alphapulse.registry import AsOf, Match, Registry
 
 HOME_DEFAULT: Final = "./alphapulse-home"
 FINE: Final = 0
@@ -133,6 +133,11 @@ def settings(function: Callable[..., int | None]) -> Callable[..., int]:
     return cast(Callable[..., int], wrapper)
 
 
+request_id_option = click.option(
+    "--request-id", help="A name for this command: sent again, it gives the same answer."
+)
+
+
 def exit_code(error: AlphaPulseError) -> int:
     """2 for what the caller must change, 1 for the rest."""
     from alphapulse.log import (
@@ -180,7 +185,7 @@ def asked_at(registry: Registry, as_of: str | None) -> int:
 
 
 def find(
-    registry: Registry, key: str, *, by: str = "", as_of: str | None = None
+    registry: Registry, key: str, *, by: str = "", as_of: AsOf = None
 ) -> Sequence[Match]:
     """All matches of the first form of KEY that has any. Raises UnknownInstrument, near misses."""
     from alphapulse.registry import UnknownInstrument
@@ -204,11 +209,11 @@ def find(
     raise with_lines(error, lines)
 
 
-def find_one(registry: Registry, key: str) -> Match:
+def find_one(registry: Registry, key: str, *, as_of: AsOf = None) -> Match:
     """The one instrument that KEY means. Raises UnknownInstrument, Ambiguous with candidates."""
     from alphapulse.registry import Ambiguous
 
-    matches = find(registry, key)
+    matches = find(registry, key, as_of=as_of)
     if len(matches) == 1:
         return matches[0]
     lines = [brief(match) for match in matches[:CANDIDATES_MAX]]

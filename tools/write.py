@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import click
 
 from .output import error_dict, note, print_error
-from .verb import FINE, NO, Cli, find_one, settings
+from .verb import FINE, NO, Cli, find_one, request_id_option, settings
 
 if TYPE_CHECKING:
     from alphapulse.log import AlphaPulseError
-    from alphapulse.registry import Command, Outcome, Registry, Unit
+    from alphapulse.registry import AsOf, Command, Outcome, Registry, Unit
 
 Fields = dict[str, Any]
 LINE_SIZE_BYTES_MAX: Final = 1 << 20
@@ -85,10 +85,7 @@ def _flags(flags: Mapping[str, str]) -> Decorator:
 
 
 def _origin_flags(function: Callable[..., Any]) -> Callable[..., Any]:
-    function = click.option(
-        "--request-id", help="A name for this command: sent again, it gives the same answer."
-    )(function)
-    return click.option("--source", help="Who says so.")(function)
+    return click.option("--source", help="Who says so.")(request_id_option(function))
 
 
 def _given(flags: Mapping[str, Any]) -> Fields:
@@ -188,40 +185,40 @@ def end_listing(cli: Cli, key: str, **flags: str | None) -> int:
 # Commands from fields
 
 
-def _register(registry: Registry, fields: Fields) -> Command:
+def _register(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Register, class_named, from_mapping
 
     kind = class_named(fields.pop("class", None))
     return Register.of(from_mapping(kind, _known(fields)))
 
 
-def _amend(registry: Registry, fields: Fields) -> Command:
+def _amend(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Amend
 
-    id, valid_from = _id_of(registry, fields), fields.pop("valid_from", None)
+    id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
     return Amend(id, fields, _time(valid_from, "valid_from"))
 
 
-def _delist(registry: Registry, fields: Fields) -> Command:
+def _delist(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import SetStatus, Status
 
-    id, valid_from = _id_of(registry, fields), fields.pop("valid_from", None)
+    id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
     _nothing_else(fields, "key, valid_from")
     return SetStatus(id, Status.DELISTED, _time(valid_from, "valid_from"))
 
 
-def _add_listing(registry: Registry, fields: Fields) -> Command:
+def _add_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import AddListing, Listing, from_mapping
 
-    id = _id_of(registry, fields)
+    id = _id_of(registry, fields, as_of)
     return AddListing.make(from_mapping(Listing, {**_known(fields), "instrument": id}))
 
 
-def _end_listing(registry: Registry, fields: Fields) -> Command:
+def _end_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.log import InvalidInput
     from alphapulse.registry import EndListing
 
-    id, venue = _id_of(registry, fields), fields.pop("venue", None)
+    id, venue = _id_of(registry, fields, as_of), fields.pop("venue", None)
     currency, line = fields.pop("currency", None), fields.pop("line", None)
     valid_to = fields.pop("valid_to", None)
     _nothing_else(fields, "key, venue, currency, line, valid_to")
@@ -231,7 +228,7 @@ def _end_listing(registry: Registry, fields: Fields) -> Command:
     return EndListing(listing, _time(valid_to, "valid_to") or time.time_ns())
 
 
-_COMMANDS: Final[dict[str, Callable[[Registry, Fields], Command]]] = {
+_COMMANDS: Final[dict[str, Callable[[Registry, Fields, AsOf], Command]]] = {
     "register": _register, "amend": _amend, "delist": _delist, "add-listing": _add_listing,
     "end-listing": _end_listing,
 }  # fmt: skip
@@ -248,7 +245,7 @@ def _time(value: object, field: str) -> int:
     return 0 if value is None or value == "" else time_ns(value, field)
 
 
-def _id_of(registry: Registry, fields: Fields) -> int:
+def _id_of(registry: Registry, fields: Fields, as_of: AsOf) -> int:
     from alphapulse.log import InvalidInput
 
     key = fields.pop("key", None) or fields.pop("instrument", None)
@@ -257,7 +254,7 @@ def _id_of(registry: Registry, fields: Fields) -> int:
             "reading the key", problem="it is missing or not text",
             cure='give "key": an id, ISIN, address or symbol',
         )  # fmt: skip
-    return find_one(registry, key).id
+    return find_one(registry, key, as_of=as_of).id
 
 
 def _nothing_else(fields: Fields, known: str) -> None:
@@ -271,12 +268,24 @@ def _nothing_else(fields: Fields, known: str) -> None:
 
 
 def _unit(registry: Registry, verb: str, fields: Fields) -> Unit:
-    """The command that the fields ask for. Raises AlphaPulseError."""
+    """The command that the fields ask for. Raises AlphaPulseError.
+
+    The key of a request that is sent again means whom it meant before the request was carried out,
+    which may have changed that very key.
+    """
+    from alphapulse.log import InvalidInput
     from alphapulse.registry import Unit
 
     source, request_id = fields.pop("source", None), fields.pop("request_id", None)
     said_by = registry.origin(source or "", request_id or "")
-    return Unit((_COMMANDS[verb](registry, fields),), said_by)
+    first = registry.offset_of_request(said_by.request_id) if said_by.request_id else None
+    if said_by.request_id and verb == "end-listing" and not fields.get("valid_to"):
+        raise InvalidInput(
+            "ending a listing", problem="a request that can be sent again must say when",
+            cure="give valid_to too",
+        )  # fmt: skip
+    command = _COMMANDS[verb](registry, fields, first - 1 if first else None)
+    return Unit((command,), said_by)
 
 
 # Carrying them out
