@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from . import audit, catchup, follow, lookup, machine, message, open, rebuild, register
+from . import audit, catchup, dispatch, follow, lookup, machine, message, open, rebuild, register
 from .data import Homes
 from .harness import Row, at_speed, table
 from .topics import Context, Run
@@ -21,9 +21,9 @@ SIZES: Final = (10_000, 1_000_000)
 TOPICS: Final[dict[str, Run]] = {
     "lookup": lookup.run, "message": message.run, "register": register.run,
     "catchup": catchup.run, "audit": audit.run, "rebuild": rebuild.run, "open": open.run,
-    "follow": follow.run,
+    "follow": follow.run, "dispatch": dispatch.run,
 }  # fmt: skip
-ONE_SIZE: Final = frozenset({"message", "follow"})
+ONE_SIZE: Final = frozenset({"message", "follow", "dispatch"})
 """Topics that need no home of N: measured once."""
 
 

@@ -6,6 +6,7 @@ the same run, so 1 is as quick and more is quicker.
 
 from __future__ import annotations
 
+from math import inf
 from typing import Final, Literal, NamedTuple
 
 Field = Literal["rate_per_s", "p50_ns", "p99_ns", "ratio", "private_dirty_bytes"]
@@ -16,6 +17,8 @@ SQLITE: Final = "SQLite"
 STRUCT: Final = "struct + CRC"
 MSGSPEC: Final = "msgspec + CRC"
 DBN: Final = "databento-dbn"
+MAKING: Final = "ours, event made and decoded too"
+SCAN: Final = "asking every pattern"
 MS: Final = 1_000_000
 MILLION: Final = 1_000_000
 
@@ -28,6 +31,7 @@ class Budget(NamedTuple):
     aim: float | None = None
     size_min: int = 0
     """Smaller homes are not judged by it: a dict that fits the cache is no measure."""
+    size_max: float = inf
 
     @property
     def depends_on_speed(self) -> bool:
@@ -70,6 +74,15 @@ BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
     ("audit", "bytes, continuity, chain, blocks of 1", OURS): (
         Budget("rate_per_s", 2e5, 4.3e5),
     ),
+    **{
+        ("dispatch", f"{shapes} shapes, {matching}", OURS): (
+            Budget("rate_per_s", 1e5), Budget("p99_ns", 10e3),
+            Budget("rate_per_s", None, at_10_000, size_max=10_000),
+            Budget("rate_per_s", None, 2e5, size_min=100_000),
+        )
+        for shapes, at_10_000 in ((5, 1e6), (400, 1 / 6e-6))
+        for matching in ("few match", "0.7% match")
+    },
     ("rebuild", "all views", OURS): (Budget("rate_per_s", 1e5, 4e5),),
     ("open", "for reading", OURS): (
         Budget("p50_ns", 200 * MS, 5 * MS), Budget("private_dirty_bytes", None, 20e6),

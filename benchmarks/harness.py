@@ -29,7 +29,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     benchmark: str
     case: str
     size: int
-    """Instruments in the home; where there is none, messages or events."""
+    """Instruments in the home; where there is none, messages, events or live patterns."""
     who: str
     rate_per_s: float | None = None
     p50_ns: int | None = None
@@ -186,7 +186,7 @@ def absent(who: str) -> Timing:
 
 def _budgets_of(row: Row) -> list[Budget]:
     named = BUDGETS.get((row.benchmark, row.case, row.who), ())
-    return [budget for budget in named if row.size >= budget.size_min]
+    return [budget for budget in named if budget.size_min <= row.size <= budget.size_max]
 
 
 def _judged(row: Row) -> Row:
