@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .output import shown
 from .verb import Cli
 
 if TYPE_CHECKING:
-    from alphapulse.log import Event
+    from alphapulse.log import Event, Pattern
+
+_BELOW: Final = " " * 9
+"""Where the time of an event stands, after its offset."""
 
 
 def print_events(
-    cli: Cli, events: Iterable[Event], *, raw: bool = False, flush: bool = False
-) -> int:
-    """Prints events one by one as they come; how many. `flush` after each, for live ones."""
+    cli: Cli, events: Iterable[Event], *, raw: bool = False, explain: Pattern | None = None,
+    flush: bool = False,
+) -> int:  # fmt: skip
+    """Prints events one by one as they come; how many. `flush` after each, for live ones.
+
+    `explain` is the pattern of which to say why each event matches it.
+    """
     from alphapulse.registry.render import event_dict
 
     count = 0
     for event in events:
         if cli.json:
-            cli.out.records([event_dict(event, raw=raw)])
+            record = event_dict(event, raw=raw)
+            if explain is not None:
+                record["explain"] = explain.explain(event)
+            cli.out.records([record])
         else:
             print_event(cli, event)
             if raw:
                 cli.out.line(event.frame.hex())
+            if explain is not None:
+                for line in str(explain.explain(event)).splitlines():
+                    cli.out.line(_BELOW + line)
         count += 1
         if flush:
             cli.out.flush()

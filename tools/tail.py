@@ -42,17 +42,23 @@ JSON_HELP: Final = """
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many.")
 @click.option("--raw", is_flag=True, help="Show the frame's bytes too, as frame_hex.")
 @click.option(
+    "--explain", is_flag=True,
+    help="Say under each event why it matches, term by term; in JSON as the field explain, with"
+    " text, matched, values and parts.",
+)  # fmt: skip
+@click.option(
     "--cursor", metavar="NAME",
     help="Go on where NAME came to, and keep its place: what was shown is not shown again.",
 )  # fmt: skip
 @settings
 def tail(
     cli: Cli, pattern: tuple[str, ...], start: str | None, follow: bool, limit: int | None,
-    raw: bool, cursor: str | None,
+    raw: bool, explain: bool, cursor: str | None,
 ) -> None:  # fmt: skip
     from alphapulse.log import Pattern, start_offset
 
     selected = Pattern.parse(" ".join(pattern))
+    why = selected if explain else None
     with cli.log() as log:
         first = start_offset(log, (start or ("now" if follow else "beginning")).strip())
         if cursor is not None:
@@ -62,18 +68,23 @@ def tail(
                     note(f"following {cursor} from offset {named.position}, Ctrl-C ends")
                 shown = islice(named if follow else iter(named.poll, None), limit)
                 # Each is flushed before the next one is asked for, which acknowledges it.
-                print_events(cli, shown, raw=raw, flush=True)
+                print_events(
+                    cli, shown, raw=raw, explain=named.pattern if explain else None, flush=True
+                )
             return
         if follow:
             note(f"following from offset {first}, Ctrl-C ends")
             with log.subscribe(selected, first) as events:
-                print_events(cli, islice(events, limit), raw=raw, flush=True)
+                print_events(cli, islice(events, limit), raw=raw, explain=why, flush=True)
             return
-        _print_all(cli, log, islice(log.read(first, None, selected), limit), raw)
+        found = islice(log.read(first, None, selected), limit)
+        _print_all(cli, log, found, raw=raw, explain=why)
 
 
-def _print_all(cli: Cli, log: EventLog, events: Iterator[Event], raw: bool) -> None:
-    if print_events(cli, events, raw=raw):
+def _print_all(
+    cli: Cli, log: EventLog, events: Iterator[Event], *, raw: bool, explain: Pattern | None = None
+) -> None:
+    if print_events(cli, events, raw=raw, explain=explain):
         return
     if log.head:
         cli.note(f"no event matches, of the {log.head} in the log")
@@ -107,7 +118,7 @@ def replay(
     with cli.log() as log:
         first = start_offset(log, (start or "beginning").strip())
         last = log.head if stop is None else stop_at(log, stop)
-        _print_all(cli, log, log.read(first, last, selected), raw)
+        _print_all(cli, log, log.read(first, last, selected), raw=raw)
 
 
 def _replay_into(cli: Cli, stop: str | None, into: str) -> None:

@@ -37,6 +37,38 @@ def test_raw_adds_the_frame(run: Run, home: Path, apple: int) -> None:
     assert frames[0] in run("tail", "--raw", "--limit", "1").out
 
 
+def test_explain_says_why_each_event_matches(run: Run, apple: int) -> None:
+    words = ("tail", "class=token", "(chain=eip155:10 or symbol=X*)", "--explain")
+    assert run(*words).out.splitlines()[1:] == [
+        "         yes all of",
+        "         yes   class=token   the event has token",
+        "         yes   any of",
+        "         yes     chain=eip155:10   the event has eip155:10",
+        "         no      symbol=X*   the event has USDC",
+    ]
+    (row,) = run(*words, "--json").rows
+    assert list(row) == [*FIELDS, "explain"]
+    first, second = row["explain"].pop("parts")
+    assert row["explain"] == {"text": "all of", "matched": True, "values": []}
+    assert first == {"text": "class=token", "matched": True, "values": ["token"], "parts": []}
+    assert [(part["text"], part["matched"]) for part in second["parts"]] == [
+        ("chain=eip155:10", True), ("symbol=X*", False),
+    ]  # fmt: skip
+
+
+def test_explain_follows_too_and_stands_below_the_frame(run: Run, apple: int) -> None:
+    ran = run("tail", "-f", "--from", "6", "--limit", "1", "--explain", "--raw", "kind!=listing")
+    event, frame, why = ran.out.splitlines()
+    assert "relation.added" in event
+    bytes.fromhex(frame)
+    assert why == "         yes kind!=listing   the event has relation.added"
+    run("tail", "kind=listing", "--cursor", "x", "--limit", "1")
+    named = run("tail", "--cursor", "x", "--explain", "--limit", "1")
+    assert named.out.splitlines()[1] == "         yes kind=listing   the event has listing.added"
+    everything = run("tail", "--limit", "1", "--explain")
+    assert everything.out.splitlines()[1] == "         yes everything"
+
+
 def test_patterns_starts_and_limits(run: Run, apple: int) -> None:
     assert offsets(run, "tail", "kind=listing.added") == [1, 2]
     assert offsets(run, "tail", "class=token", "kind=instrument") == [3, 5]
