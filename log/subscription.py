@@ -102,7 +102,11 @@ class Subscription:
         if self.closed:
             return max(self._closed_at, self._position)
         scanned = self._scanned  # read first: what is put into `_ready` from now on is behind it
-        return self._position if self._ready else scanned
+        try:
+            next_ready: int = self._ready[0].offset
+            return next_ready
+        except IndexError:
+            return scanned
 
     @property
     def _scanned(self) -> int:

@@ -139,7 +139,8 @@ class _Loop:
         self._alone: set[_Wake] = set()
         """Who waits for any ring."""
         self._bell: Bell | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._ticking = False
+        """Its handle is not kept: that would hold this, and so the bell, after the loop."""
         self._used_at = time.monotonic()
 
     async def wait(self, seat: Seat) -> None:
@@ -162,11 +163,12 @@ class _Loop:
             self._bell = self._waiting.new_bell()
             if self._bell is not None:
                 self._loop.add_reader(self._bell.fileno(), self._look)
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._waiting.pause_s(self._bell), self._tick)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_later(self._waiting.pause_s(self._bell), self._tick)
 
     def _tick(self) -> None:
-        self._timer = None
+        self._ticking = False
         self._look()
         if self._fed or self._alone:
             self._arm()

@@ -259,6 +259,11 @@ def test_the_bell_of_a_dead_parent_does_not_live_on_in_a_child(
     with python(FORKER, home.path) as parent:
         says(parent)
         parent.wait()
-        until(lambda: (ringer.ring(), names(home) == [])[1])
+
+        def removed() -> bool:
+            ringer.ring()
+            return names(home) == []
+
+        until(removed)
         assert parent.stdin is not None
         parent.stdin.close()
