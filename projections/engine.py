@@ -79,6 +79,7 @@ class _Fold:
         return self.writer
 
 
+@SystemCalls("reading the boot id")
 def _boot_id() -> bytes:
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as text:
         return bytes.fromhex(text.read().strip().replace("-", ""))
