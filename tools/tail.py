@@ -68,9 +68,9 @@ def tail(
                     note(f"following {cursor} from offset {named.position}, Ctrl-C ends")
                 shown = islice(named if follow else iter(named.poll, None), limit)
                 # Each is flushed before the next one is asked for, which acknowledges it.
-                print_events(
-                    cli, shown, raw=raw, explain=named.pattern if explain else None, flush=True
-                )
+                why = named.pattern if explain else None
+                if not print_events(cli, shown, raw=raw, explain=why, flush=True):
+                    cli.note(f"nothing new for {cursor} up to offset {named.position}")
             return
         if follow:
             note(f"following from offset {first}, Ctrl-C ends")

@@ -13,6 +13,7 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 from unittest import mock
@@ -156,11 +157,8 @@ def run(tmp_path: Path, total: int, sink: Sink, seed: int) -> tuple[list[int], l
             if death is None:
                 saves = 1_000  # each save is an fsync, and nothing is to be lost any more
             appending.say("go")  # and appends while the other one follows
-            with Child(
-                lambda say, hear, death=death, saves=saves: follow(
-                    home, database, total, sink, death, saves
-                )
-            ) as following:
+            work = partial(follow, home, database, total, sink, death, saves)
+            with Child(lambda *_: work()) as following:  # noqa: B023  # forked here and now
                 assert following.wait() == (0 if death is None else -signal.SIGKILL)
             assert appending.hear() == "appended"
         assert appending.wait() == 0
