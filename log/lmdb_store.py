@@ -75,6 +75,7 @@ class LmdbStore:
         self._sync = sync
         self._users = 0
         self._checked_at = time.monotonic()
+        self._checked_pages = 0
         self.durable = durable
         try:
             self._env = lmdb.open(
