@@ -41,10 +41,12 @@ def seeds(count: int) -> Iterator[int]:
         yield seed
 
 
-def report(row: str, wanted: Sequence[int], **counts: object) -> None:
+def report(row: str, wanted: Sequence[int] = (), **counts: object) -> None:
     """The line of a fault test in the table of faults: its counts, and the first of its seeds."""
-    found = " ".join(f"{name}={value}" for name, value in counts.items())
-    print(f"faults: {row}: {found} seeds={len(wanted)} from {SEED_NAME}={wanted[0]}")
+    found = [f"{name}={value}" for name, value in counts.items()]
+    if wanted:
+        found.append(f"seeds={len(wanted)} from {SEED_NAME}={wanted[0]}")
+    print(f"faults: {row}: {' '.join(found)}")
 
 
 class Child:

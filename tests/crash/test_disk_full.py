@@ -8,18 +8,21 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import signal
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import lmdb
 import pytest
 
 from alphapulse.log import AlphaPulseError, LogFull
 from alphapulse.projections.errors import ViewFull
 from alphapulse.registry import Registry, Token
 
-from .children import Child, Hear, Say, complaints
+from .children import Child, Hear, Say, complaints, report
 from .lists import tokens
 
 DISK_SIZE_BYTES = 16 << 20
@@ -121,7 +124,28 @@ def test_the_log_appends_into_a_full_disk(disk: Path, left_bytes: int) -> None:
         ballast.drop()
         registry.register_many(instruments[done:])
         assert all_there(reader, instruments)
+    report("full disk", left_bytes=left_bytes, acknowledged=done, then=len(instruments) - done)
     assert complaints(home) == []
+
+
+def test_full_disk_control_writes_through_a_mapping(disk: Path) -> None:
+    """The test above can fail: with LMDB's `writemap`, and nobody who looks at the space that is
+    left, a full disk ends the process."""
+    home, instruments = disk / "home", tokens(700)
+
+    def work(say: Say, _: Hear) -> None:
+        with (
+            mock.patch("lmdb.open", partial(lmdb.open, writemap=True)),
+            mock.patch("alphapulse.log.lmdb_store.LmdbStore._check_space"),
+            Registry.open(home, reserve_size_bytes=0) as registry,
+        ):
+            registry.register_many(instruments[:20])
+            Ballast(disk).leave(0)
+            register_until_full(registry, instruments, 20)
+
+    with Child(work) as child:
+        assert child.wait() == -signal.SIGBUS
+    report("full disk, control: writemap", ended_by="SIGBUS")
 
 
 @pytest.mark.parametrize("left_bytes", [0, 40_960, 400_000, 720_000])

@@ -31,6 +31,7 @@ from .children import (
     complaints,
     forked_verification,
     kill_self_after,
+    report,
     seeds,
 )
 from .lists import ROWS, token_of, tokens, write_list
@@ -138,14 +139,15 @@ def live(directory: Path, seed: int, *, broken: bool = False) -> tuple[int, list
 
 
 def test_kill_9_while_importing(tmp_path: Path, scale: float) -> None:
-    lives = max(1, round(60 * scale / KILLS_IN_A_LIFE))
+    wanted = list(seeds(max(1, round(60 * scale / KILLS_IN_A_LIFE))))
     total = 0
-    for number, seed in enumerate(seeds(lives)):
+    for number, seed in enumerate(wanted):
         directory = tmp_path / str(number)
         directory.mkdir()
         kills, wrong = live(directory, seed)
         assert not wrong, f"seed {seed}: {wrong}"
         total += kills
+    report("kill -9, import", wanted, kills=total, bad=0)
     assert total > 0
 
 
@@ -154,8 +156,10 @@ def test_kill_9_control_acknowledged_before_the_commit(tmp_path: Path) -> None:
     for seed in range(10):
         directory = tmp_path / str(seed)
         directory.mkdir()
-        _, wrong = live(directory, seed, broken=True)
+        kills, wrong = live(directory, seed, broken=True)
         if any("is not there" in text for text in wrong):
+            report("kill -9, import, control: acknowledged early", [seed], kills=kills,
+                   bad=len(wrong))  # fmt: skip
             return
     raise AssertionError("it was never noticed")
 
@@ -273,19 +277,26 @@ def test_a_stopped_writer_is_named_and_readers_go_on(tmp_path: Path) -> None:
         with (
             Registry.open(home, durability="relaxed", wait_s=0.05) as writer,
             Registry.open(home, mode="r", durability="relaxed") as reader,
+            reader.subscribe("", "beginning") as following,
         ):
             with pytest.raises(LogBusy) as caught:
                 writer.register(second)
             assert caught.value.facts["holder_pid"] == child.pid
             assert "stopped" in str(caught.value.facts["holder"])
             assert str(child.pid) in str(caught.value)
+            report("SIGSTOP of the lock holder", pid=child.pid, error=caught.value)
             for registry in (reader, writer):
                 record = registry.get(known)
                 assert record is not None and record.symbol == first.symbol
                 assert registry.resolve(second) is None
                 assert len(list(registry.read())) == 1
+            seen = following.next_event()
+            assert seen is not None and seen.offset == 0
+            assert following.next_event(timeout_s=0.01) is None
             child.send(signal.SIGCONT)
             assert child.wait() == 0
             assert reader.resolve(second) is not None
+            seen = following.next_event()
+            assert seen is not None and seen.offset == 1
             assert writer.register(second).outcome == "unchanged"
     assert complaints(home) == []

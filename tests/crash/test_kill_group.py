@@ -14,7 +14,6 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -22,7 +21,7 @@ from unittest import mock
 
 import pytest
 
-from alphapulse.log import AlphaPulseError, Event, InstrumentRecord, Kind
+from alphapulse.log import AlphaPulseError, Event, InstrumentBody, InstrumentRecord, Kind
 from alphapulse.registry import Amend, Registry, Unit
 
 from .children import Child, Say, complaints, forked_verification, kill_self_after, report, seeds
@@ -143,7 +142,9 @@ def who(event: Event) -> str:
 
 
 def symbol(event: Event) -> str:
-    return InstrumentRecord(event.body.message).symbol
+    body = event.body
+    assert isinstance(body, InstrumentBody)
+    return InstrumentRecord(body.message).symbol
 
 
 def live(home: Path, seed: int, broken: Broken = "") -> tuple[int, Found]:
@@ -191,7 +192,6 @@ def test_kill_9_of_clients_that_share_commits(tmp_path: Path, scale: float) -> N
 )
 def test_kill_9_of_clients_controls(tmp_path: Path, broken: Broken, noticed: str) -> None:
     """The test above can fail: it finds each of its promises broken."""
-    seen: Iterable[str] = ()
     for seed in range(10):
         kills, found = live(tmp_path / str(seed), seed, broken)
         seen = [text for text in found.wrong if noticed in text]
