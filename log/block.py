@@ -43,6 +43,8 @@ BLOCK_SIZE_BYTES_MAX: Final = 1 << 20
 """A single larger event (its frame is at most 1 MiB) still makes a block of its own."""
 MAGIC: Final = b"APB1"
 CHAIN_SIZE_BYTES: Final = 32
+_FEW: Final = 2
+"""So many events are read one by one: what reads many at once takes 6 µs to begin."""
 _U32: Final = struct.Struct("<I").unpack_from
 _WIDTHS: Final = (8, 8, 4, 4, 4, 2, 1, 1)
 if sys.byteorder != "little":
@@ -243,14 +245,15 @@ class Block:
         return self.event(offset - self.first)
 
     def events(self, start: int = 0, stop: int | None = None) -> Iterator[Event]:
-        """Events by index, in order; checked as `event` does. Cost: 1.1 µs each."""
-        stop, bounds = self.count if stop is None else stop, self.bounds
+        """Events by index, in order; checked as `event` does. Cost: 1.1 µs each, 3 if few."""
+        stop = self.count if stop is None else stop
+        bounds = self.bounds if stop - start > _FEW else None
         if bounds is not None:
             starts, ends = bounds
             offsets = range(self.first + start, self.first + stop)
             places = zip(offsets, starts[start:stop], ends[start:stop], strict=True)
             start += yield from events_of(self.data, places)
-        for index in range(start, stop):  # `event` says what is wrong with the one it ended at
+        for index in range(start, stop):  # few, or `event` says what is wrong with the next
             yield self.event(index)
 
     def events_at(self, indexes: Sequence[int]) -> Iterator[Event]:
