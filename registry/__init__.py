@@ -9,6 +9,7 @@ from alphapulse.projections import Listings
 
 from .audit import audit
 from .chains import CHAINS
+from .changes import Blame, Change
 from .commands import Acknowledge, Amend, Command, Register, SetStatus
 from .commands_listings import AddListing, AddToGroup, EndListing
 from .deciding import Receipt
@@ -19,6 +20,7 @@ from .errors import (
     IllegalTransition,
     RequestReused,
     UnknownAlert,
+    UnknownField,
     UnknownInstrument,
     UnknownListing,
 )
@@ -60,7 +62,9 @@ __all__ = [
     "AnyInstrument",
     "AsOf",
     "AsyncWriting",
+    "Blame",
     "Bond",
+    "Change",
     "Coin",
     "Command",
     "Currency",
@@ -92,6 +96,7 @@ __all__ = [
     "Token",
     "Unit",
     "UnknownAlert",
+    "UnknownField",
     "UnknownInstrument",
     "UnknownListing",
     "audit",

@@ -15,6 +15,11 @@ class UnknownListing(AlphaPulseError, LookupError):
     cure = "`alphapulse listings KEY` shows those it has"
 
 
+class UnknownField(AlphaPulseError, LookupError):
+    problem = "nothing of this name is known of the instrument"
+    cure = "`alphapulse blame KEY` shows every field that is"
+
+
 class UnknownAlert(AlphaPulseError, LookupError):
     problem = "there is no alert at this offset"
     cure = "`alphapulse alerts` shows the open ones"

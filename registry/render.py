@@ -12,10 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from alphapulse.log import (
-    CLASS_NAMES,
-    RELATION_NAMES,
     SEVERITY_NAMES,
-    STATUS_NAMES,
     AcknowledgedBody,
     AnyBody,
     CollisionBody,
@@ -32,26 +29,14 @@ from alphapulse.log import (
 )
 from alphapulse.projections import Rebuilt
 
+from .changes import Blame, Change
 from .deciding import Receipt, key_of
-from .facts import facts_from
+from .fields import class_text, fact_fields, id_text, relation_text, status_text, time_text
 from .identity import key_text
 from .lookup import Match
 from .registry import RegistryStatistics
 
 Json = dict[str, object]
-
-
-def id_text(id: int) -> str:
-    return f"0x{id:016x}"
-
-
-def time_text(time_ns: int) -> str | None:
-    """RFC 3339, None for 0, which means that the time is not known or not set."""
-    return format_time(time_ns) if time_ns else None
-
-
-def _named(names: dict[int, str]) -> Callable[[int], str]:
-    return lambda number: names.get(number, str(number))
 
 
 def _known_id(id: int) -> str | None:
@@ -63,8 +48,8 @@ def _as_is(value: object) -> object:
 
 
 _FORMS: Final[dict[str, Callable[..., object]]] = {
-    "asset_class": _named(CLASS_NAMES), "status": _named(STATUS_NAMES),
-    "relation": _named(RELATION_NAMES), "valid_from": time_text, "valid_to": time_text,
+    "asset_class": class_text, "status": status_text, "relation": relation_text,
+    "valid_from": time_text, "valid_to": time_text,
     "key": key_text, "holder_key": key_text, "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
@@ -105,22 +90,15 @@ def _has_key(body: ListingBody | RelationBody) -> bool:
 
 def _instrument_dict(body: InstrumentBody) -> Json:
     record = InstrumentRecord(body.message)
-    shown: Json = {
+    return {
         "fingerprint": record.fingerprint.hex(),
-        "class": _FORMS["asset_class"](body.message[2]),
-        "status": _FORMS["status"](body.message[3]),
+        "class": class_text(body.message[2]),
+        "status": status_text(body.message[3]),
         "revision": record.revision,
         "counter": body.extension.counter,
         "key": key_text(body.extension.key),
+        **fact_fields(body),
     }
-    for field, value in facts_from(body).values.items():
-        if field == "expiry":
-            shown[field] = time_text(int(value))
-        elif field == "parent":
-            shown[field] = id_text(int(value))
-        else:
-            shown[field] = value
-    return shown
 
 
 def event_dict(event: Event, *, raw: bool = False) -> Json:
@@ -152,8 +130,8 @@ def match_dict(match: Match) -> Json:
     return {
         "id": id_text(match.id),
         "fingerprint": record.fingerprint.hex(),
-        "class": _FORMS["asset_class"](body.message[2]),
-        "status": _FORMS["status"](body.message[3]),
+        "class": class_text(body.message[2]),
+        "status": status_text(body.message[3]),
         "symbol": symbol_of(body) or None,
         "name": body.extension.name or None,
         "decimals": record.decimals,
@@ -173,7 +151,7 @@ def listing_dict(listing: ListingBody, at: int) -> Json:
     elif listing.valid_to and at >= listing.valid_to:
         status = "delisted"
     else:
-        status = STATUS_NAMES.get(listing.status, str(listing.status))
+        status = status_text(listing.status)
     return {
         "instrument": id_text(listing.instrument),
         "venue": listing.venue,
@@ -209,6 +187,19 @@ def receipt_dict(receipt: Receipt) -> Json:
         "fingerprint": receipt.fingerprint.hex(),
         "offset": receipt.offset,
         "outcome": receipt.outcome,
+    }
+
+
+def change_dict(change: Change) -> Json:
+    """As `diff` shows it."""
+    return {**change._asdict(), "id": id_text(change.id)}
+
+
+def blame_dict(blame: Blame) -> Json:
+    return {
+        **blame._asdict(),
+        "recorded": format_time(blame.recorded),
+        "source": blame.source or None,
     }
 
 

@@ -53,7 +53,8 @@ def rebuild(cli: Cli, views: tuple[str, ...], check: bool) -> int:
     stderr. JSON fields: view, events, events_per_s, digest, live_digest, equal.
     """
     from alphapulse.projections import VIEWS_BY_NAME
-    from alphapulse.registry.render import id_text, rebuilt_dict
+    from alphapulse.registry.fields import id_text
+    from alphapulse.registry.render import rebuilt_dict
 
     unknown = [name for name in views if name not in VIEWS_BY_NAME]
     if unknown:

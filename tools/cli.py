@@ -35,6 +35,8 @@ _VERBS: Final[dict[str, Verb]] = {
     "lookup": Verb("lookup", "lookup", "Find instruments by id, ISIN, address or symbol."),
     "listings": Verb("lookup", "listings", "Show where it trades, or on which chains it is."),
     "history": Verb("lookup", "history", "Show every event about an instrument."),
+    "diff": Verb("changes", "diff", "Show what changed between two offsets or times."),
+    "blame": Verb("changes", "blame", "Show which event set each field of an instrument."),
     "tail": Verb("tail", "tail", "Show events by pattern, and follow new ones."),
     "replay": Verb("tail", "replay", "Show events again, or copy a prefix into a new home."),
     "audit": Verb("audit", "audit", "Check that a home is what was written."),

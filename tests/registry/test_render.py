@@ -7,6 +7,7 @@ import pytest
 
 from alphapulse.log import Event, ListingBody, RelationBody, RelationKind
 from alphapulse.registry import Equity, Listing, Registry, Token
+from alphapulse.registry.fields import time_text
 from alphapulse.registry.render import (
     body_dict,
     event_dict,
@@ -14,7 +15,6 @@ from alphapulse.registry.render import (
     match_dict,
     on_chain_dict,
     receipt_dict,
-    time_text,
 )
 
 APPLE = Equity(

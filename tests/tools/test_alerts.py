@@ -54,3 +54,15 @@ def test_an_offset_without_an_alert_is_exit_1(run: Run, apple: int) -> None:
     ran = run("alerts", "--ack", "0", "--json")
     assert (ran.code, ran.out) == (1, "")
     assert ran.error["error"].startswith("UnknownAlert")
+
+
+def test_an_acknowledgement_can_be_sent_again(run: Run, apple: int) -> None:
+    for symbol in "XY":
+        run("register", "equity", "--isin", APPLE, "--symbol", symbol, "--source", "b")
+    words = ("alerts", "--ack", "7", "8", "--reason", "seen", "--request-id", "r1", "--json")
+    first = run(*words)
+    assert [row["acked"] for row in first.rows] == [9, 10]
+    assert run(*words).rows == first.rows
+    assert run("stats", "--json").rows[0]["head"] == 11
+    other = run("alerts", "--ack", "7", "8", "--reason", "why", "--request-id", "r1", "--json")
+    assert "RequestReused" in other.error["error"]

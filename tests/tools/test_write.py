@@ -216,3 +216,26 @@ def test_a_collision_is_announced_on_stderr(run: Run, home: Path) -> None:
     assert collisions
     assert ran.err.count("CRITICAL: id collision") == min(len(collisions), ALERTS_SHOWN_MAX)
     assert collisions[0]["id"] in ran.err
+
+
+def test_a_retry_finds_whom_its_key_meant(run: Run, apple: int) -> None:
+    """The first attempt took the key away; a retry gets the same answer all the same."""
+    first = run("amend", "AAPL", "--symbol", "APPL", "--request-id", "r1", "--json")
+    assert run("amend", APPLE, "--symbol", "LATER").code == 0
+    assert run("register", "coin", "--chain", "eip155:1", "--symbol", "AAPL").code == 0
+    again = run("amend", "AAPL", "--symbol", "APPL", "--request-id", "r1", "--json")
+    assert (again.code, again.rows) == (0, first.rows)
+    assert first.rows[0]["offset"] == 7
+    other = run("amend", "USDC", "--symbol", "APPL", "--request-id", "r1")
+    assert other.code == 1
+    assert run("stats", "--json").rows[0]["head"] == 10
+
+
+def test_the_end_of_a_listing_that_can_be_asked_for_again_is_said(run: Run, apple: int) -> None:
+    words = ("end-listing", APPLE, "--venue", "XNAS", "--request-id", "r1", "--json")
+    refused = run(*words)
+    assert refused.code == 2
+    assert refused.error["cure"] == "give valid_to too"
+    first = run(*words, "--valid-to", "2030")
+    assert run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2040").code == 0
+    assert run(*words, "--valid-to", "2030").rows == first.rows

@@ -1,0 +1,102 @@
+"""What is known of an instrument, its listings and its groups, field by field, as people read it.
+
+One way to name fields and to write their values, for `lookup`, events, `diff` and `blame`: names
+are those of `facts`; ids are `0x%016x`, times RFC 3339, exact numbers text. What is not known has
+no field. A listing is a field that is true, named by venue, currency and line, and its own fields
+begin with that name: `listing XETR EUR 0`, `listing XETR EUR 0 symbol`. So is a group that counts
+the instrument: `group superchain-token-list usdc`.
+"""
+
+from __future__ import annotations
+
+from alphapulse.log import (
+    CLASS_NAMES,
+    RELATION_NAMES,
+    STATUS_NAMES,
+    InstrumentBody,
+    InstrumentRecord,
+    ListingBody,
+    RelationBody,
+    Status,
+    format_time,
+)
+
+from .facts import facts_from
+from .state import DataBody
+
+Shown = str | int | bool
+Fields = dict[str, Shown]
+
+
+def id_text(id: int) -> str:
+    return f"0x{id:016x}"
+
+
+def time_text(time_ns: int) -> str | None:
+    """RFC 3339, None for 0, which means that the time is not known or not set."""
+    return format_time(time_ns) if time_ns else None
+
+
+def class_text(asset_class: int) -> str:
+    return CLASS_NAMES.get(asset_class, str(asset_class))
+
+
+def status_text(status: int) -> str:
+    return STATUS_NAMES.get(status, str(status))
+
+
+def relation_text(relation: int) -> str:
+    return RELATION_NAMES.get(relation, str(relation))
+
+
+def fact_fields(body: InstrumentBody) -> Fields:
+    """The facts that a body holds. Cost: 5 µs."""
+    shown: Fields = {}
+    for field, value in facts_from(body).values.items():
+        if field == "expiry":
+            shown[field] = format_time(int(value))
+        elif field == "parent":
+            shown[field] = id_text(int(value))
+        else:
+            shown[field] = value
+    return shown
+
+
+def fields_of(body: DataBody) -> tuple[int, Fields]:
+    """(instrument, fields) of an instrument's, a listing's or a relation's full state."""
+    if isinstance(body, InstrumentBody):
+        return _of_instrument(body)
+    if isinstance(body, ListingBody):
+        return _of_listing(body)
+    return _of_relation(body)
+
+
+def _of_instrument(body: InstrumentBody) -> tuple[int, Fields]:
+    record = InstrumentRecord(body.message)
+    fields: Fields = {
+        "class": class_text(body.message[2]), "status": status_text(body.message[3]),
+        **fact_fields(body),
+    }  # fmt: skip
+    if valid_from := time_text(record.valid_from):
+        fields["valid_from"] = valid_from
+    return record.id, fields
+
+
+def _of_listing(body: ListingBody) -> tuple[int, Fields]:
+    active = body.status == Status.ACTIVE  # as they all are: the rest follows from the dates
+    known: dict[str, Shown | None] = {
+        "status": None if active else status_text(body.status),
+        "symbol": body.symbol, "primary": body.primary,
+        "valid_from": time_text(body.valid_from), "valid_to": time_text(body.valid_to),
+        "tick": body.tick, "lot": body.lot,
+    }  # fmt: skip
+    name = f"listing {body.venue} {body.currency or '-'} {body.line}"
+    fields: Fields = {name: True}
+    fields.update((f"{name} {field}", value) for field, value in known.items() if value)
+    return body.instrument, fields
+
+
+def _of_relation(body: RelationBody) -> tuple[int, Fields]:
+    if body.group:
+        return body.instrument, {f"group {body.group_source} {body.group}": True}
+    return body.instrument, {f"{relation_text(body.relation)} {id_text(body.other)}": True}

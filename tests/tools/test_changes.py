@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from alphapulse.registry import UnknownField
+
+from .conftest import APPLE, Run
+
+
+def test_diff_shows_fields_of_instruments(run: Run, apple: int) -> None:
+    run("amend", APPLE, "--symbol", "APPL", "--tick", "0.010")
+    run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2030")
+    id = f"0x{apple:016x}"
+    ran = run("diff", "6", "8", "--json")
+    assert ran.rows == [
+        {"id": id, "field": "symbol", "before": "AAPL", "after": "APPL", "offset": 7},
+        {"id": id, "field": "tick", "before": None, "after": "0.01", "offset": 7},
+        {"id": id, "field": "listing XNAS USD 0 valid_to", "before": None,
+         "after": "2030-01-01T00:00:00.000000000Z", "offset": 8},
+    ]  # fmt: skip
+    shown = run("diff", "6", "8").out.splitlines()
+    assert shown[0].split() == ["id", "field", "before", "after", "offset"]
+    assert shown[1].split() == [id, "symbol", "AAPL", "APPL", "7"]
+    assert shown[3].split() == [id, "listing", "XNAS", "USD", "0", "valid_to", "2030-01-01", "8"]
+
+
+def test_diff_of_a_new_home_and_of_some_keys(run: Run, apple: int) -> None:
+    everything = run("diff", "1970-01-01", "6", "--json").rows
+    tokens = [row for row in everything if int(row["id"], 16) != apple]
+    assert {row["before"] for row in everything} == {None}
+    assert {"field": "group list usdc", "after": True} in [
+        {name: row[name] for name in ("field", "after")} for row in tokens
+    ]
+    mine = run("diff", "1970-01-01", "6", APPLE, "--json").rows
+    assert mine == [row for row in everything if int(row["id"], 16) == apple]
+    assert {"listing XTKS JPY 0", "listing XTKS JPY 0 valid_to"} <= {row["field"] for row in mine}
+    assert run("diff", "0", "6", "USDC").code == 1, "two tokens have that symbol"
+
+
+def test_diff_of_nothing_and_of_bad_moments(run: Run, apple: int) -> None:
+    same = run("diff", "6", "2200-01-01")
+    assert (same.code, same.out, same.err) == (0, "", "nothing is otherwise\n")
+    assert run("diff", "5", "4").code == 2
+    assert run("diff", "5", "400").code == 2
+    assert run("diff", "5").code == 2
+
+
+def test_blame_names_the_event_of_each_field(run: Run, apple: int) -> None:
+    run("amend", APPLE, "--symbol", "APPL", "--source", "desk")
+    rows = run("blame", APPLE, "--json").rows
+    assert {row["field"]: (row["value"], row["offset"], row["source"]) for row in rows} == {
+        "class": ("equity", 0, "first"), "status": ("active", 0, "first"),
+        "symbol": ("APPL", 7, "desk"), "name": ("Apple Inc.", 0, "first"),
+        "isin": (APPLE, 0, "first"),
+        "listing XNAS USD 0": (True, 1, "first"),
+        "listing XNAS USD 0 symbol": ("AAPL", 1, "first"),
+        "listing XNAS USD 0 primary": (True, 1, "first"),
+        "listing XNAS USD 0 valid_from": ("1980-12-12T00:00:00.000000000Z", 1, "first"),
+        "listing XTKS JPY 0": (True, 2, "first"),
+        "listing XTKS JPY 0 valid_from": ("1990-01-01T00:00:00.000000000Z", 2, "first"),
+        "listing XTKS JPY 0 valid_to": ("2004-12-01T00:00:00.000000000Z", 2, "first"),
+    }  # fmt: skip
+    assert all(row["recorded"].endswith("Z") for row in rows)
+    assert run("blame", APPLE, "symbol", "--as-of", "6", "--json").rows[0]["value"] == "AAPL"
+    assert "1980-12-12  " in run("blame", APPLE).out
+
+
+def test_blame_of_one_field_or_of_some_words(run: Run, apple: int) -> None:
+    (row,) = run("blame", APPLE, "symbol", "--json").rows
+    assert row["offset"] == 0
+    listing = run("blame", APPLE, "listing", "XTKS", "--json").rows
+    assert [row["field"][:18] for row in listing] == ["listing XTKS JPY 0"] * 3
+    assert run("blame", APPLE, "listing XTKS JPY 0 valid_to", "--json").rows == listing[2:]
+    unknown = run("blame", APPLE, "sym", "--json")
+    assert unknown.code == 1
+    assert UnknownField.__name__ in unknown.error["error"]
+    assert run("blame", "USDC").code == 1

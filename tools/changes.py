@@ -1,0 +1,98 @@
+"""`diff` and `blame`: what changed between two moments, and which event said so."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import click
+
+from .lookup import KEY_HELP, as_of_option
+from .output import Column, short_time
+from .verb import Cli, find_one, settings
+
+_TIMES: Final = ("valid_from", "valid_to", "expiry")
+"""How the names of fields that are times end."""
+
+
+@click.command(help=f"""Show what is otherwise after B than after A: instruments, and as fields of
+    them their listings and groups. A and B are each an OFFSET or a TIME; a time before the first
+    event stands for nothing at all. With KEYs, which mean whom they mean after B, only those.
+    {KEY_HELP}
+    \b
+    JSON fields: id, field, before, after, offset: of the event that set the value
+    shown. before is null for what is new, after for what is gone.
+    """)  # fmt: skip
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@settings
+def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
+    from alphapulse.registry.render import change_dict
+
+    with cli.registry() as registry:
+        ids = [find_one(registry, key, as_of=second).id for key in keys]
+        found = registry.diff(first, second, ids)
+        if cli.json:
+            cli.out.records(change_dict(change) for change in found)
+            return
+        rows = [change_dict(change) for change in found]
+    if not rows:
+        cli.note("nothing is otherwise")
+        return
+    cli.out.table(
+        [Column("id", whole=True), Column("field"), Column("before"), Column("after"),
+         Column("offset", right=True)],
+        [
+            row | {name: _brief(row["field"], row[name]) for name in ("before", "after")}
+            for row in rows
+        ],
+    )  # fmt: skip
+    cli.note(f"{len(rows)} fields of {len({row['id'] for row in rows})} instruments")
+
+
+@click.command(help=f"""Show for each field of an instrument which event set the value it has;
+    with FIELD only that one, or all that begin with these words. KEY must mean one instrument.
+    {KEY_HELP}
+    \b
+      blame AAPL symbol
+      blame AAPL listing XETR
+
+    \b
+    JSON fields: field, value, offset, recorded, source.
+    """)  # fmt: skip
+@click.argument("key")
+@click.argument("field", nargs=-1)
+@as_of_option
+@settings
+def blame(cli: Cli, key: str, field: tuple[str, ...], as_of: str | None) -> None:
+    from alphapulse.registry import UnknownField
+    from alphapulse.registry.render import blame_dict
+
+    wanted = " ".join(field)
+    with cli.registry() as registry:
+        match = find_one(registry, key, as_of=as_of)
+        rows = [
+            blame_dict(each)
+            for each in registry.blame(match.id, as_of=as_of)
+            if f"{each.field} ".startswith(f"{wanted} ") or not wanted
+        ]
+    if not rows:
+        raise UnknownField(f"looking up {key[:80]}", field=wanted[:80])
+    if cli.json:
+        cli.out.records(rows)
+        return
+    cli.out.table(
+        [Column("field"), Column("value"), Column("offset", right=True), Column("recorded"),
+         Column("source")],
+        [
+            row | {
+                "recorded": short_time(row["recorded"]), "value": _brief(row["field"], row["value"])
+            }
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _brief(field: object, value: object) -> object:
+    """Times as tables show them."""
+    return short_time(value) if str(field).endswith(_TIMES) else value
