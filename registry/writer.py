@@ -4,6 +4,9 @@ Whoever leads decides for everyone who is waiting: it enters the write session, 
 brings the views to the head, decides each unit against one state, and commits blocks of
 at most 1,000 events. Each caller then gets its own receipts or its own error. A unit is a few
 commands that stand or fall together; one that is refused leaves no trace and touches no other.
+Threads lead by themselves; in the place of a coroutine the writer's helper, one thread, leads. All
+are woken at once: woken one after the other, each by the one before, they came back in smaller
+groups and were slower.
 Acknowledged means: on stable storage, and in this process's views.
 """
 
