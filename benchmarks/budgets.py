@@ -19,6 +19,7 @@ MSGSPEC: Final = "msgspec + CRC"
 DBN: Final = "databento-dbn"
 MAKING: Final = "ours, event made and decoded too"
 SCAN: Final = "asking every pattern"
+FIFO: Final = "bare FIFO"
 MS: Final = 1_000_000
 MILLION: Final = 1_000_000
 
@@ -65,6 +66,7 @@ BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
     ("register", "batches of 1,000, durable", OURS): (Budget("rate_per_s", 1e4, 8e4),),
     ("register", "32 threads, durable", OURS): (Budget("rate_per_s", 1e4),),
     ("follow", "append to subscriber", OURS): (Budget("p50_ns", 1 * MS, 40e3),),
+    ("follow", "append to subscriber, spinning", OURS): (Budget("p50_ns", 1 * MS, 15e3),),
     ("catchup", "frames", OURS): (Budget("rate_per_s", None, 3e6),),
     ("catchup", "decoded", OURS): (Budget("rate_per_s", 3e5, 8e5),),
     ("catchup", "1% selective, events scanned", OURS): (Budget("rate_per_s", None, 1e7),),

@@ -20,7 +20,10 @@ from alphapulse.log import (
     OffsetOutOfRange,
     ReadOnly,
     format_time,
+    subscription,
+    waiting,
 )
+from alphapulse.log.bell import Ringer
 from alphapulse.projections import Views
 from alphapulse.registry import (
     Equity,
@@ -29,6 +32,7 @@ from alphapulse.registry import (
     Registry,
     Token,
 )
+from tests.log.logs import until
 
 from .homes import APPLE, isin, open_home, record, rows, token, tokens
 
@@ -85,6 +89,27 @@ async def first_collision(registry: Registry) -> Event | None:
     await started.wait()
     registry.register(Equity(isin="US0378331005", symbol="X"), source="other")
     return await asyncio.wait_for(tailing, 30)
+
+
+def test_spinning_follows_a_view_to_its_next_generation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without bells, and with the looks by the clock minutes apart."""
+    monkeypatch.setattr(Ringer, "ring", lambda _: None)
+    for module in (waiting, subscription):
+        monkeypatch.setattr(module, "BACKSTOP_S", 600.0)
+    with open_home(tmp_path / "home") as registry:
+        seen: list[int] = []
+        events = registry.subscribe("kind=instrument.registered", start=0, spin=True)
+        thread = threading.Thread(target=lambda: seen.extend(event.offset for event in events))
+        thread.start()
+        for number in range(3):
+            registry.register(token(number))
+            until(lambda: len(seen) == registry.log.head)
+            registry.rebuild()
+        events.close()
+        thread.join()
+        assert seen == [0, 1, 2]
 
 
 def test_a_collision_reaches_an_async_subscriber(tmp_path: Path) -> None:
