@@ -1,6 +1,9 @@
-"""The same list gives the same registry: ids in order and view digests, whatever the process.
+"""The same list gives the same registry: ids, digests and bytes, whatever the process.
 
-Children are real interpreters, since PYTHONHASHSEED is read at their start; each makes two homes.
+Children are real interpreters, since PYTHONHASHSEED is read at their start: each one makes two
+homes, folds a log of ours again, writes golden frames again and goes through a simulated history.
+Every Python from 3.11 on that is found here and has our dependencies is asked; environments that
+are kept elsewhere can be named in ALPHAPULSE_TEST_PYTHONS, separated like PATH.
 """
 
 from __future__ import annotations
@@ -8,63 +11,172 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from alphapulse.log import EventLog
 from alphapulse.registry import Registry, audit, import_file
+from tests.log.logs import GENESIS, ticking
 
-SAMPLES = Path(__file__).parents[2] / "tools" / "samples"
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "tools" / "samples"
 TOKENS = SAMPLES / "optimism.tokenlist.json"
+FILES = [TOKENS, SAMPLES / "apple_listings.csv", SAMPLES / "nse_equities.csv"]
+GOLDEN = ROOT / "tests" / "golden" / "version1.json"
+PYTHONS_NAME = "ALPHAPULSE_TEST_PYTHONS"
+
+PROBE = """
+import sys
+if sys.version_info < (3, 11):
+    sys.exit("older than 3.11")
+try:
+    import blake3, click, cramjam, lmdb, msgspec, stdnum, zstandard
+except ImportError as error:
+    sys.exit(str(error))
+print(sys.implementation.name, sys.version.split()[0], sys.prefix)
+"""
 
 CHILD = """
-import json, sys
+import json, pathlib, sys
+from alphapulse.log import (
+    Block, Event, Genesis, columns_of, encode_block, encode_body, encode_frame, encode_metadata,
+    NO_PREVIOUS, SEVERITIES,
+)
+from alphapulse.log.codec import Codec
 from alphapulse.registry import Registry, import_file
+from tests.sim.world import World
 
-for home in sys.argv[1:3]:
-    with Registry.open(home, durability="relaxed") as registry:
-        for file in sys.argv[3:]:
+place, ours, golden, *files = map(pathlib.Path, sys.argv[1:])
+
+def digests(registry):
+    return {name: view.digest.hex() for name, view in registry.statistics().views.items()}
+
+homes = []
+for name in "ab":
+    with Registry.open(place / name, durability="relaxed") as registry:
+        for file in files:
             import_file(registry, file)
-        print(json.dumps({
+        homes.append({
             "ids": [event.entity for event in registry.read()],
             "kinds": [event.kind_name for event in registry.read()],
-            "digests": {name: view.digest.hex()
-                        for name, view in registry.statistics().views.items()},
-        }))
+            "digests": digests(registry),
+        })
+
+with Registry.open(ours, mode="r") as registry:
+    assert registry.views.rebuilt, "the views were to be made again"
+    folded = {"chain": registry.log.chain_head.hex(), "digests": digests(registry)}
+
+def again(row):
+    event = Event(bytes.fromhex(row["frame"]))
+    fixed, rest = encode_body(event.body)
+    frame = encode_frame(
+        kind=event.kind, space=event.space, offset=event.offset, recorded=event.recorded,
+        valid_from=event.valid_from, entity=event.entity,
+        previous=NO_PREVIOUS if event.previous is None else event.previous,
+        fixed=fixed, rest=rest, metadata=encode_metadata(event.metadata), codec=Codec.NONE,
+    )
+    return frame, columns_of(event.kind, SEVERITIES[event.kind], event.entity, event.body)
+
+rows = [row for row in json.loads(golden.read_bytes())["frames"] if row["codec"] == "none"]
+frames = [again(row)[0].hex() for row in rows]
+print(json.dumps({
+    "homes": homes, "folded": folded, "golden": frames == [row["frame"] for row in rows],
+    "frames": frames, "hash": hash("alphapulse"),
+    "trace": World(place / "world", 2026).run(60).hex(),
+}))
 """
 
 
-def children(tmp_path: Path, hash_seeds: list[str], files: list[Path]) -> list[dict[str, Any]]:
-    """What each home of each child holds; the children run at the same time."""
-    running = [
-        subprocess.Popen(
-            [sys.executable, "-c", CHILD, str(tmp_path / f"{n}a"), str(tmp_path / f"{n}b"),
-             *map(str, files)],
-            env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE, text=True,
-        )
-        for n, seed in enumerate(hash_seeds)
-    ]  # fmt: skip
-    found = []
-    for child in running:
-        out, _ = child.communicate(timeout=120)
-        assert child.returncode == 0
-        found += [json.loads(line) for line in out.splitlines()]
-    assert len(found) == 2 * len(hash_seeds)
+class Python(NamedTuple):
+    path: str
+    says: str
+    """Implementation, version and prefix, or why it cannot be used."""
+    usable: bool
+
+
+def pythons() -> list[Python]:
+    """This one first, then every other that is found, one for each version and environment."""
+    named = [Path(path) for path in os.environ.get(PYTHONS_NAME, "").split(os.pathsep) if path]
+    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
+    folders += [Path("/usr/bin"), Path("/usr/local/bin"), *Path("/opt").glob("*/bin")]
+    folders += (Path.home() / ".pyenv" / "versions").glob("*/bin")
+    candidates = [Path(sys.executable), *named]
+    for folder in folders:
+        candidates += sorted(folder.glob("python3.[0-9][0-9]"))
+    found: dict[str, Python] = {}
+    for path in candidates:
+        probe = subprocess.run([path, "-c", PROBE], capture_output=True, text=True, env=clean())
+        usable = probe.returncode == 0
+        says = probe.stdout.strip() if usable else probe.stderr.strip().partition("\n")[0]
+        key = says if usable else os.path.realpath(path)
+        found.setdefault(key, Python(str(path), says, usable))
+    return list(found.values())
+
+
+def clean(**more: str) -> dict[str, str]:
+    """Our environment without what would change an interpreter; `alphapulse` from this tree."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return {**kept, "PYTHONPATH": f"{ROOT / '.link'}{os.pathsep}{ROOT}", **more}
+
+
+def children(tmp_path: Path, asked: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
+    """What each (interpreter, hash seed) says; two run at a time."""
+    ours = tmp_path / "ours"
+    EventLog.create(ours, genesis=GENESIS)
+    log = EventLog.open(ours, durability="relaxed", clock=ticking())
+    with Registry(log, wait_s=10) as registry:
+        for file in FILES:
+            import_file(registry, file)
+    for path in (ours / "views").iterdir():
+        path.unlink()
+    running = []
+    for number, (python, hash_seed) in enumerate(asked):
+        place = tmp_path / str(number)
+        shutil.copytree(ours, place / "ours")
+        command = [python, "-c", CHILD, place, place / "ours", GOLDEN, *FILES]
+        running.append(subprocess.Popen(
+            command, env=clean(PYTHONHASHSEED=hash_seed), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        ))  # fmt: skip
+        if len(running) == 2:
+            yield from map(said, running)
+            running.clear()
+    yield from map(said, running)
+
+
+def said(child: subprocess.Popen[str]) -> dict[str, Any]:
+    out, complaint = child.communicate(timeout=240)
+    assert child.returncode == 0, complaint
+    found: dict[str, Any] = json.loads(out)
     return found
 
 
-def test_whatever_the_hash_seed(tmp_path: Path, scale: float) -> None:
-    files = [TOKENS, SAMPLES / "apple_listings.csv", SAMPLES / "nse_equities.csv"]
-    hash_seeds = ["0", "1", *("random" for _ in range(max(1, round(scale))))]
-    first, *others = children(tmp_path, hash_seeds, files)
-    assert first["kinds"].count("instrument.registered") > 1_500
-    assert "listing.added" in first["kinds"] and "relation.added" in first["kinds"]
+def test_whatever_the_hash_seed_and_the_python(tmp_path: Path, scale: float) -> None:
+    asked = [(sys.executable, seed) for seed in ("0", "1")]
+    asked += [(sys.executable, "random")] * max(0, round(scale) - 1)
+    for python in pythons():
+        print(f"{'asked' if python.usable else 'passed over'}: {python.path}: {python.says}")
+        if python.usable and python.path != sys.executable:
+            asked.append((python.path, "random"))
+    everyone = list(children(tmp_path, asked))
+    hashes = {each.pop("hash") for each in everyone}
+    assert len(hashes) == len(everyone), "the seeds must have made a difference"
+    first, *others = everyone
+    home = first["homes"][0]
+    assert home["kinds"].count("instrument.registered") > 1_500
+    assert "listing.added" in home["kinds"] and "relation.added" in home["kinds"]
+    assert first["golden"] and len(first["frames"]) > 5
+    assert first["folded"]["digests"] == home["digests"]
+    assert first["homes"][1] == home
     for other in others:
         assert other == first
-    assert all(verdict.ok for verdict in audit(tmp_path / "0a"))
+    assert all(verdict.ok for verdict in audit(tmp_path / "0" / "a"))
 
 
 def imported(home: Path, parts: list[list[dict[str, Any]]]) -> dict[str, tuple[int, bytes]]:
@@ -105,9 +217,7 @@ def test_control_a_missing_row_shows(tmp_path: Path, rows: list[dict[str, Any]])
         assert found["instruments"][1] != whole["instruments"][1]
 
 
-def test_any_order_of_rows(
-    tmp_path: Path, rows: list[dict[str, Any]], scale: float
-) -> None:
+def test_any_order_of_rows(tmp_path: Path, rows: list[dict[str, Any]], scale: float) -> None:
     """In three parts or four, shuffled, the same list says the same."""
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
