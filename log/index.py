@@ -81,23 +81,30 @@ class PatternIndex(Generic[Key]):
         tree = self._tree_of_kind.get(event.kind, self._tree_of_others)
         readers = tree.readers
         held = _NOTHING_READ.copy()
-        found: list[Key] = []
+        found = list(tree.root.ends or ())
         nodes = [tree.root]
         for node in nodes:  # which grows while the walk goes down
-            if node.keys:
-                found += node.keys
             for at, table in node.tables:
                 value = held[at]
                 if value is _UNREAD:
                     value = held[at] = readers[at](event, held)
-                if (below := table.get(value)) is not None:
-                    nodes.append(below)
-            for at, opened_by in node.openings:
-                value = held[at]
-                if value is _UNREAD:
-                    value = held[at] = readers[at](event, held)
-                if value:
-                    nodes += opened_by(value)
+                below = table.get(value)
+                if below is not None:
+                    if below.keys:
+                        found += below.keys
+                    elif below.keys is None:
+                        found += below.list_keys()
+                    if below.leads_on:
+                        nodes.append(below)
+            if node.openings:
+                for at, opened_by in node.openings:
+                    value = held[at]
+                    if value is _UNREAD:
+                        value = held[at] = readers[at](event, held)
+                    if value:
+                        for below in opened_by(value):
+                            found += below.list_keys() if below.keys is None else below.keys
+                            nodes.append(below)
             if node.rests:
                 for matches, keys in node.rests.values():
                     if matches(event):
@@ -174,11 +181,15 @@ class _Node(Generic[Key]):
     """Where the paths that have come this far end or part. Nearly all are leaves of one key, so
     what a leaf does not need is None."""
 
-    __slots__ = ("keys", "openings", "rests", "tables", "ways")
+    __slots__ = ("ends", "keys", "leads_on", "openings", "rests", "tables", "ways")
 
     def __init__(self) -> None:
-        self.keys: dict[Key, None] | None = None
+        self.ends: dict[Key, None] | None = None
         """Whose path ends here and says all."""
+        self.keys: list[Key] | None = []
+        """The same, as what is quickest to add to a list; None when `ends` changed since."""
+        self.leads_on = False
+        """Whether there is anything but keys, or was."""
         self.rests: dict[Node, tuple[Matcher, dict[Key, None]]] | None = None
         """Whose path ends here, by what it leaves to ask: once for all that leave the same."""
         self.ways: dict[tuple[int, str], _Way[Key]] | None = None
@@ -190,13 +201,19 @@ class _Node(Generic[Key]):
 
     @property
     def is_empty(self) -> bool:
-        return not (self.keys or self.rests or self.ways)
+        return not (self.ends or self.rests or self.ways)
+
+    def list_keys(self) -> list[Key]:
+        keys = self.keys = list(self.ends or ())
+        return keys
 
     def put(self, key: Key, rest: Node) -> None:
         if rest is EVERYTHING:
-            self.keys = self.keys or {}
-            self.keys[key] = None
+            self.ends = self.ends or {}
+            self.ends[key] = None
+            self.keys = None
             return
+        self.leads_on = True
         self.rests = self.rests or {}
         if rest not in self.rests:
             self.rests[rest] = (matcher_of(rest), {})
@@ -204,8 +221,9 @@ class _Node(Generic[Key]):
 
     def take(self, key: Key, rest: Node) -> None:
         if rest is EVERYTHING:
-            assert self.keys is not None
-            del self.keys[key]
+            assert self.ends is not None
+            del self.ends[key]
+            self.keys = None
             return
         assert self.rests is not None
         keys = self.rests[rest][1]
@@ -215,6 +233,7 @@ class _Node(Generic[Key]):
 
     def below(self, step: Step, *, several: bool) -> _Node[Key]:
         """The node that the step leads to, made if there is none."""
+        self.leads_on = True
         self.ways = self.ways or {}
         way = self.ways.get((step.at, step.how))
         if way is None:

@@ -37,8 +37,9 @@ from .pattern_tree import (
 
 CONJUNCTIONS_MAX: Final = 256
 """A tree that unfolds into more keeps the part that does it as a rest."""
-COMBINATIONS_MAX: Final = 64
-"""Alternatives of several facets multiply; beyond this the commoner facet becomes a rest."""
+COMBINATIONS_MAX: Final = 16
+"""Alternatives of several parts or facets multiply: beyond this only the widest part and the
+rarest facet are unfolded, which are worth it, and the others become a rest."""
 AT: Final = {facet: place for place, facet in enumerate(FACETS)}
 _RARITY: Final = (
     "instrument", "isin", "symbol", "venue", "chain", "source", "currency", "class", "status",
@@ -134,8 +135,8 @@ def conjunctions(node: Node) -> list[frozenset[Node]]:
         either = list(dict.fromkeys(chain.from_iterable(each for _, each in parts)))
         return either if len(either) <= CONJUNCTIONS_MAX else [frozenset((node,))]
     both: list[frozenset[Node]] = [frozenset()]
-    for part, each in sorted(parts, key=lambda pair: len(pair[1])):
-        if len(both) * len(each) > CONJUNCTIONS_MAX:
+    for part, each in sorted(parts, key=lambda pair: len(pair[1]), reverse=True):
+        if len(both) > 1 and len(each) > 1 and len(both) * len(each) > COMBINATIONS_MAX:
             each = [frozenset((part,))]
         both = list(dict.fromkeys(one | other for one in both for other in each))
     return both

@@ -1,19 +1,50 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from unittest import mock
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapulse.log import facets
+from alphapulse.log.bodies import AnyBody
+from alphapulse.log.errors import FormatTooNew, NotDecodable
 from alphapulse.log.frame import Event
-from alphapulse.log.index import PatternIndex
-from alphapulse.log.pattern import Pattern
+from alphapulse.log.index import IndexStatistics, PatternIndex
+from alphapulse.log.kinds import Kind
+from alphapulse.log.pattern import Matcher, Pattern
+from alphapulse.log.pattern_filing import COMBINATIONS_MAX, CONJUNCTIONS_MAX
 from alphapulse.log.pattern_tree import Node
 
+from .builders import (
+    collision_body,
+    event_of_each_kind,
+    instrument_body,
+    listing_body,
+    make_event,
+    relation_body,
+)
 from .pattern_worlds import events, trees
+
+
+def index_of(*texts: str) -> PatternIndex[str]:
+    index: PatternIndex[str] = PatternIndex()
+    for text in texts:
+        index.add(text, Pattern.parse(text))
+    return index
+
+
+def matching(texts: list[str], world: Iterable[Event]) -> list[list[str]]:
+    """For each event the sorted texts that match it, asked one by one."""
+    patterns = {text: Pattern.parse(text) for text in sorted(texts)}
+    return [[text for text, pattern in patterns.items() if pattern.matches(e)] for e in world]
+
+
+def token(symbol: str = "", venue: str = "", chain: str = "", isin: str = "") -> Event:
+    body = instrument_body(7, symbol=symbol, venue=venue, chain=chain, isin=isin, currency="USD")
+    return make_event(Kind.INSTRUMENT_REGISTERED, body, entity=7)
 
 
 def _some_numbers(event: Event) -> tuple[int, ...]:
@@ -51,3 +82,136 @@ def test_keys_are_those_whose_pattern_matches(
                 index.add(key, patterns[key])
             assert len(index) == len(patterns)
         hold_against_each_pattern(index, patterns, world)
+    for key in range(9):
+        index.discard(key)
+    assert index.statistics() == IndexStatistics(0, 0, 0, 0)
+    assert all(tree.root.is_empty for tree in index._trees)
+
+
+def test_each_key_comes_once_however_often_it_is_met() -> None:
+    index = index_of(
+        "class=token or symbol=A", "symbol=A,A*,AB*", "instrument=0x5,0x6", "instrument=0x5",
+        "not (symbol=B venue=X)",
+    )  # fmt: skip
+    assert sorted(index.keys(token(symbol="AB"))) == [
+        "class=token or symbol=A", "not (symbol=B venue=X)", "symbol=A,A*,AB*",
+    ]  # fmt: skip
+    both = make_event(Kind.RELATION_ADDED, relation_body(instrument=5, other=6))
+    same = make_event(Kind.COLLISION_DETECTED, collision_body(5, holder=5))
+    for event in (both, same):
+        found = index.keys(event)
+        assert len(found) == len(set(found))
+        assert {"instrument=0x5,0x6", "instrument=0x5"} <= set(found)
+
+
+def test_a_key_has_one_pattern() -> None:
+    index: PatternIndex[str] = PatternIndex()
+    for text in ("class=coin", "class=token", "class=token"):
+        index.add("mine", Pattern.parse(text))
+    assert (len(index), index.keys(token())) == (1, ["mine"])
+    index.discard("nobody's")
+    index.discard("mine")
+    assert (len(index), index.keys(token())) == (0, [])
+
+
+@pytest.mark.parametrize("how", ["{}", "not ({})"])
+def test_what_would_unfold_without_end_is_asked_instead(how: str) -> None:
+    pairs = " ".join(f"(symbol=A{n} or currency=B{n % 9})" for n in range(60))
+    lists = " ".join(
+        f"{facet}={','.join(f'v{n}' for n in range(100))}" for facet in ("symbol", "venue", "chain")
+    )
+    ors = " or ".join(f"symbol=a{n}" for n in range(CONJUNCTIONS_MAX + 1))
+    texts = [how.format(text) for text in (pairs, lists, ors)]
+    index = index_of(*texts)
+    assert index.statistics().filings <= 3 * 3 * max(CONJUNCTIONS_MAX, 100 * COMBINATIONS_MAX)
+    world = [
+        token(symbol="v7", venue="v8", chain="v9"), token(symbol="a3"), token(symbol="A3"),
+        make_event(Kind.LISTING_ADDED, listing_body(symbol="v7", venue="v8")),
+        *event_of_each_kind(),
+    ]  # fmt: skip
+    assert [sorted(index.keys(event)) for event in world] == matching(texts, world)
+    for text in texts:
+        index.discard(text)
+    assert all(tree.root.is_empty for tree in index._trees)
+
+
+def test_patterns_that_want_something_rare_are_never_asked_of_other_events() -> None:
+    texts = [
+        text
+        for n in range(50)
+        for text in (
+            f"isin=US{n:010} status!=delisted", f"symbol=S{n}* and not venue=XNAS",
+            f"chain=eip155:{n},x:{n} (class=token or class=coin)", f"kind=listing venue=V{n}",
+            f"instrument={n + 1:#x} severity<critical", f"bps>{n} source=S{n}",
+            f"move_bps<{n} or source=T{n}",
+        )
+    ]  # fmt: skip
+    asked: list[Event] = []
+
+    def counted(tree: Node) -> Matcher:
+        def ask(event: Event) -> bool:
+            asked.append(event)
+            return Pattern(tree).matches(event)
+
+        return ask
+
+    with mock.patch("alphapulse.log.index.matcher_of", counted):
+        index = index_of(*texts)
+    assert index.statistics().checked > 100
+    assert index.statistics().unguarded == 0
+    world = [*event_of_each_kind(), token(symbol="S1", isin="US0000000001", chain="eip155:2")]
+    expected = matching(texts, world)
+    for event, texts_of_event in zip(world, expected, strict=True):
+        asked.clear()
+        assert sorted(index.keys(event)) == texts_of_event
+    assert len(asked) == 2  # what is not delisted, and not at XNAS
+
+
+def test_equal_questions_are_asked_once() -> None:
+    index: PatternIndex[int] = PatternIndex()
+    for key in range(100):
+        index.add(key, Pattern.parse("class=token venue!=XNAS"))
+    (rests,) = (node.rests for node in index._trees[0].root.tables[0][1].values())
+    assert rests is not None
+    assert len(rests) == 1
+    assert sorted(index.keys(token())) == list(range(100))
+    assert index.keys(token(venue="XNAS")) == []
+
+
+def test_the_message_is_read_without_decoding_the_body() -> None:
+    class Sealed(Event):
+        @property
+        def body(self) -> AnyBody:
+            raise AssertionError("the body was decoded")
+
+    sealed = Sealed(token(symbol="A", isin="US0378331005", venue="XNAS").frame)
+    texts = ["symbol=A", "isin=US0378331005", "isin=US*", "venue=XNAS", "currency=USD",
+             "class=token", "status=active", "instrument=0x7", "kind=instrument", ""]  # fmt: skip
+    index = index_of(*texts, "kind=listing venue=X", "chain=x kind=listing")
+    assert sorted(index.keys(sealed)) == sorted(texts)
+    with pytest.raises(AssertionError, match="was decoded"):
+        index_of("chain=x").keys(sealed)
+
+
+def test_a_message_that_is_cut_short_is_not_read_beyond_its_end() -> None:
+    whole = token()
+    cut = Event(whole.frame + token().frame, verify=False)
+    cut.size = 64
+    with pytest.raises(NotDecodable):
+        index_of("class=token").keys(cut)
+
+
+def test_kinds_of_newer_versions_are_matched_by_their_header() -> None:
+    event = make_event(Kind.ALERT_ACKNOWLEDGED)
+    event.kind = 999
+    index = index_of("", "kind!=collision", "not kind=alert severity=info", "kind=alert", "not ()")
+    assert sorted(index.keys(event)) == ["", "kind!=collision", "not kind=alert severity=info"]
+    index.add("class", Pattern.parse("class=token"))
+    with pytest.raises(FormatTooNew):
+        index.keys(event)
+
+
+def test_statistics_count_what_is_filed() -> None:
+    assert index_of(
+        "kind=instrument chain=X", "class=token or isin=US*", "venue!=X"
+    ).statistics() == (IndexStatistics(patterns=3, filings=1 + 4 + 3, checked=2, unguarded=2))
