@@ -115,6 +115,7 @@ class StoreContract(ABC):
         assert store.blocks(0, 100) == blocks[:1]
         store.append_all(blocks[1:], 2)
         assert store.blocks(0, 100) == blocks and store.statistics().blocks == 4
+        assert [store.block_at(offset) for offset in (0, 2, 5, 6)] == blocks
         assert store.head() == Head(7, Block(blocks[-1]).chain, TIME)
 
     def test_what_was_appended_is_there_after_opening_again(self, tmp_path: Path) -> None:

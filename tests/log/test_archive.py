@@ -223,37 +223,70 @@ def test_lies_with_right_checksums_are_refused(log: EventLog, tmp_path: Path) ->
     good = encode_chunk(blocks)
     bomb = zstandard.ZstdCompressor().compress(bytes(archive.UNPACKED_SIZE_BYTES_MAX + 1))
     frame = CHUNK.size
-    swapped = bytearray(encode_chunk([blocks[0], blocks[2]]))
+    header = "header is not what the index says"
     lies = {
-        "size over the cap": forged_chunk(good[:frame] + bomb, packed_size=len(bomb), blocks=1,
-                                          size=archive.UNPACKED_SIZE_BYTES_MAX + 1),
-        "several blocks over theirs": forged_chunk(good, size=(1 << 20) + 1),
-        "another unpacked size": forged_chunk(good, size=len(b"".join(blocks)) - 1),
-        "another packed size": forged_chunk(good, packed_size=5),
-        "another count of blocks": forged_chunk(good, blocks=3),
-        "another count of events": forged_chunk(good, events=6),
-        "another first offset": forged_chunk(good, first=1),
-        "no zstd": forged_chunk(good[:frame] + bytes(40), packed_size=40),
-        "a gap": forged_chunk(bytes(swapped), events=7),
-        "a block's size": encode_chunk([blocks[0][:36] + bytes(4) + blocks[0][40:]]),
+        "over the cap": (forged_chunk(good[:frame] + bomb, packed_size=len(bomb), blocks=1,
+                                      size=archive.UNPACKED_SIZE_BYTES_MAX + 1), header),
+        "several blocks over theirs": (forged_chunk(good, size=(1 << 20) + 1), header),
+        "another unpacked size": (forged_chunk(good, size=len(b"".join(blocks)) - 1), ""),
+        "another packed size": (forged_chunk(good, packed_size=5), header),
+        "another count of blocks": (forged_chunk(good, blocks=3), "another count"),
+        "another count of events": (forged_chunk(good, events=6), header),
+        "another first offset": (forged_chunk(good, first=1), header),
+        "no zstd": (forged_chunk(good[:frame] + bytes(40), packed_size=40), ""),
+        "a gap": (forged_chunk(encode_chunk([blocks[0], blocks[2]]), events=7), "is missing"),
+        "a block's size": (encode_chunk([blocks[0][:36] + bytes(4) + blocks[0][40:], *blocks[1:]]),
+                           "size is impossible"),
     }  # fmt: skip
-    for name, chunk in lies.items():
+    for name, (chunk, why) in lies.items():
         error = refused(tmp_path / "bad", rebuilt(log, [chunk], [0]), tmp_path / "back")
         assert isinstance(error, ExportDamaged), f"{name}: {error}"
-        assert error.facts["chunk"] == 0, name
+        assert error.facts["chunk"] == 0 and why in error.why, f"{name}: {error}"
     for name, firsts, changes in (
         ("does not start at 0", [1], {}), ("past the head", [0, 7], {}), ("falls", [0, 0], {}),
-        ("no events but a chunk", [0], {"offset": 0}), ("another head", [0], {"offset": 8}),
-        ("another chain head", [0], {"chain": bytes(32)}),
+        ("no events but a chunk", [0], {"offset": 0}),
     ):  # fmt: skip
         data = rebuilt(log, [good] * len(firsts), firsts, **changes)
-        assert isinstance(refused(tmp_path / "bad", data, tmp_path / "back"), ExportDamaged), name
+        error = refused(tmp_path / "bad", data, tmp_path / "back")
+        assert error is not None and error.why == "its index is impossible", f"{name}: {error}"
+    for changes in ({"offset": 8}, {"chain": bytes(32)}):
+        data = rebuilt(log, [good], [0], **changes)
+        assert isinstance(refused(tmp_path / "bad", data, tmp_path / "back"), ExportDamaged)
     forged = bytearray(blocks[1])
     forged[-1] ^= 1
     data = rebuilt(log, [encode_chunk([blocks[0], bytes(forged), *blocks[2:]])], [0])
     error = refused(tmp_path / "bad", data, tmp_path / "back")
     assert isinstance(error, ChainBroken) and error.facts["offset"] == 2
     assert refused(tmp_path / "bad", rebuilt(log, [good], [0]), tmp_path / "back") is None
+
+
+def test_a_wrong_blake3_under_right_crcs_is_refused(log: EventLog, tmp_path: Path) -> None:
+    header = encode_header(log.genesis.encode())
+    chunk = encode_chunk([block.data for block in log.blocks()])
+    head = Head(log.head, log.chain_head, 0)
+    end = encode_end([(0, len(header))], len(header) + len(chunk), head, blake3(b"else"))
+    error = refused(tmp_path / "bad", header + chunk + end, tmp_path / "back")
+    assert error is not None and error.why == "its Blake3 is another"
+
+
+@pytest.mark.parametrize("start", [HEADER.pack(archive.MAGIC, 0, 0, 60),
+                                   HEADER.pack(archive.MAGIC, 1, 9, 60)])  # fmt: skip
+def test_a_header_that_no_writer_wrote(log: EventLog, tmp_path: Path, start: bytes) -> None:
+    header = start + log.genesis.encode()
+    header += struct.pack("<I", crc32(header))
+    rest = rebuilt(log, [encode_chunk([b.data for b in log.blocks()])], [0])[len(header) :]
+    error = refused(tmp_path / "bad", header + rest, tmp_path / "back")
+    assert error is not None and error.why == "its header is impossible"
+
+
+@pytest.mark.parametrize("limit", ["CHUNKS_MAX", "PACKED_SIZE_BYTES_MAX"])
+def test_the_limits_of_index_and_chunks(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """Held before anything is read of what they bound."""
+    monkeypatch.setattr(archive, limit, 1)
+    with pytest.raises(ExportDamaged, match="is impossible"):
+        Archive(file)
 
 
 def test_what_is_no_export_says_so(tmp_path: Path) -> None:

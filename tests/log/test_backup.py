@@ -169,14 +169,16 @@ def test_a_place_with_other_things_or_a_home_is_refused(log: EventLog, tmp_path:
 def test_a_backup_comes_back(
     log: EventLog, tmp_path: Path, to: int | str | None, events: int
 ) -> None:
-    log.checkpoint()
-    fill(log, [])
     make_backup(log, tmp_path / "b")
+    between = Checkpoint(3, log.chain_at(3))
+    Checkpoints(tmp_path / "b" / "checkpoints").note(*between, 1, now=True)
     copied = restore_log(tmp_path / "b", tmp_path / "back", to)
     assert copied[:2] == (events, log.chain_at(events))
     with EventLog.open(tmp_path / "back") as back:
         assert not back.broken and (back.head, back.chain_head) == copied[:2]
-        assert Checkpoints(back.home.checkpoints).last() == Checkpoint(events, copied.chain_head)
+        lines = list(Checkpoints(back.home.checkpoints))
+        assert lines[-1] == Checkpoint(events, copied.chain_head)
+        assert (between in lines) == (events > 3) and max(lines).head == events
         assert [e.frame for e in back.read()] == [e.frame for e in log.read(0, events)]
     assert all(verdict.ok for verdict in verify_store(Home(tmp_path / "back")))
 
@@ -223,8 +225,11 @@ def test_cursors_come_along_and_one_ahead_of_the_log_says_so(
             back.subscribe(cursor="late")
 
 
-def test_a_home_is_not_replaced(log: EventLog, tmp_path: Path) -> None:
+def test_a_home_is_not_replaced_and_that_is_said_at_once(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_backup(log, tmp_path / "b")
+    monkeypatch.setattr(backup_module, "verify_in_child", None)
     for target in (log.home.path, tmp_path / "b"):
         with pytest.raises(HomeExists):
             restore_log(tmp_path / "b", target)

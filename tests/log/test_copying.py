@@ -152,6 +152,12 @@ def test_a_body_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert list((tmp_path / "home").glob(f"{BUILDING}*")) == []
 
 
+def test_who_was_second_takes_nothing_from_who_was_first(tmp_path: Path) -> None:
+    with pytest.raises(HomeExists), new_log(Home(tmp_path / "home"), GENESIS):
+        EventLog.create(tmp_path / "home")
+    assert (tmp_path / "home" / "views").is_dir()
+
+
 def test_a_log_that_its_checkpoints_contradict_is_not_copied_blindly(
     log: EventLog, tmp_path: Path
 ) -> None:
