@@ -139,7 +139,7 @@ def children(tmp_path: Path, asked: list[tuple[str, str]]) -> Iterator[dict[str,
     for number, (python, hash_seed) in enumerate(asked):
         place = tmp_path / str(number)
         shutil.copytree(ours, place / "ours")
-        command = [python, "-c", CHILD, place, place / "ours", GOLDEN, *FILES]
+        command = [python, "-c", CHILD, *map(str, (place, place / "ours", GOLDEN, *FILES))]
         running.append(subprocess.Popen(
             command, env=clean(PYTHONHASHSEED=hash_seed), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
