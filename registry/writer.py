@@ -153,12 +153,9 @@ class Writer:
         self._helper.submit(self._lead_for, ticket)
 
     def _lead_for(self, ticket: CoroutineTicket) -> None:
-        """On the helper's thread. A ticket that was withdrawn only makes way for the next."""
+        """On the helper's thread. A ticket that was withdrawn still leads those who wait."""
         try:
-            with self._changed:
-                waiting = ticket in self._queue
-            if waiting:
-                self._lead(ticket)
+            self._lead(ticket)
         finally:
             self._leave(ticket)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from alphapulse.log import Kind, Status
 from alphapulse.registry import (
@@ -270,6 +271,16 @@ def test_conflicts_of_old_are_in_the_receipt_while_they_were_open(registry: Regi
     registry.acknowledge(2)
     registry.acknowledge(HEAD + 3)
     assert carry_out(registry, *words) == first
+
+
+def test_a_conflict_raised_later_is_no_word_of_the_request(registry: Registry) -> None:
+    prepare(registry)
+    apple = Equity(isin=APPLE.isin, symbol="S")
+    registry.register(apple, source="a", request_id="r1")
+    assert registry.register(Equity(isin=APPLE.isin, decimals=7), source="a").conflicts
+    with pytest.raises(RequestReused):
+        registry.register(replace(apple, decimals=7), source="a", request_id="r1")
+    assert registry.register(apple, source="a", request_id="r1").offset == HEAD
 
 
 METHODS: dict[str, Callable[[Registry, int, int], Receipt]] = {

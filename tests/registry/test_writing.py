@@ -243,35 +243,45 @@ class Pausing:
 def test_what_a_group_has_taken_is_written_though_its_coroutine_is_cancelled(
     registry: Registry,
 ) -> None:
+    """And the others of its group get their answers."""
     pausing = Pausing()
 
-    async def main() -> None:
-        task = asyncio.create_task(registry._writer.submit_async([unit(pausing)]))
+    async def main() -> Receipt:
+        with Held(registry):
+            task = asyncio.create_task(registry._writer.submit_async([unit(pausing)]))
+            await queued(registry, 1)
+            other = asyncio.create_task(registry.aio.register(token(1)))
+            await queued(registry, 2)
         await until(pausing.began.is_set)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         pausing.go.set()
-        await registry.aio.register(token(1))
+        return await other
 
-    run(main())
+    assert run(main()).offset == 1
     assert registry.resolve(APPLE) is not None
-    assert registry.log.head == 2
 
 
 def test_a_loop_that_is_gone_is_in_nobodys_way(registry: Registry) -> None:
-    """Its outcome has nowhere to go, and the next writer is free."""
-    pausing = Pausing()
+    """Its outcome has nowhere to go; another loop's, in the same group, gets there."""
+    pausing, found = Pausing(), list[Receipt]()
 
-    async def main() -> None:
-        task = asyncio.create_task(registry._writer.submit_async([unit(pausing)]))
+    async def leave() -> None:
+        with Held(registry):
+            asyncio.create_task(registry._writer.submit_async([unit(pausing)]))  # noqa: RUF006
+            await queued(registry, 1)
+            other.start()
+            await queued(registry, 2)
         await until(pausing.began.is_set)
-        task.cancel()
 
-    run(main())
+    other = threading.Thread(
+        target=lambda: found.append(run(registry.aio.register(token(1)))), daemon=True
+    )
+    run(leave())
     pausing.go.set()
-    assert registry.register(token(1)).offset == 1
-    assert run(registry.aio.register(token(2))).offset == 2
+    other.join(30)
+    assert [receipt.offset for receipt in found] == [1]
 
 
 def test_no_coroutine_waits_longer_than_said(tmp_path: Path) -> None:
@@ -285,6 +295,23 @@ def test_no_coroutine_waits_longer_than_said(tmp_path: Path) -> None:
     with open_home(tmp_path / "home", wait_s=0.05) as registry:
         assert [type(outcome) for outcome in run(main())] == [LogBusy] * 3
         assert run(registry.aio.register(APPLE)).offset == 0
+
+
+def test_who_comes_while_a_group_is_carried_out_waits_no_longer_either(tmp_path: Path) -> None:
+    pausing = Pausing()
+
+    async def main() -> None:
+        task = asyncio.create_task(registry._writer.submit_async([unit(pausing)]))
+        await until(pausing.began.is_set)
+        behind = [asyncio.create_task(registry.aio.register(token(n))) for n in range(3)]
+        for each in behind:
+            with pytest.raises(LogBusy):
+                await each
+        pausing.go.set()
+        assert isinstance((await task)[0], list)
+
+    with open_home(tmp_path / "home", wait_s=0.05) as registry:
+        run(main())
 
 
 class Mistake:
