@@ -143,16 +143,9 @@ class CursorSubscription(Subscription):
             self._pass_over()
         event = super()._take()
         if event is not None:
-            if not self._in_hand:
-                self._done = event.offset
             self._last = event.offset
             self._taker = _flow()
         return event
-
-    def _fill(self) -> bool:
-        moved = super()._fill()
-        self._pass_over()
-        return moved
 
     def _pass_over(self) -> None:
         """What does not match needs nobody to acknowledge it."""
