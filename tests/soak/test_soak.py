@@ -1,0 +1,49 @@
+"""A few seconds of the soak, so that it works when somebody wants minutes of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.crash.children import seeds
+
+from .__main__ import main
+from .slopes import LIMITS, Samples, per_minute
+from .soak import misreceived
+
+MINUTES = "0.04"
+
+
+def test_a_short_soak(capsys: pytest.CaptureFixture[str]) -> None:
+    (seed,) = seeds(1)
+    code = main(["--minutes", MINUTES, "--seed", str(seed), "--pause-ms", "60"])
+    told = capsys.readouterr().out
+    print(told)
+    assert code == 0 and "nothing wrong" in told
+    assert f"seed {seed}" in told and " 0 events" not in told
+
+
+def test_control_writers_that_acknowledge_too_early(capsys: pytest.CaptureFixture[str]) -> None:
+    (seed,) = seeds(1)
+    assert main(["--minutes", MINUTES, "--seed", str(seed), "--pause-ms", "0", "--early"]) == 1
+    assert "write-and-die: the acknowledged token" in capsys.readouterr().out
+
+
+def test_what_a_subscriber_must_not_do() -> None:
+    assert misreceived("s", [0, 2, 5], [0, 2, 5], repeats=False) == []
+    assert misreceived("s", [0, 2, 0, 2, 5], [0, 2, 5], repeats=True) == []
+    assert "after 2" in misreceived("s", [0, 2, 0, 2, 5], [0, 2, 5], repeats=False)[0]
+    for got in ([0, 5], [2, 5], [0, 2], [0, 2, 3, 5], [0, 5, 2]):
+        assert misreceived("s", got, [0, 2, 5], repeats=True), got
+
+
+def test_slopes_are_of_the_second_half_and_judged() -> None:
+    samples = Samples()
+    for at_s in range(20):
+        samples.add("a process", "descriptors", at_s, 100 if at_s < 10 else at_s)
+    (slope,) = samples.slopes()
+    assert slope[:4] == ("a process", "descriptors", 100, 19)
+    assert slope.per_minute == pytest.approx(60)
+    assert "gains 60 descriptors" in slope.problem
+    assert slope._replace(per_minute=LIMITS["descriptors"]).problem == ""
+    assert slope._replace(unit="KiB on disk").problem == ""
+    assert per_minute([(1.0, 5.0)]) == 0
