@@ -14,7 +14,7 @@ _TIMES: Final = ("valid_from", "valid_to", "expiry")
 """How the names of fields that are times end."""
 
 
-@click.command(help=f"""Show what is otherwise after B than after A: instruments, and as fields of
+@click.command(help=f"""Show what differs after B from after A: instruments, and as fields of
     them their listings and groups. A and B are each an OFFSET or a TIME; a time before the first
     event stands for nothing at all. With KEYs, which mean whom they mean after B, only those.
     {KEY_HELP}
@@ -37,7 +37,7 @@ def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
             return
         rows = [change_dict(change) for change in found]
     if not rows:
-        cli.note("nothing is otherwise")
+        cli.note("no difference")
         return
     cli.out.table(
         [Column("id", whole=True), Column("field"), Column("before"), Column("after"),
@@ -47,7 +47,11 @@ def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
             for row in rows
         ],
     )  # fmt: skip
-    cli.note(f"{len(rows)} fields of {len({row['id'] for row in rows})} instruments")
+    ids_changed = len({row["id"] for row in rows})
+    cli.note(
+        f"{len(rows)} field{'s' * (len(rows) > 1)} of "
+        f"{ids_changed} instrument{'s' * (ids_changed > 1)}"
+    )
 
 
 @click.command(help=f"""Show for each field of an instrument which event set the value it has;

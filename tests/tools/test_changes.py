@@ -37,7 +37,7 @@ def test_diff_of_a_new_home_and_of_some_keys(run: Run, apple: int) -> None:
 
 def test_diff_of_nothing_and_of_bad_moments(run: Run, apple: int) -> None:
     same = run("diff", "6", "2200-01-01")
-    assert (same.code, same.out, same.err) == (0, "", "nothing is otherwise\n")
+    assert (same.code, same.out, same.err) == (0, "", "no difference\n")
     assert run("diff", "5", "4").code == 2
     assert run("diff", "5", "400").code == 2
     assert run("diff", "5").code == 2
