@@ -53,7 +53,6 @@ OS_CALLS: dict[tuple[Any, str], tuple[int, ...]] = {
     (builtins, "open"): (errno.EMFILE,),
     (io, "open"): (errno.EMFILE,),
     (os, "statvfs"): (errno.EMFILE, errno.EIO),
-    (os, "stat"): (errno.EIO,),
     (os, "scandir"): (errno.EMFILE,),
     (os, "listdir"): (errno.EMFILE,),
     (os, "mkdir"): (errno.ENOSPC, errno.EIO),
