@@ -249,8 +249,9 @@ def test_lies_with_right_checksums_are_refused(log: EventLog, tmp_path: Path) ->
         data = rebuilt(log, [good] * len(firsts), firsts, **changes)
         error = refused(tmp_path / "bad", data, tmp_path / "back")
         assert error is not None and error.why == "its index is impossible", f"{name}: {error}"
-    for changes in ({"offset": 8}, {"chain": bytes(32)}):
-        data = rebuilt(log, [good], [0], **changes)
+    for data in (
+        rebuilt(log, [good], [0], offset=8), rebuilt(log, [good], [0], chain=bytes(32)),
+    ):  # fmt: skip
         assert isinstance(refused(tmp_path / "bad", data, tmp_path / "back"), ExportDamaged)
     forged = bytearray(blocks[1])
     forged[-1] ^= 1
