@@ -14,7 +14,7 @@ def test_a_refusal_says_what_was_done_why_and_where(tmp_path: Path) -> None:
         os.stat(tmp_path / "missing")
     assert isinstance(caught.value, AlphaPulseError)
     assert caught.value.doing == "looking" and caught.value.why == "No such file or directory"
-    assert caught.value.facts == {"path": tmp_path / "missing"}
+    assert str(caught.value.facts["path"]) == str(tmp_path / "missing")
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
