@@ -183,6 +183,11 @@ class WriteSession:
         """Forgets what is pending."""
         self._frames, self._columns, self._size_bytes = [], [], 0
 
+    def look_again(self) -> None:
+        """Forgets what is pending and reads the head anew, after a commit raised HeadMoved."""
+        self.discard()
+        self._base = self._log.store.head()
+
     def commit(self) -> Commit | None:
         """Writes what is pending as one block and waits for the flush; None if there is nothing.
 

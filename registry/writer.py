@@ -25,6 +25,7 @@ from alphapulse.log import (
     Draft,
     EventLog,
     ForkedProcess,
+    HeadMoved,
     Staged,
     WriteSession,
 )
@@ -190,7 +191,7 @@ class Writer:
                 with self._changed:
                     tickets, self._queue = self._queue, {}
                 self.groups += 1
-                _Group(self._log, self._views, session).run(tickets)
+                self._carry_out(session, tickets)
         except AlphaPulseError as error:
             failure = error
         except Exception as error:
@@ -199,6 +200,21 @@ class Writer:
         finally:
             session.release()
             finish(tickets, failure)
+
+    def _carry_out(self, session: WriteSession, tickets: Iterable[Ticket]) -> None:
+        """Decides again, once, when the log turns out to be longer than the session saw.
+
+        So it is after a writer was killed within its commit: LMDB shows that commit to readers
+        only once the next writer has recovered its lock, which our append just did.
+        """
+        before = session.committed
+        try:
+            _Group(self._log, self._views, session).run(tickets)
+        except HeadMoved:
+            if session.committed != before:
+                raise
+            session.look_again()
+            _Group(self._log, self._views, session).run(tickets)
 
     def close(self) -> None:
         """Refuses what comes from now on and waits for those who are writing.

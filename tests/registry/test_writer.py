@@ -382,3 +382,27 @@ def test_a_rehearsal_decides_and_writes_nothing(registry: Registry) -> None:
     assert [o if isinstance(o, list) else type(o) for o in really] == [
         o if isinstance(o, list) else type(o) for o in outcomes
     ]
+
+
+def test_a_commit_that_a_killed_writer_left_unseen_is_decided_after(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LMDB shows it to readers once somebody has begun to write; until then the head is the old."""
+    registry.register(token(1))
+    store = registry.log.store
+    stale, head, append = store.head(), store.head, store.append
+    with monkeypatch.context() as killed:
+        killed.setattr(Views, "apply_locked", lambda *_: None)
+        lost = registry.register(token(2)).id
+
+    def recovering(block: bytes, expected_head: int) -> None:
+        monkeypatch.setattr(store, "head", head)
+        append(block, expected_head)
+
+    monkeypatch.setattr(store, "head", lambda: stale)
+    monkeypatch.setattr(store, "append", recovering)
+    again, new = registry.execute([unit(Register.of(token(2))), unit(Register.of(token(3)))])
+    assert [(r.outcome, r.id) for r in receipts(again)] == [("unchanged", lost)]
+    assert [(r.outcome, r.offset) for r in receipts(new)] == [("new", 2)]
+    assert registry.log.head == 3
+    assert all(each.equal for each in registry.rebuild(check=True))
