@@ -79,6 +79,7 @@ def test_every_example_is_tried() -> None:
     assert set(EXAMPLES) == {
         "key", "genesis", "block", "frame acknowledged", "frame registered", "frame listing",
         "message", "part lz4", "checkpoint", "export",
+        "cursor",  # by tests/log/test_cursors.py
     }  # fmt: skip
 
 

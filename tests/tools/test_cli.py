@@ -24,8 +24,8 @@ from .conftest import APPLE, MODULE, Run, environment, start
 
 VERBS = [
     "demo", "init", "import", "register", "amend", "delist", "add-listing", "end-listing",
-    "lookup", "listings", "history", "tail", "replay", "audit", "rebuild", "backup",
-    "restore", "fork", "export", "import-log", "alerts", "stats",
+    "lookup", "listings", "history", "diff", "blame", "tail", "replay", "audit", "rebuild",
+    "backup", "restore", "fork", "export", "import-log", "cursors", "alerts", "stats",
 ]  # fmt: skip
 
 
