@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -34,6 +35,12 @@ def index_of(*texts: str) -> PatternIndex[str]:
     for text in texts:
         index.add(text, Pattern.parse(text))
     return index
+
+
+def assert_bare(index: PatternIndex[Any]) -> None:
+    """Nothing is left of patterns that were discarded."""
+    assert index.statistics() == IndexStatistics(0, 0, 0, 0)
+    assert all(tree.root.is_empty and not tree.overlapping for tree in index._trees)
 
 
 def matching(texts: list[str], world: Iterable[Event]) -> list[list[str]]:
@@ -84,24 +91,55 @@ def test_keys_are_those_whose_pattern_matches(
         hold_against_each_pattern(index, patterns, world)
     for key in range(9):
         index.discard(key)
-    assert index.statistics() == IndexStatistics(0, 0, 0, 0)
-    assert all(tree.root.is_empty for tree in index._trees)
+    assert_bare(index)
 
 
-def test_each_key_comes_once_however_often_it_is_met() -> None:
-    index = index_of(
-        "class=token or symbol=A", "symbol=A,A*,AB*", "instrument=0x5,0x6", "instrument=0x5",
-        "not (symbol=B venue=X)",
-    )  # fmt: skip
-    assert sorted(index.keys(token(symbol="AB"))) == [
-        "class=token or symbol=A", "not (symbol=B venue=X)", "symbol=A,A*,AB*",
+@pytest.mark.parametrize(
+    "text",
+    ["class=token or symbol=AB", "symbol=A,A*,AB*", "instrument=0x5", "instrument=0x5,0x6",
+     "not (symbol=B venue=X)", "symbol=* or symbol=AB", "bps>0", "bps=1,4", "bps<9 or bps>0"],
+)  # fmt: skip
+def test_a_key_comes_once_however_often_it_is_met(text: str) -> None:
+    index = index_of(text)
+    world = [
+        token(symbol="AB"), make_event(Kind.RELATION_ADDED, relation_body(instrument=5, other=6)),
+        make_event(Kind.COLLISION_DETECTED, collision_body(5, holder=5)),
     ]  # fmt: skip
-    both = make_event(Kind.RELATION_ADDED, relation_body(instrument=5, other=6))
-    same = make_event(Kind.COLLISION_DETECTED, collision_body(5, holder=5))
-    for event in (both, same):
-        found = index.keys(event)
-        assert len(found) == len(set(found))
-        assert {"instrument=0x5,0x6", "instrument=0x5"} <= set(found)
+    with mock.patch.dict(facets._READERS, {"bps": lambda event: (1, 4, 1)}):
+        found = [index.keys(event) for event in world]
+        assert found == matching([text], world)
+        assert [text] in found
+
+
+def test_no_text_does_not_start_with_the_empty_prefix() -> None:
+    index = index_of("symbol=*", "venue=*", "currency=USD")
+    assert index.keys(make_event(Kind.LISTING_ADDED, listing_body(symbol="", venue=""))) == [
+        "currency=USD"
+    ]
+
+
+def test_bounds_come_and_go() -> None:
+    texts = [f"bps{how}{n}" for how in (">", ">=", "<", "<=", "=", "!=") for n in range(-2, 12, 2)]
+    index = index_of(*texts)
+    world = [make_event(Kind.ALERT_ACKNOWLEDGED, offset=n) for n in range(12)]
+    # The smallest value is neither the first nor the last, nor is the largest.
+    values = {"bps": lambda event: (event.offset, event.offset + 2, event.offset - 2, event.offset)}
+    with mock.patch.dict(facets._READERS, values):
+        while texts:
+            assert [sorted(index.keys(event)) for event in world] == matching(texts, world)
+            index.discard(texts.pop(len(texts) // 2))
+
+
+def test_what_is_found_follows_each_change() -> None:
+    texts = ["symbol=A", "symbol=A*", "symbol=AB*", "symbol=* class=token", "symbol!=A", ""]
+    index = index_of()
+    world = [token(symbol="A"), token(symbol="ABC"), token()]
+    for change in (index.add, lambda key, _: index.discard(key)):
+        for text in texts:
+            for key in (text, text + " "):
+                change(key, Pattern.parse(text))
+                found = [sorted(index.keys(event)) for event in world]
+                assert found == matching(list(index._patterns), world)
 
 
 def test_a_key_has_one_pattern() -> None:
@@ -132,7 +170,7 @@ def test_what_would_unfold_without_end_is_asked_instead(how: str) -> None:
     assert [sorted(index.keys(event)) for event in world] == matching(texts, world)
     for text in texts:
         index.discard(text)
-    assert all(tree.root.is_empty for tree in index._trees)
+    assert_bare(index)
 
 
 def test_patterns_that_want_something_rare_are_never_asked_of_other_events() -> None:
