@@ -37,9 +37,9 @@ def cursors(cli: Cli, action: str, name: str | None, to: str | None) -> None:
     is damaged, or of another log). One that is active is neither reset nor deleted.
 
     \b
-    JSON fields: name, pattern, offset, lag_events, lag_s, state, error; show and
-    reset have policy, skipped, error_offset, error_time, saved and holder_pid too.
-    With delete: name, deleted.
+    JSON fields: name, pattern, offset, lag_events, lag_s, state, error; show
+    and reset have policy, skipped, error_offset, error_time, saved and
+    holder_pid too. With delete: name, deleted.
     """
     if (name is None) != (action == "list"):
         raise click.UsageError("write `cursors`, or `cursors show|reset|delete NAME`")
