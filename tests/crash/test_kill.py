@@ -139,7 +139,7 @@ def live(directory: Path, seed: int, *, broken: bool = False) -> tuple[int, list
 
 
 def test_kill_9_while_importing(tmp_path: Path, scale: float) -> None:
-    wanted = list(seeds(max(1, round(60 * scale / KILLS_IN_A_LIFE))))
+    wanted = list(seeds(max(1, round(40 * scale / KILLS_IN_A_LIFE))))
     total = 0
     for number, seed in enumerate(wanted):
         directory = tmp_path / str(number)

@@ -248,7 +248,7 @@ def test_power_loss_controls(tmp_path: Path, broken: str, size_events: int) -> N
     """The test above can fail: it finds writers that wait for too little, and a disk that lies."""
     lies = broken == "a disk that lies"
     recording = record(tmp_path, size_events, durability="fsync" if lies else broken)
-    wanted = list(range(40))
+    wanted = list(range(30))
     cuts = list(check_all(recording, wanted, tmp_path, syncs_count=not lies))
     bad = [cut for cut in cuts if cut.complaint]
     report(

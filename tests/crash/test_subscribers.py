@@ -33,9 +33,11 @@ from alphapulse.log.store import Head
 
 from .children import Child, Hear, Say, report, seeds
 
-EVENTS = 1_200
+EVENTS = 1_000
 SUBSCRIPTIONS_OF_A_PROCESS = {"stalled": 10, "killed": 10, "slow": 25}
 PROCESSES = {"stalled": 5, "killed": 5, "slow": 2}
+PACE_S = 0.001
+"""Between commits: a writer that never sleeps would leave the healthy one no core to itself."""
 PAUSE_S = 0.01
 BUFFER_EVENTS_MAX = 20
 """Small, so that buffers run over."""
@@ -173,6 +175,7 @@ def write_beside(home: Path, crowd: list[Child], killed: int) -> Told:
     with mock.patch.object(EventLog, "after_commit", note_time), EventLog.open(home) as log:
         while log.head < EVENTS:
             append(log)
+            time.sleep(PACE_S)
     written_file(home).touch()
     healthy, *others = crowd
     seen = json.loads(healthy.hear())
