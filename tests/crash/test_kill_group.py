@@ -171,7 +171,7 @@ def live(home: Path, seed: int, broken: Broken = "") -> tuple[int, Found]:
 
 
 def test_kill_9_of_clients_that_share_commits(tmp_path: Path, scale: float) -> None:
-    wanted = list(seeds(max(1, round(20 * scale / KILLS_IN_A_LIFE))))
+    wanted = list(seeds(max(1, round(30 * scale / KILLS_IN_A_LIFE))))
     kills = shared = 0
     wrong: list[str] = []
     for number, seed in enumerate(wanted):
