@@ -8,8 +8,9 @@ from pathlib import Path
 from statistics import linear_regression
 from typing import Final, NamedTuple
 
-MINUTES_JUDGED: Final = 1.0
-"""A shorter run only tells its slopes: what is filled at the start looks like growth."""
+MINUTES_JUDGED: Final = 3.0
+"""A shorter run only tells its slopes: what is filled at the start looks like growth. After one
+minute a writer still gains 1 to 3 MiB a minute, after three 0.3."""
 LIMITS: Final = {"private KiB": 2_048.0, "descriptors": 1.0}
 """The most that a process may gain a minute, over the second half of a run."""
 
@@ -42,9 +43,11 @@ class Samples:
         self._points.setdefault((what, unit), []).append((at_s, value))
 
     def process(self, what: str, pid: int, at_s: float) -> None:
-        """Of a living process. Private memory, since mapped views are everybody's."""
+        """Nothing of one that ended. Private memory too, since mapped views are everybody's."""
         status = Path(f"/proc/{pid}/status").read_text()
         fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+        if "VmRSS" not in fields:
+            return  # not waited for yet; then its exit status will tell
         self.add(what, "resident KiB", at_s, float(fields["VmRSS"].split()[0]))
         self.add(what, "private KiB", at_s, float(fields["RssAnon"].split()[0]))
         self.add(what, "descriptors", at_s, float(len(os.listdir(f"/proc/{pid}/fd"))))
