@@ -12,7 +12,19 @@ from typing import Final
 
 import msgspec
 
-from . import audit, catchup, dispatch, follow, lookup, machine, message, open, rebuild, register
+from . import (
+    audit,
+    catchup,
+    dispatch,
+    follow,
+    log,
+    lookup,
+    machine,
+    message,
+    open,
+    rebuild,
+    register,
+)
 from .data import Homes
 from .harness import Row, at_speed, table
 from .topics import Context, Run
@@ -21,10 +33,12 @@ SIZES: Final = (10_000, 1_000_000)
 TOPICS: Final[dict[str, Run]] = {
     "lookup": lookup.run, "message": message.run, "register": register.run,
     "catchup": catchup.run, "audit": audit.run, "rebuild": rebuild.run, "open": open.run,
-    "follow": follow.run, "dispatch": dispatch.run,
+    "log": log.run, "follow": follow.run, "dispatch": dispatch.run,
 }  # fmt: skip
-ONE_SIZE: Final = frozenset({"message", "follow", "dispatch"})
+ONE_SIZE: Final = frozenset({"message", "log", "follow", "dispatch"})
 """Topics that need no home of N: measured once."""
+PARTS: Final = frozenset({"follow", "dispatch"})
+"""Topics that `log` measures too: alone only when they are named."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -42,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
     say(machine.described())
     speed = machine.measure()
     say(str(speed))
-    names, sizes = given.names or list(TOPICS), [given.size] if given.size else list(SIZES)
+    names = given.names or [name for name in TOPICS if name not in PARTS]
+    sizes = [given.size] if given.size else list(SIZES)
     show = show_json if given.json else show_table
     if given.cache is not None:
         return run(names, sizes, Homes(given.cache), speed.slowness, show)

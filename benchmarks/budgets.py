@@ -14,6 +14,8 @@ OURS: Final = "ours"
 DICT: Final = "dict.get"
 LMDB: Final = "LMDB"
 SQLITE: Final = "SQLite"
+EVENTSOURCING: Final = "eventsourcing"
+UMADB: Final = "UmaDB"
 STRUCT: Final = "struct + CRC"
 MSGSPEC: Final = "msgspec + CRC"
 DBN: Final = "databento-dbn"
@@ -85,6 +87,16 @@ BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
         for shapes, at_10_000 in ((5, 1e6), (400, 1 / 6e-6))
         for matching in ("few match", "0.7% match")
     },
+    **{
+        ("log", case, peer): (Budget("ratio", None, 1.0),)
+        for peer in (SQLITE, EVENTSOURCING, UMADB)
+        for case in (
+            "append, 1 writer", "append, 16 writers", "append, 64 writers",
+            "append, batches of 1,000", "catch-up, raw", "catch-up, decoded",
+            "catch-up, 1% spread", "catch-up, 1% clustered",
+        )
+    },
+    ("log", "append, batches of 1,000", LMDB): (Budget("ratio", None, 0.6),),
     ("rebuild", "all views", OURS): (Budget("rate_per_s", 1e5, 4e5),),
     ("open", "for reading", OURS): (
         Budget("p50_ns", 200 * MS, 5 * MS), Budget("private_dirty_bytes", None, 20e6),
@@ -95,6 +107,8 @@ BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
 def computes(benchmark: str, case: str) -> bool:
     """Whether a row waits for nothing but processor and memory: not for the disk, as durable
     rows, `rebuild` (which syncs its files) and `open` may, nor to be woken up, as in `follow`."""
-    return benchmark in ("lookup", "message", "dispatch", "catchup", "audit") or (
-        benchmark == "register" and case.endswith("processing")
+    return (
+        benchmark in ("lookup", "message", "dispatch", "catchup", "audit")
+        or (benchmark == "register" and case.endswith("processing"))
+        or (benchmark == "log" and case.startswith("catch-up"))
     )

@@ -273,8 +273,8 @@ _HEADINGS: Final = (
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as aligned text, with notes below. "Here" is as measured; "there" is computed, for the
-    machine on which the budgets were set."""
+    """Rows as aligned text, and notes below, each where it first applies. "Here" is as measured;
+    "there" is computed, for the machine on which the budgets were set."""
     lines: list[tuple[str, ...]] = [_HEADINGS]
     for row in rows:
         lines.append((
@@ -289,7 +289,8 @@ def table(rows: Sequence[Row]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    text += [f"  {row.case}, {row.who}: {row.note}" for row in rows if row.note]
+    notes = {(row.who, row.note): f"  {row.case}, {row.who}: {row.note}" for row in reversed(rows)}
+    text += [line for (_, note), line in reversed(notes.items()) if note]
     return "\n".join(text)
 
 
