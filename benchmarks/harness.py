@@ -289,9 +289,11 @@ def table(rows: Sequence[Row]) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    notes = {(row.who, row.note): f"  {row.case}, {row.who}: {row.note}" for row in reversed(rows)}
-    text += [line for (_, note), line in reversed(notes.items()) if note]
-    return "\n".join(text)
+    notes: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row.note:
+            notes.setdefault((row.who, row.note), f"  {row.case}, {row.who}: {row.note}")
+    return "\n".join([*text, *notes.values()])
 
 
 def _met(met: bool | None) -> str:

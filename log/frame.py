@@ -31,7 +31,7 @@ from zlib import crc32
 import msgspec
 
 from .bodies import BODY_TYPES, AnyBody, InstrumentBody, ListingBody, Metadata
-from .codec import Codec, pack, unpack
+from .codec import COMPRESS_FROM_BYTES, Codec, pack, unpack
 from .errors import Corrupt, NotDecodable, TooLarge
 from .kinds import INSTRUMENT_KINDS, KIND_NAMES, SEVERITIES, SPACE_NAMES
 from .message import MESSAGE_SIZE_BYTES
@@ -80,7 +80,9 @@ def encode_frame(
     previous: int, fixed: bytes, rest: bytes, metadata: bytes = b"", codec: Codec = Codec.ZSTD,
 ) -> bytes:  # fmt: skip
     """One frame. `codec` is tried on `rest` when that is long enough to gain from it."""
-    rest, used = pack(rest, codec)
+    used = Codec.NONE
+    if len(rest) >= COMPRESS_FROM_BYTES:
+        rest, used = pack(rest, codec)
     unpadded = FRAME_HEADER_SIZE_BYTES + len(fixed) + len(rest) + len(metadata)
     padding = -unpadded & 7
     size = unpadded + padding
