@@ -163,7 +163,8 @@ def test_what_would_unfold_without_end_is_asked_instead(how: str) -> None:
     index = index_of(*texts)
     assert index.statistics().filings <= 3 * 3 * max(CONJUNCTIONS_MAX, 100 * COMBINATIONS_MAX)
     world = [
-        token(symbol="v7", venue="v8", chain="v9"), token(symbol="a3"), token(symbol="A3"),
+        token(symbol="v7", venue="v8", chain="v9"), token(symbol="v7", venue="v8", chain="v"),
+        token(symbol="v7", venue="v", chain="v9"), token(symbol="a3"), token(symbol="A3"),
         make_event(Kind.LISTING_ADDED, listing_body(symbol="v7", venue="v8")),
         *event_of_each_kind(),
     ]  # fmt: skip
@@ -231,6 +232,12 @@ def test_the_message_is_read_without_decoding_the_body() -> None:
         index_of("chain=x").keys(sealed)
 
 
+def test_a_long_symbol_is_read_whole() -> None:
+    index = index_of("symbol=LongerThanSixteenBytes", "symbol=LongerThanSixteenB*", "symbol=Longe*")
+    assert len(index.keys(token(symbol="LongerThanSixteenBytes"))) == 3
+    assert index.keys(token(symbol="LongerThanSixtee")) == ["symbol=Longe*"]
+
+
 def test_a_message_that_is_cut_short_is_not_read_beyond_its_end() -> None:
     whole = token()
     cut = Event(whole.frame + token().frame, verify=False)
@@ -242,8 +249,13 @@ def test_a_message_that_is_cut_short_is_not_read_beyond_its_end() -> None:
 def test_kinds_of_newer_versions_are_matched_by_their_header() -> None:
     event = make_event(Kind.ALERT_ACKNOWLEDGED)
     event.kind = 999
-    index = index_of("", "kind!=collision", "not kind=alert severity=info", "kind=alert", "not ()")
+    index = index_of(
+        "", "kind!=collision", "not kind=alert severity=info", "kind=alert", "not ()",
+        "kind=relation,collision,conflict,alert",
+    )  # fmt: skip
     assert sorted(index.keys(event)) == ["", "kind!=collision", "not kind=alert severity=info"]
+    known = make_event(Kind.COLLISION_DETECTED)
+    assert sorted(index.keys(known)) == ["", "kind=relation,collision,conflict,alert"]
     index.add("class", Pattern.parse("class=token"))
     with pytest.raises(FormatTooNew):
         index.keys(event)
