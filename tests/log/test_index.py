@@ -16,7 +16,7 @@ from alphapulse.log.frame import Event
 from alphapulse.log.index import IndexStatistics, PatternIndex
 from alphapulse.log.kinds import Kind
 from alphapulse.log.pattern import Matcher, Pattern
-from alphapulse.log.pattern_filing import COMBINATIONS_MAX, CONJUNCTIONS_MAX
+from alphapulse.log.pattern_filing import COMBINATIONS_MAX, CONJUNCTIONS_MAX, FAMILIES
 from alphapulse.log.pattern_tree import Node
 
 from .builders import (
@@ -160,6 +160,7 @@ def test_what_would_unfold_without_end_is_asked_instead(how: str) -> None:
     )
     ors = " or ".join(f"symbol=a{n}" for n in range(CONJUNCTIONS_MAX + 1))
     texts = [how.format(text) for text in (pairs, lists, ors)]
+    assert index_of(texts[-1]).statistics().filings == len(FAMILIES)
     index = index_of(*texts)
     assert index.statistics().filings <= 3 * 3 * max(CONJUNCTIONS_MAX, 100 * COMBINATIONS_MAX)
     world = [
@@ -256,6 +257,8 @@ def test_kinds_of_newer_versions_are_matched_by_their_header() -> None:
     assert sorted(index.keys(event)) == ["", "kind!=collision", "not kind=alert severity=info"]
     known = make_event(Kind.COLLISION_DETECTED)
     assert sorted(index.keys(known)) == ["", "kind=relation,collision,conflict,alert"]
+    refusing = index_of("kind!=collision", "kind!=instrument.amended", "kind!=instrument")
+    assert sorted(refusing.keys(token())) == ["kind!=collision", "kind!=instrument.amended"]
     index.add("class", Pattern.parse("class=token"))
     with pytest.raises(FormatTooNew):
         index.keys(event)
