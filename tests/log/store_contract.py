@@ -176,7 +176,13 @@ class StoreContract(ABC):
                 reader.join()
         assert not failures
 
-    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
+    @settings(
+        # One contract for several engines is meant: a class for each runs it.
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture, HealthCheck.differing_executors
+        ],
+        max_examples=15,
+    )  # fmt: skip
     @given(sizes=st.lists(st.integers(1, 9), min_size=1, max_size=12), data=st.data())
     def test_any_blocks_read_from_anywhere(
         self, tmp_path_factory: pytest.TempPathFactory, sizes: list[int], data: st.DataObject
