@@ -38,6 +38,8 @@ from .lists import ROWS, token_of, tokens, write_list
 
 ROWS_IN_A_LIFE = 100
 KILLS_IN_A_LIFE = 5
+KILLS = 35
+"""With the 25 of the test of group commit 60."""
 
 
 class Work(NamedTuple):
@@ -104,8 +106,8 @@ def facts_of_home(registry: Registry) -> dict[str, tuple[int, bytes]]:
 
 
 def _calls(rng: random.Random) -> int:
-    """Making and opening a home takes some 15,000 calls, all of an import 100,000 to 250,000."""
-    return int(10 ** rng.uniform(1, 4.2) if rng.random() < 0.3 else rng.uniform(10_000, 180_000))
+    """Making and opening a home takes some 15,000 calls, all of an import 115,000 to 200,000."""
+    return int(10 ** rng.uniform(1, 4.2) if rng.random() < 0.3 else rng.uniform(5_000, 100_000))
 
 
 def live(directory: Path, seed: int, *, broken: bool = False) -> tuple[int, list[str]]:
@@ -139,16 +141,19 @@ def live(directory: Path, seed: int, *, broken: bool = False) -> tuple[int, list
 
 
 def test_kill_9_while_importing(tmp_path: Path, scale: float) -> None:
-    wanted = list(seeds(max(1, round(40 * scale / KILLS_IN_A_LIFE))))
-    total = 0
-    for number, seed in enumerate(wanted):
-        directory = tmp_path / str(number)
+    kills_min, total = max(1, round(KILLS * scale)), 0
+    tried = []
+    for seed in seeds(kills_min):  # a life that is completed before its kills has fewer
+        directory = tmp_path / str(len(tried))
         directory.mkdir()
+        tried.append(seed)
         kills, wrong = live(directory, seed)
         assert not wrong, f"seed {seed}: {wrong}"
         total += kills
-    report("kill -9, import", wanted, kills=total, bad=0)
-    assert total > 0
+        if total >= kills_min:
+            break
+    report("kill -9, import", tried, kills=total, bad=0)
+    assert total >= kills_min or os.environ.get(SEED_NAME)
 
 
 def test_kill_9_control_acknowledged_before_the_commit(tmp_path: Path) -> None:
@@ -167,7 +172,7 @@ def test_kill_9_control_acknowledged_before_the_commit(tmp_path: Path) -> None:
 def test_a_home_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
     """`log/` appears by rename: wherever the kill comes, there is a whole home or none."""
     home, kinds = tmp_path / "home", set()
-    for calls in range(0, 12_000, 700):
+    for calls in range(0, 12_000, 1_100):
 
         def making(say: Say, _: Hear, calls: int = calls) -> None:
             kill_self_after(calls)
@@ -189,7 +194,7 @@ def test_ctrl_c_while_importing_leaves_a_good_home(tmp_path: Path, scale: float)
     """Wherever it comes: between rows, in a commit, in a fold of a view."""
     file = write_list(tmp_path / "list.json", ROWS[:150])
     interrupted = 0
-    for number, seed in enumerate(seeds(max(1, round(12 * scale)))):
+    for number, seed in enumerate(seeds(max(1, round(8 * scale)))):
         rng = random.Random(seed)
         home = tmp_path / str(number)
         work = Work(home, file, rng.choice((1, 10, 50)), "relaxed")

@@ -10,6 +10,7 @@ none.
 from __future__ import annotations
 
 import itertools
+import os
 import random
 import signal
 import time
@@ -24,13 +25,24 @@ import pytest
 from alphapulse.log import AlphaPulseError, Event, InstrumentBody, InstrumentRecord, Kind
 from alphapulse.registry import Amend, Registry, Unit
 
-from .children import Child, Say, complaints, forked_verification, kill_self_after, report, seeds
+from .children import (
+    SEED_NAME,
+    Child,
+    Say,
+    complaints,
+    forked_verification,
+    kill_self_after,
+    report,
+    seeds,
+)
 from .lists import tokens
 
 CLIENTS = 6
 REQUESTS = 60
 """Of each client; so many are written in a life that ends by itself."""
 KILLS_IN_A_LIFE = 5
+KILLS = 25
+"""With the 35 of the test of imports 60."""
 SAID_AGAIN = 3
 """Requests that a client says again after a kill."""
 Broken = Literal["", "acknowledged early", "no request id", "one by one"]
@@ -171,15 +183,19 @@ def live(home: Path, seed: int, broken: Broken = "") -> tuple[int, Found]:
 
 
 def test_kill_9_of_clients_that_share_commits(tmp_path: Path, scale: float) -> None:
-    wanted = list(seeds(max(1, round(30 * scale / KILLS_IN_A_LIFE))))
-    kills = shared = 0
+    kills_min, kills, shared = max(1, round(KILLS * scale)), 0, 0
+    tried: list[int] = []
     wrong: list[str] = []
-    for number, seed in enumerate(wanted):
-        more, found = live(tmp_path / str(number), seed)
+    for seed in seeds(kills_min):  # a life that is completed before its kills has fewer
+        more, found = live(tmp_path / str(len(tried)), seed)
+        tried.append(seed)
         kills, shared, wrong = kills + more, shared + found.shared, wrong + found.wrong
-    report("kill -9, group commit", wanted, kills=kills, bad=len(wrong), shared_commits=shared)
+        if kills >= kills_min:
+            break
+    report("kill -9, group commit", tried, kills=kills, bad=len(wrong), shared_commits=shared)
     assert not wrong
-    assert kills > 0 and shared > 0
+    assert shared > 0
+    assert kills >= kills_min or os.environ.get(SEED_NAME)
 
 
 @pytest.mark.parametrize(
