@@ -239,7 +239,7 @@ def test_any_bit_of_a_view_file(home: Path, scale: float) -> None:
     path, outcomes = instruments_file(home), set()
     good = path.read_bytes()
     used = get_word(path, ARENA_NEXT)
-    for seed in seeds(max(8, round(12 * scale))):
+    for seed in seeds(max(6, round(8 * scale))):
         rng = random.Random(seed)
         shutil.rmtree(home / "views")
         (home / "views").mkdir()

@@ -17,6 +17,7 @@ which. What it holds the registry to:
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -310,7 +311,7 @@ class World:
         head = Block(disk.blocks[disk.visible - 1]).stop if disk.visible else 0
         del self._events[head:]
         while len(self._events) < head:
-            block = Block(next(b for b in disk.blocks if Block(b).stop > len(self._events)))
+            block = Block(disk.blocks[bisect_right(disk.firsts, len(self._events)) - 1])
             self._events += block.events()
         return self._events
 
