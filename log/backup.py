@@ -7,9 +7,10 @@ A backup is laid out like a home, so that `audit` and `replay` work on it too:
     DIR/cursors/     the cursors, none ahead of that head
     DIR/backup.json  the manifest: which log, up to where, verified or not
 
-The manifest is written before `log/` appears and again after it was verified, so at any moment it
-says nothing that is not true, and a directory with both is a complete backup. An update appends
-what is new: until it is done the manifest speaks of the old prefix, which is still there.
+What is beside the log comes first, then the manifest, and `log/` appears last, so a directory with
+both is a complete backup; a restored home appears in the same way. The manifest is written again
+once all was verified: at any moment it says nothing that is not true. An update appends what is
+new: until it is done the manifest speaks of the old prefix, which is still there.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ from .copying import (
     check_stop,
     check_unbroken,
     copy_blocks,
-    copy_prefix,
     stop_offset,
 )
 from .errors import Corrupt, FormatTooNew, NotABackup
@@ -43,6 +43,8 @@ from .verify import verify_in_child
 BACKUP_FORMAT: Final = 1
 MANIFEST: Final = "backup.json"
 MANIFEST_SIZE_BYTES_MAX: Final = 65_536
+BESIDE: Final = (MANIFEST, "checkpoints")
+"""What a killed backup or restore leaves without a log, and the next one replaces."""
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -102,17 +104,19 @@ def make_backup(
         BACKUP_FORMAT, log.genesis.log_id.hex(), head.offset, head.chain.hex(),
         format_time(time.time_ns()), 0, False,
     )  # fmt: skip
+    checkpoints = Checkpoints(log.home.checkpoints).until(head.offset)
     if place.exists():
         found = _update(log, place, head, found, progress)
+        _write_beside(place, head, checkpoints, cursors)
+        _write(place, found)
     else:
         if (place.path / MANIFEST).exists():  # of one that a crash ended, or whose log is gone
             _check_same_log(read_manifest(place.path), found, doing)
-        with new_log(place, log.genesis, beside=(MANIFEST,)) as store:
+        with new_log(place, log.genesis, beside=BESIDE) as store:
             copy_blocks(log, store, head.offset, progress=progress)
             found = msgspec.structs.replace(found, size_bytes=store.statistics().size_bytes)
+            _write_beside(place, head, checkpoints, cursors)
             _write(place, found)
-    _write_beside(place, head, Checkpoints(log.home.checkpoints).until(head.offset), cursors)
-    _write(place, found)
     if verify:
         verify_copy(place, doing, progress and (lambda done: progress(done, head.offset)))
         found = msgspec.structs.replace(found, verified=True)
@@ -159,7 +163,11 @@ def _write(place: Home, found: Backup) -> None:
 
 
 def _write_beside(place: Home, head: Head, checkpoints: bytes, cursors: dict[str, bytes]) -> None:
-    """What belongs to a copied log but is not it: each is a help, none is needed."""
+    """What belongs to a copied log but is not it.
+
+    The checkpoints first: wherever they are without a log, no other home is made beside cursors
+    that are none of its own.
+    """
     replace_file(place.checkpoints, checkpoints)
     Checkpoints(place.checkpoints).note(head.offset, head.chain, head.time, now=True)
     for path in place.cursors.glob("*.cursor"):
@@ -193,7 +201,8 @@ def restore_log(
     Corrupt when the backup is damaged, HomeExists, OffsetOutOfRange, InvalidInput, LogFull.
     """
     doing, manifest, place = f"restoring {directory}", read_manifest(directory), Home(directory)
-    Home(target).require_room()
+    made = Home(target)
+    made.require_room(BESIDE[1:])
     if not place.exists():
         raise NotABackup(
             doing, problem="it is not finished: its log is missing",
@@ -209,11 +218,8 @@ def restore_log(
             )  # fmt: skip
         stop = manifest.head if to is None else stop_offset(log, to, doing)
         check_stop(log, stop)
-        copied = copy_prefix(log, target, stop, progress=progress)
-        last = log.block(stop - 1).time if stop else 0
-        cursors = _cursor_files(place)
-    _write_beside(
-        Home(target), Head(stop, copied.chain_head, last),
-        Checkpoints(place.checkpoints).until(stop), cursors,
-    )  # fmt: skip
-    return copied
+        checkpoints, cursors = Checkpoints(place.checkpoints).until(stop), _cursor_files(place)
+        with new_log(made, log.genesis, beside=BESIDE[1:]) as store:
+            reached = copy_blocks(log, store, stop, progress=progress)
+            _write_beside(made, reached, checkpoints, cursors)
+            return Copied(reached.offset, reached.chain, store.statistics().size_bytes)

@@ -120,7 +120,7 @@ class Home:
     def require_room(self, beside: Collection[str] = ()) -> None:
         """Raises HomeExists unless the directory is missing, empty, or a home being made.
 
-        beside: names that may be in it too.
+        beside: names of files that may be in it too, whole or as a kill left them.
         """
         if self.exists():
             raise HomeExists(f"making the home {self.path}")
@@ -133,7 +133,8 @@ class Home:
                 f"making the home {self.path}", problem=error.strerror or str(error)
             ) from error
         ours = {"views", "cursors", "quarantine", "run", *beside}
-        others = sorted(n for n in names - ours if not n.startswith(BUILDING))
+        unfinished = (BUILDING, *(f".{name}." for name in beside))
+        others = sorted(n for n in names - ours if not n.startswith(unfinished))
         if others:
             raise HomeExists(
                 f"making the home {self.path}", problem="the directory holds other things",

@@ -7,8 +7,10 @@ that is killed, not in one of its own: what is tested here is what a kill leaves
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -16,7 +18,10 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import pytest
+
 from alphapulse.log import (
+    Corrupt,
     EventLog,
     Genesis,
     Home,
@@ -28,6 +33,9 @@ from alphapulse.log import (
     restore_log,
     verify_store,
 )
+from alphapulse.log.checkpoints import Checkpoints
+from alphapulse.log.cursors import Cursors
+from alphapulse.log.home import replace_file
 from alphapulse.log.lmdb_store import LmdbStore
 from alphapulse.registry import Registry, import_log, restore
 
@@ -46,6 +54,7 @@ from .lists import tokens
 EVENTS = 30
 OLD_EVENTS = 20
 KILLS_EACH = 5
+CURSORS = ("billing", "risk")
 
 
 def verify_here(home: Path, **_: object) -> list[Verdict]:
@@ -58,7 +67,10 @@ def verification_here() -> AbstractContextManager[object]:
 
 def sound(home: Path, log: EventLog, head: int) -> list[str]:
     """What is wrong with a log that should be the prefix of another up to `head`."""
-    wrong = [verdict.detail for verdict in verify_store(Home(home)) if not verdict.ok]
+    try:
+        wrong = [verdict.detail for verdict in verify_store(Home(home)) if not verdict.ok]
+    except Corrupt as error:
+        return [str(error)]
     with EventLog.open(home, mode="r") as copy:
         if copy.head != head or copy.chain_head != log.chain_at(copy.head):
             wrong.append(f"it ends at {copy.head}, not at {head}, or in another chain")
@@ -132,6 +144,9 @@ class Scene:
                 registry.register(token)
                 if registry.log.head == OLD_EVENTS:
                     make_backup(registry.log, self.old)
+            for name in CURSORS:
+                with registry.log.subscribe("", 0, cursor=name) as subscription:
+                    subscription.ack(subscription.next_event())
             make_backup(registry.log, self.whole)
             export_log(registry.log, self.file)
         self.works = {
@@ -160,7 +175,16 @@ class Scene:
         if not Home(target).exists():
             return []
         with EventLog.open(self.home, mode="r") as log:
-            return sound(target, log, EVENTS)
+            found = sound(target, log, EVENTS)
+        return found + (self._wrong_beside(target) if name == "restore" else [])
+
+    def _wrong_beside(self, target: Path) -> list[str]:
+        """A log that is there has its cursors and what the checkpoints saw: none is missed else."""
+        wrong = [] if Cursors(Home(target)).names() == sorted(CURSORS) else ["a cursor is missing"]
+        seen = set(Checkpoints(Home(self.home).checkpoints))
+        if not seen <= set(Checkpoints(Home(target).checkpoints)):
+            wrong.append("a checkpoint is missing")
+        return wrong
 
     def _wrong_backup(self, target: Path) -> list[str]:
         try:
@@ -170,6 +194,8 @@ class Scene:
             return ["a log without a manifest"] if Home(target).exists() else []
         with EventLog.open(self.home, mode="r") as log:
             found = sound(back, log, head)
+        if head == EVENTS:
+            found += self._wrong_beside(back)
         shutil.rmtree(back)
         return found if head in (OLD_EVENTS, EVENTS) else [f"the manifest says {head}"]
 
@@ -215,6 +241,42 @@ def test_kill_9_leaves_a_whole_home_or_none(tmp_path: Path, scale: float) -> Non
                 ("import-log", True, False), ("update", True, True)} <= seen  # fmt: skip
 
 
+def dies_at_file(nth: int, work: Callable[[], None]) -> int:
+    """The status of a child that is killed instead of writing its nth small file."""
+    left = nth
+
+    def write(path: Path, data: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace_file(path, data)
+
+    with (
+        mock.patch("alphapulse.log.backup.replace_file", write),
+        Child(lambda _, __: work()) as child,
+    ):
+        return child.wait()
+
+
+@pytest.mark.parametrize("work", ["backup", "restore"])
+def test_a_kill_beside_the_log_loses_no_cursor(tmp_path: Path, work: str) -> None:
+    """At every file that is written beside the log, not only where a seed happens to kill."""
+    with verification_here():
+        scene = Scene(tmp_path)
+        for place in range(1, 20):
+            target = tmp_path / f"{work}-{place}"
+            status = dies_at_file(place, partial(scene.works[work], target))
+            assert scene.wrong(work, target) == [], f"killed at file {place}"
+            if status == 0:
+                assert place >= 1 + len(CURSORS), "it was never killed"
+                return
+            if not Home(target).exists():
+                scene.works[work](target)
+                assert scene.wrong(work, target) == []
+    raise AssertionError("it never came to its end")
+
+
 @contextlib.contextmanager
 def log_in_its_place(home: Home, genesis: Genesis, **_: object) -> Iterator[LmdbStore]:
     """`new_log` without the rename: the log fills where everybody sees it."""
@@ -232,7 +294,7 @@ def test_kill_9_control_a_log_that_fills_in_its_place(tmp_path: Path) -> None:
         mock.patch("alphapulse.log.copying.BATCH_BLOCKS_MAX", 1),
     ):
         scene = Scene(tmp_path)
-        with mock.patch("alphapulse.log.copying.new_log", log_in_its_place):
+        with mock.patch("alphapulse.log.backup.new_log", log_in_its_place):
             total = count_calls(lambda: restore(scene.whole, tmp_path / "counted"))
             for place in range(1, 12):
                 target = tmp_path / str(place)
