@@ -33,6 +33,8 @@ class WriterLock:
         self._name = f"{self._pid:<20}\n".encode()
         """What the file says while we hold it, and after."""
         self._thread_lock = threading.Lock()
+        self._holder = 0
+        """The thread that holds it, 0 for none."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         _open_locks.add(self)
 
@@ -47,6 +49,7 @@ class WriterLock:
         deadline = time.monotonic() + wait_s
         self._acquire_threads("waiting for the write session", wait_s)
         try:
+            self._holder = threading.get_ident()
             self._check_open()
             self._acquire_file(deadline, wait_s)
             if os.pread(self._file, len(self._name), 0) != self._name:  # cheaper than to write it
@@ -90,9 +93,18 @@ class WriterLock:
         return True
 
     def release(self) -> None:
-        if self._file >= 0:  # else it was closed, or dropped in a forked child
-            fcntl.flock(self._file, fcntl.LOCK_UN)
-        self._thread_lock.release()
+        """By the thread that holds it; by any other, or again, it does nothing.
+
+        So a release that an interrupt cut short is completed by another call of it.
+        """
+        if self._holder != threading.get_ident():
+            return
+        try:
+            if self._file >= 0:  # else it was closed, or dropped in a forked child
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        finally:
+            self._holder = 0
+            self._thread_lock.release()
 
     def holder_pid(self) -> int:
         """The last holder's pid, 0 when nobody ever held it."""

@@ -102,8 +102,8 @@ class WriteSession:
         very first step of leaving, before anything of it has run.
         """
         if self._held:
-            self._held = False
             self._log.lock.release()
+            self._held = False
 
     @property
     def head(self) -> int:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -188,3 +190,36 @@ def test_closing_waits_for_the_thread_that_holds_it(lock: WriterLock, tmp_path: 
     assert other.try_acquire()
     other.release()
     other.close()
+
+
+def test_a_release_lets_go_when_an_interrupt_cuts_it_short(
+    lock: WriterLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock = fcntl.flock
+
+    def interrupted(file: int, operation: int) -> None:
+        flock(file, operation)
+        raise KeyboardInterrupt
+
+    lock.acquire()
+    with monkeypatch.context() as patch:
+        patch.setattr("alphapulse.log.lock.fcntl.flock", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lock.release()
+    other = WriterLock(tmp_path / "writer")
+    assert other.try_acquire()
+    other.release()
+    other.close()
+    lock.acquire(0)
+    lock.release()
+
+
+def test_only_its_holder_releases_it_and_again_does_nothing(lock: WriterLock) -> None:
+    lock.acquire()
+    with ThreadPoolExecutor(1) as another:
+        another.submit(lock.release).result()
+        assert not another.submit(lock.try_acquire).result()
+    lock.release()
+    lock.release()
+    lock.acquire(0)
+    lock.release()
