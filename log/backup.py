@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -32,9 +33,10 @@ from .copying import (
     copy_blocks,
     stop_offset,
 )
-from .errors import Corrupt, FormatTooNew, NotABackup
+from .errors import Corrupt, FormatTooNew, LogBusy, NotABackup
 from .eventlog import EventLog
 from .home import Home, replace_file
+from .lock import WriterLock
 from .making import new_log
 from .store import Head
 from .times import format_time
@@ -93,11 +95,23 @@ def make_backup(
 
     Others may write meanwhile. progress: of copying, then of verifying. Raises NotABackup when the
     directory holds another log's backup or one that went another way, HomeExists when it holds
-    other things, LogFull, ChainBroken when the log itself cannot be trusted, and Corrupt when the
-    copy is not what was written. Cost: that of copying the new events, and of an audit of all.
+    other things, LogBusy when another one works on that directory, LogFull, ChainBroken when the
+    log itself cannot be trusted, and Corrupt when the copy is not what was written.
+    Cost: that of copying the new events, and of an audit of all.
     """
     check_unbroken(log, doing := f"backing up {log.name}")
     place = Home(directory)
+    if place.exists():
+        read_manifest(place.path)  # else nothing is written there, not even a lock
+    else:
+        place.require_room(BESIDE)
+    with _alone(place, doing):
+        return _back_up(log, place, doing, verify, progress)
+
+
+def _back_up(
+    log: EventLog, place: Home, doing: str, verify: bool, progress: Progress | None
+) -> Backup:
     cursors = _cursor_files(log.home)
     head = log.store.head()  # after the cursors: none is ahead of it
     found = Backup(
@@ -122,6 +136,35 @@ def make_backup(
         found = msgspec.structs.replace(found, verified=True)
         _write(place, found)
     return found
+
+
+@contextlib.contextmanager
+def _alone(place: Home, doing: str) -> Iterator[None]:
+    """Nobody else makes or updates a backup there, or restores one to there, within it.
+
+    Else an older manifest could come over a newer log. Raises LogBusy at once. A directory that
+    was made for it goes again unless it ends with a log.
+    """
+    made = not place.path.exists()
+    place.make_directories()
+    lock = WriterLock(place.run / "maker")
+    try:
+        lock.acquire(0)
+    except LogBusy as busy:
+        lock.close()
+        raise LogBusy(
+            doing, problem=f"another backup or restore works on {place.path}",
+            cure="wait for it, or name another directory", **busy.facts,
+        ) from busy  # fmt: skip
+    try:
+        yield
+    except BaseException:
+        if made and not place.exists():
+            shutil.rmtree(place.path, ignore_errors=True)
+        raise
+    finally:
+        lock.release()
+        lock.close()
 
 
 def _check_same_log(there: Backup, wanted: Backup, doing: str) -> None:
@@ -198,7 +241,8 @@ def restore_log(
 
     to: an offset, or a time as text and then all that was recorded by it; None is all.
     The cursors come along; one that is ahead of `to` says so when it is used. Raises NotABackup,
-    Corrupt when the backup is damaged, HomeExists, OffsetOutOfRange, InvalidInput, LogFull.
+    Corrupt when the backup is damaged, HomeExists, LogBusy when another restore works on `target`,
+    OffsetOutOfRange, InvalidInput, LogFull.
     """
     doing, manifest, place = f"restoring {directory}", read_manifest(directory), Home(directory)
     made = Home(target)
@@ -219,7 +263,10 @@ def restore_log(
         stop = manifest.head if to is None else stop_offset(log, to, doing)
         check_stop(log, stop)
         checkpoints, cursors = Checkpoints(place.checkpoints).until(stop), _cursor_files(place)
-        with new_log(made, log.genesis, beside=BESIDE[1:]) as store:
+        with (
+            _alone(made, doing),
+            new_log(made, log.genesis, beside=BESIDE[1:]) as store,
+        ):
             reached = copy_blocks(log, store, stop, progress=progress)
             _write_beside(made, reached, checkpoints, cursors)
             return Copied(reached.offset, reached.chain, store.statistics().size_bytes)

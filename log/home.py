@@ -188,8 +188,8 @@ def sync_directory(path: Path) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Writes a small file whole or not at all: beside it, synced, renamed. Mode 0600."""
-    building = path.with_name(f".{path.name}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    building = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         with open(os.open(building, flags, 0o600), "wb", buffering=0) as file:
             if file.write(data) != len(data):

@@ -146,7 +146,8 @@ class Scene:
                     make_backup(registry.log, self.old)
             for name in CURSORS:
                 with registry.log.subscribe("", 0, cursor=name) as subscription:
-                    subscription.ack(subscription.next_event())
+                    assert (event := subscription.next_event()) is not None
+                    subscription.ack(event)
             make_backup(registry.log, self.whole)
             export_log(registry.log, self.file)
         self.works = {

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +23,11 @@ from alphapulse.log.errors import (
     FormatTooNew,
     HomeExists,
     InvalidInput,
+    LogBusy,
     LogFull,
     NotABackup,
     OffsetOutOfRange,
+    SystemRefused,
 )
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.home import Home
@@ -134,6 +138,29 @@ def test_a_first_backup_that_died_can_be_repeated(
     assert make_backup(log, tmp_path / "b").verified
 
 
+def test_two_at_once_in_one_place_are_refused(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the slower one would write its older manifest over that of the faster."""
+    make_backup(log, tmp_path / "b")
+    fill(log, [2])
+    write_beside, refusals = backup_module._write_beside, []
+
+    def meanwhile(*arguments: Any) -> None:
+        fill(log, [1])
+        with pytest.raises(LogBusy, match="another backup or restore") as caught:
+            make_backup(log, tmp_path / "b")
+        refusals.append(caught.value.facts["holder_pid"])
+        write_beside(*arguments)
+
+    with monkeypatch.context() as slow:
+        slow.setattr(backup_module, "_write_beside", meanwhile)
+        assert make_backup(log, tmp_path / "b").head == 12
+    assert refusals == [os.getpid()]
+    assert make_backup(log, tmp_path / "b") == read_manifest(tmp_path / "b")
+    assert read_manifest(tmp_path / "b").head == 13
+
+
 def test_a_backup_of_another_log_or_history_is_left_alone(log: EventLog, tmp_path: Path) -> None:
     EventLog.create(tmp_path / "other")
     with EventLog.open(tmp_path / "other") as other:
@@ -223,6 +250,22 @@ def test_cursors_come_along_and_one_ahead_of_the_log_says_so(
         assert back.subscribe(cursor="early").position == 3
         with pytest.raises(CursorForeign):
             back.subscribe(cursor="late")
+
+
+@pytest.mark.parametrize("work", [make_backup, restore_log])
+def test_what_fails_takes_the_directory_that_it_made_along(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, work: Callable[..., object]
+) -> None:
+    make_backup(log, tmp_path / "b")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "the disk is full")
+
+    monkeypatch.setattr(backup_module, "replace_file", full)
+    source = log if work is make_backup else tmp_path / "b"
+    with pytest.raises(SystemRefused, match="the disk is full"):
+        work(source, tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_home_is_not_replaced_and_that_is_said_at_once(
