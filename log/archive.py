@@ -44,8 +44,10 @@ from .errors import (
 )
 from .eventlog import EventLog
 from .home import Genesis, Home, decode_genesis, sync_directory
+from .lmdb_store import LmdbStore
 from .making import new_log
 from .store import Head
+from .verify import all_blocks, verify_blocks
 
 ARCHIVE_VERSION: Final = 1
 MAGIC: Final = b"APLOG\r\n\x1a"
@@ -407,14 +409,27 @@ def import_archive(
 ) -> Copied:  # fmt: skip
     """Makes the home `target` with the log of an exported file, after every byte was checked.
 
-    Raises NotAnExport, FormatTooNew, ExportDamaged, ChainBroken, HomeExists, LogFull; then there
-    is no home.
+    The file's first, and then every event as an audit does, since whoever makes a file can make
+    its checksums and its chain too. Raises NotAnExport, FormatTooNew, ExportDamaged, ChainBroken,
+    HomeExists, LogFull; then there is no home.
     """
+    doing = f"importing {os.path.abspath(file)}"
     with Archive(file) as archive:
         Home(target).require_room()
         archive.verify()
         with new_log(Home(target), archive.genesis) as store:
             head = copy_blocks(archive, store, archive.head, progress=progress)
             if head.chain != archive.chain_head:
-                raise ExportDamaged(f"importing {archive.name}", problem="its chain ends elsewhere")
+                raise ExportDamaged(doing, problem="its chain ends elsewhere")
+            _check_new(store, doing)
             return Copied(head.offset, head.chain, store.statistics().size_bytes)
+
+
+def _check_new(store: LmdbStore, doing: str) -> None:
+    """Raises ExportDamaged, with the first verdict of an audit that fails."""
+    for verdict in verify_blocks(all_blocks(store), chain_hash(b"", store.genesis.encode()), ()):
+        if not verdict.ok:
+            raise ExportDamaged(
+                doing, problem=verdict.detail, verdict=verdict.name,
+                offset=verdict.first_bad_offset,
+            )  # fmt: skip

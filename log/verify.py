@@ -323,7 +323,7 @@ def verify_store(
         if last_blocks is not None and head:
             first, chain = _start_of_last(store, head, last_blocks, chain)
         return verify_blocks(
-            _all_blocks(store, first), chain, checkpoints, first=first, progress=progress
+            all_blocks(store, first), chain, checkpoints, first=first, progress=progress
         )
     finally:
         store.close()
@@ -342,7 +342,8 @@ def _start_of_last(store: LmdbStore, head: int, count: int, seed: bytes) -> tupl
     return (first, Block(before).chain) if before is not None else (0, seed)
 
 
-def _all_blocks(store: LmdbStore, first: int) -> Iterator[bytes]:
+def all_blocks(store: LmdbStore, first: int = 0) -> Iterator[bytes]:
+    """Those from the one that starts at `first`, up to one that cannot be read."""
     at = first
     while batch := store.blocks(at, 1_000):
         yield from batch

@@ -26,6 +26,7 @@ from alphapulse.log.archive import (
     export_log,
     import_archive,
 )
+from alphapulse.log.block import chain_hash
 from alphapulse.log.codec import zstd_unpack
 from alphapulse.log.errors import (
     AlphaPulseError,
@@ -259,6 +260,22 @@ def test_lies_with_right_checksums_are_refused(log: EventLog, tmp_path: Path) ->
     error = refused(tmp_path / "bad", data, tmp_path / "back")
     assert isinstance(error, ChainBroken) and error.facts["offset"] == 2
     assert refused(tmp_path / "bad", rebuilt(log, [good], [0]), tmp_path / "back") is None
+
+
+def test_what_an_audit_refuses_is_refused_under_a_right_chain(
+    log: EventLog, tmp_path: Path
+) -> None:
+    blocks, chain = [bytearray(block.data) for block in log.blocks()], b""
+    start, end = log.block(2).frame_bounds(0)
+    blocks[1][(start + end) // 2] ^= 1  # the frame's CRC32 no longer holds
+    for block, before in zip(blocks, [log.chain_at(0), *blocks], strict=False):
+        chain = chain_hash(bytes(before[:32]), bytes(block[32:]))
+        block[:32] = chain
+    chunk = encode_chunk([bytes(block) for block in blocks])
+    data = rebuilt(log, [chunk], [0], chain=chain)
+    error = refused(tmp_path / "bad", data, tmp_path / "back")
+    assert isinstance(error, ExportDamaged) and "CRC32 is wrong" in error.why
+    assert (error.facts["verdict"], error.facts["offset"]) == ("bytes", 2)
 
 
 def test_a_wrong_blake3_under_right_crcs_is_refused(log: EventLog, tmp_path: Path) -> None:
