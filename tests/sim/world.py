@@ -284,7 +284,8 @@ class World:
         return self._write(write)
 
     def _acknowledge(self, offset: int, number: int, id: int) -> None:
-        assert self._acknowledged.setdefault(offset, (number, id)) == (number, id)
+        known = self._acknowledged.setdefault(offset, (number, id))
+        assert known == (number, id), f"{offset} was acknowledged as two events"
 
     def _hold(self) -> object:
         process = self.rng.choice(self._processes)
@@ -322,7 +323,7 @@ class World:
         if registry is None:
             return "nobody"
         found = [event.frame for event in registry.log.read(start, None, pattern)]
-        assert found == self._matching(pattern, start, len(events))
+        assert found == self._matching(pattern, start, len(events)), "a read is not the log"
         return len(found)
 
     def _matching(self, pattern: Pattern, start: int, stop: int) -> list[bytes]:
@@ -338,7 +339,8 @@ class World:
         offsets = {state.offset for state in states}
         if len(offsets) == 1:
             offset, digests = offsets.pop(), [state.digest for state in states]
-            assert self._views.setdefault(offset, digests) == digests, offset
+            known = self._views.setdefault(offset, digests)
+            assert known == digests, f"the views at {offset} are not those seen before"
             return offset
         return sorted(offsets)
 
@@ -456,7 +458,7 @@ class World:
         if registry is None or any(each.holding is not None for each in self._processes):
             return None
         results = registry.rebuild()
-        assert all(result.equal for result in results)
+        assert all(result.equal for result in results), "the views differ from a fresh fold"
         return len(results)
 
     # The end
@@ -476,7 +478,8 @@ class World:
         events = self._log()
         for offset, (number, id) in self._acknowledged.items():
             assert offset < len(events), f"{offset} was acknowledged and is gone"
-            assert all(each.resolve(token(number)) == id for each in registries), offset
+            ids = {each.resolve(token(number)) for each in registries}
+            assert ids == {id}, f"the instrument of {offset} is not in the views"
         for subscriber in self._subscribers:
             subscriber.subscribe(self.rng.choice(registries))
             while subscriber.poll():
@@ -493,7 +496,7 @@ class World:
         seed = chain_hash(b"", log.genesis.encode())
         verdicts = [*verify_blocks(self.disk.blocks, seed, []), audit_meaning(log)]
         verdicts.append(audit_views(log))
-        assert all(verdict.ok for verdict in verdicts), verdicts
+        assert all(verdict.ok for verdict in verdicts), [v.detail for v in verdicts if not v.ok]
         said = [
             [(view.offset, view.digest) for view in each.statistics().views.values()]
             for each in registries
