@@ -9,7 +9,9 @@ fenced here:
 * `set_mapsize` waits until no transaction of this process is open, since it kills them;
 * slots of dead readers are freed at open, every ten seconds, as the file grows, and when slots or
   space run out;
-* one handle for each path and process; a forked child gets a typed error.
+* one handle for each path and process; a forked child gets a typed error;
+* LMDB refuses everything (MDB_PANIC) once a write of its meta page failed: the next transaction
+  opens it again, alone, and so goes on from the last commit that the file has.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from .errors import (
     HomeUnsupported,
     InvalidInput,
     LogFull,
+    SystemRefused,
     TooManyReaders,
 )
 from .home import Genesis, decode_genesis
@@ -57,6 +60,7 @@ RESERVE_SIZE_BYTES: Final = 64 << 20
 _KEY: Final = struct.Struct(">Q")
 _KEY_MAX: Final = (1 << 64) - 1
 _DISK_REFUSED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_MEANS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK})
 _NOT_ALLOWED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
@@ -70,24 +74,17 @@ class LmdbStore:
         self._path = path
         self._pid = os.getpid()
         self._reserve_size_bytes = reserve_size_bytes
+        self._map_size_bytes = map_size_bytes
         self._gate = _Gate()
         self._closed = False
+        self._shut = False
+        """Whether the handle of LMDB is closed: for good, or until it can be opened again."""
         self._sync = sync
         self._users = 0
         self._checked_at = time.monotonic()
         self._checked_pages = 0
         self.durable = durable
-        try:
-            self._env = lmdb.open(
-                str(path), map_size=map_size_bytes, max_dbs=2, max_readers=READERS_MAX,
-                mode=0o600, sync=sync, metasync=sync,
-            )  # fmt: skip
-        except lmdb.Error as error:
-            if error.code in _NOT_ALLOWED:
-                raise HomeUnsupported(
-                    f"opening {path}", problem=error.reason, cure="open it as its owner"
-                ) from error
-            raise Corrupt(f"opening {path}", problem=str(error)) from error
+        self._env = self._new_env()
         try:
             with self._refusals(f"opening {path}"):
                 self._page_size_bytes = self._env.stat()["psize"]
@@ -96,6 +93,38 @@ class LmdbStore:
         except BaseException:
             self._env.close()
             raise
+
+    def _new_env(self) -> lmdb.Environment:
+        doing = f"opening {self._path}"
+        try:
+            return lmdb.open(
+                str(self._path), map_size=self._map_size_bytes, max_dbs=2,
+                max_readers=READERS_MAX, mode=0o600, sync=self._sync, metasync=self._sync,
+            )  # fmt: skip
+        except lmdb.Error as error:
+            if error.code in _NOT_ALLOWED:
+                raise HomeUnsupported(
+                    doing, problem=error.reason, cure="open it as its owner"
+                ) from error
+            if error.code in _DISK_REFUSED | _NO_MEANS:
+                raise SystemRefused(doing, problem=str(error)) from error
+            raise Corrupt(doing, problem=str(error)) from error
+
+    def _reopen(self) -> None:
+        """Alone in the gate, and tried again by the next transaction if it fails."""
+        if self._closed:
+            raise Closed("using the log")
+        self._shut = True
+        self._env.close()
+        self._env = self._new_env()
+        try:
+            with self._refusals(f"opening {self._path}"):
+                self._check_size()
+                self._blocks = self._env.open_db(BLOCKS_DB, create=False)
+        except BaseException:
+            self._env.close()
+            raise
+        self._shut = False
 
     def _check_size(self) -> None:
         """Raises Corrupt when the file is cut short: reading what is missing would be a SIGBUS."""
@@ -203,32 +232,37 @@ class LmdbStore:
 
     def append_all(self, blocks: Sequence[bytes], expected_head: int) -> None:
         """One LMDB transaction begun, checked and committed on this thread. Cost: a flush."""
-        self._check_usable()
-        with self._refusals("appending a block"):
-            self._check_space(sum(map(len, blocks)))
-            self._put_with_room(blocks, expected_head)
+        self._check_process()
+        try:
+            with self._refusals("appending a block"):
+                self._check_space(sum(map(len, blocks)))
+                self._put_with_room(blocks, expected_head)
+        except LogFull as error:
+            # A flush that failed may leave the new meta page in force all the same.
+            if self.block_at(expected_head) != blocks[0]:
+                raise
+            raise SystemRefused(
+                "appending a block", problem="it is in the log, but the disk refused to flush it",
+                cure="read the head again before you append", offset=expected_head,
+            ) from error  # fmt: skip
 
     def _put_with_room(self, blocks: Sequence[bytes], expected_head: int) -> None:
         grown = False
         while True:
             try:
-                with self._gate.shared():
+                with self._inside():
                     self._put(blocks, expected_head)
                 return
             except lmdb.MapFullError as error:
                 if grown:
                     raise LogFull(
-                        "appending a block", problem="the memory map cannot grow further",
-                        map_size_bytes=self._env.info()["map_size"],
-                    ) from error  # fmt: skip
-                self._env.reader_check()
+                        "appending a block", problem="the memory map cannot grow further"
+                    ) from error
                 self._grow()
                 grown = True
-            except lmdb.MapResizedError:
-                self._adopt_size()
 
     def _put(self, blocks: Sequence[bytes], expected_head: int) -> None:
-        with self._env.begin(write=True, db=self._blocks, buffers=True) as txn:
+        with self._begin(write=True) as txn:
             head = self._head_from(txn.cursor())
             if head.offset != expected_head:
                 raise HeadMoved("appending a block", expected=expected_head, head=head.offset)
@@ -249,21 +283,22 @@ class LmdbStore:
                 "appending a block", free_bytes=free_bytes, needed_bytes=size_bytes,
                 reserve_bytes=self._reserve_size_bytes,
             )  # fmt: skip
-        info = self._env.info()
-        pages = info["last_pgno"] + 1
-        if pages - self._checked_pages >= READER_CHECK_PAGES:
-            self._checked_pages = pages
-            self._env.reader_check()
+        with self._inside():
+            info = self._env.info()
+            pages = info["last_pgno"] + 1
+            if pages - self._checked_pages >= READER_CHECK_PAGES:
+                self._checked_pages = pages
+                self._env.reader_check()
         if pages * self._page_size_bytes > MAP_FULL_RATIO * info["map_size"]:
             self._grow()
 
     def _grow(self) -> None:
-        with self._gate.alone():
+        def double() -> None:
+            self._env.reader_check()
             self._env.set_mapsize(self._env.info()["map_size"] * 2)
 
-    def _adopt_size(self) -> None:
-        with self._gate.alone():
-            self._env.set_mapsize(0)
+        with self._inside():
+            self._alone(double)
 
     def block_at(self, offset: int) -> bytes | None:
         with self._reading() as txn:
@@ -318,23 +353,54 @@ class LmdbStore:
         """A short read transaction; nothing of it may be used after it."""
         return _Reading(self)
 
-    def _prepare_to_read(self) -> None:
-        self._check_usable()
+    def _enter(self) -> None:
+        """Into the gate; LMDB is open in there. Raises Closed, or why it cannot be opened again."""
+        self._check_process()
+        self._gate.enter()
+        try:
+            if self._shut:
+                self._gate.promote(self._reopen)
+        except BaseException:
+            self._gate.leave()
+            raise
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        self._enter()
+        try:
+            yield
+        finally:
+            self._gate.leave()
+
+    def _alone(self, action: Callable[[], None]) -> None:
+        """From inside the gate, before a transaction: others may close LMDB until we are alone."""
+
+        def act() -> None:
+            if self._shut:
+                self._reopen()
+            action()
+
+        self._gate.promote(act)
+
+    def _free_dead_readers(self) -> None:
+        """Now and then."""
         now = time.monotonic()
         if now - self._checked_at > READER_CHECK_S:
             self._checked_at = now
-            with self._refusals("reading the log"):
-                self._env.reader_check()
+            self._env.reader_check()
 
-    def _begin(self) -> lmdb.Transaction[memoryview[int]]:
+    def _begin(self, *, write: bool = False) -> lmdb.Transaction[memoryview[int]]:
+        """From inside the gate. A second try, once what LMDB complained of is mended."""
         try:
-            return self._env.begin(db=self._blocks, buffers=True)
+            return self._env.begin(db=self._blocks, buffers=True, write=write)
         except lmdb.ReadersFullError:
             self._env.reader_check()
         except lmdb.MapResizedError:
-            self._gate.promote(lambda: self._env.set_mapsize(0))
+            self._alone(lambda: self._env.set_mapsize(0))
+        except lmdb.PanicError:
+            self._alone(self._reopen)
         try:
-            return self._env.begin(db=self._blocks, buffers=True)
+            return self._env.begin(db=self._blocks, buffers=True, write=write)
         except lmdb.ReadersFullError as error:
             raise TooManyReaders("reading the log", max_readers=READERS_MAX) from error
 
@@ -346,7 +412,7 @@ class LmdbStore:
             # LMDB reports a write that the disk took only in part as EIO.
             if isinstance(error, lmdb.DiskError) or error.code in _DISK_REFUSED:
                 raise LogFull(doing, problem=f"the disk refused: {error}") from error
-            raise Corrupt(doing, problem=str(error)) from error
+            raise _unreadable(doing, error) from error
         except OSError as error:
             raise refused(doing, error) from error
 
@@ -354,17 +420,12 @@ class LmdbStore:
         if os.getpid() != self._pid:
             raise ForkedProcess("using the log", opened_by_pid=self._pid)
 
-    def _check_usable(self) -> None:
-        self._check_process()
-        if self._closed:
-            raise Closed("using the log")
-
     def statistics(self) -> StoreStatistics:
         with self._reading() as txn:
             entries = txn.stat(self._blocks)["entries"]
+            info = self._env.info()
         with self._refusals("looking at the log"):
             size_bytes = os.stat(self._path / "data.mdb").st_blocks * 512
-            info = self._env.info()
         return StoreStatistics(entries, size_bytes, info["map_size"], info["num_readers"])
 
     def close(self) -> None:
@@ -379,6 +440,7 @@ class LmdbStore:
             if _open_stores.get(self._path) is self:
                 del _open_stores[self._path]
         with self._gate.alone():
+            self._shut = True
             self._env.close()
 
 
@@ -392,6 +454,12 @@ def _first(cursor: lmdb.Cursor) -> int:
     if len(key) != _KEY.size:
         raise Corrupt("reading the log", problem="the key of a block is no offset", key=key.hex())
     return int(_KEY.unpack(key)[0])
+
+
+def _unreadable(doing: str, error: lmdb.Error) -> Corrupt | SystemRefused:
+    if isinstance(error, lmdb.PanicError):  # of the handle, and no word about the data
+        return SystemRefused(doing, problem=str(error))
+    return Corrupt(doing, problem=str(error))
 
 
 def _count(block: bytes | memoryview) -> int:
@@ -415,14 +483,14 @@ class _Reading:
 
     def __enter__(self) -> lmdb.Transaction[memoryview[int]]:
         store = self._store
-        store._prepare_to_read()
-        store._gate.enter()
+        store._enter()
         try:
+            store._free_dead_readers()
             self._txn = store._begin()
         except BaseException as error:
             store._gate.leave()
             if isinstance(error, lmdb.Error):
-                raise Corrupt("reading the log", problem=str(error)) from error
+                raise _unreadable("reading the log", error) from error
             raise
         return self._txn
 
@@ -432,7 +500,7 @@ class _Reading:
         finally:
             self._store._gate.leave()
         if isinstance(error, lmdb.Error):
-            raise Corrupt("reading the log", problem=str(error)) from error
+            raise _unreadable("reading the log", error) from error
 
 
 class _Gate:
@@ -458,14 +526,6 @@ class _Gate:
             self._inside -= 1
             if self._inside == 0:
                 self._condition.notify_all()
-
-    @contextmanager
-    def shared(self) -> Iterator[None]:
-        self.enter()
-        try:
-            yield
-        finally:
-            self.leave()
 
     @contextmanager
     def alone(self) -> Iterator[None]:
