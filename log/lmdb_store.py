@@ -436,12 +436,12 @@ class LmdbStore:
             self._users -= 1
             if self._users > 0 or self._closed:
                 return
-            self._closed = True
+            # Under the lock to the end: LMDB refuses to open what this process has open still.
+            with self._gate.alone():
+                self._closed = self._shut = True
+                self._env.close()
             if _open_stores.get(self._path) is self:
                 del _open_stores[self._path]
-        with self._gate.alone():
-            self._shut = True
-            self._env.close()
 
 
 _open_stores: Final[dict[Path, LmdbStore]] = {}

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lmdb
@@ -14,6 +16,7 @@ import pytest
 from alphapulse.log import lmdb_store
 from alphapulse.log.block import Block
 from alphapulse.log.errors import (
+    Closed,
     Corrupt,
     HomeUnsupported,
     InvalidInput,
@@ -348,6 +351,65 @@ def test_one_handle_for_a_place_in_a_process(tmp_path: Path) -> None:
     relaxed = LmdbStore.open(tmp_path / "log", sync=False, durable=False)
     assert not relaxed.durable and relaxed.head().offset == 1
     relaxed.close()
+
+
+def test_opening_and_closing_at_once_finds_no_damage(tmp_path: Path) -> None:
+    """LMDB refuses to open what this process has not closed yet."""
+    new_store(tmp_path / "log").close()
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            for _ in range(200):
+                store = LmdbStore.open(tmp_path / "log")
+                assert store.head().offset == 0
+                store.close()
+        except Exception as error:
+            failures.append(error)
+
+    with switching_often():
+        threads = [threading.Thread(target=work) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failures
+
+
+def test_whoever_reads_while_it_is_closed_is_told_so(tmp_path: Path) -> None:
+    new_store(tmp_path / "log").close()
+    told: list[Exception] = []
+
+    def read(store: LmdbStore, begun: threading.Event) -> None:
+        try:
+            while True:
+                store.head()
+                begun.set()
+        except Exception as error:
+            told.append(error)
+
+    with switching_often():
+        for _ in range(100):
+            store, begun = LmdbStore.open(tmp_path / "log"), threading.Event()
+            readers = [threading.Thread(target=read, args=(store, begun)) for _ in range(2)]
+            for reader in readers:
+                reader.start()
+            begun.wait()
+            store.close()
+            for reader in readers:
+                reader.join()
+    assert len(told) == 200 and {type(error) for error in told} == {Closed}
+
+
+@contextmanager
+def switching_often() -> Iterator[None]:
+    """Threads take turns a thousand times as often, so that they meet where they seldom do."""
+    usual_s = sys.getswitchinterval()
+    sys.setswitchinterval(5e-6)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual_s)
 
 
 FORKING = """
