@@ -26,14 +26,27 @@ from time import monotonic, perf_counter_ns
 from typing import Final, NamedTuple
 from zlib import crc32
 
+import lmdb
+
 from .block import CHAIN_SIZE_BYTES, Block, chain_hash
 from .checkpoints import Checkpoint, Checkpoints
 from .columns import check_columns
-from .errors import AlphaPulseError, ChainBroken, Corrupt, FormatTooNew, NotDecodable
+from .errors import (
+    AlphaPulseError,
+    ChainBroken,
+    Corrupt,
+    FormatTooNew,
+    HomeUnsupported,
+    LogFull,
+    NotDecodable,
+    SystemRefused,
+    TooManyReaders,
+)
 from .frame import NO_PREVIOUS
 from .home import Home
 from .kinds import SEVERITIES, SPACE_NAMES
 from .lmdb_store import LmdbStore
+from .refusals import SystemCalls
 from .sheet import Sheet, first_difference, is_single, sheet_of, sheet_of_singles
 from .upcast import VERSIONS
 
@@ -56,6 +69,11 @@ CURE_CHECKPOINT: Final = (
 )
 
 
+_NO_VERDICT: Final[dict[str, type[AlphaPulseError]]] = {
+    kind.__name__: kind
+    for kind in (FormatTooNew, HomeUnsupported, SystemRefused, LogFull, TooManyReaders)
+}
+"""What the child raises that says nothing of the log."""
 _CHILD: Final = "import sys; from alphapulse.log import verify; sys.exit(verify.main(sys.argv[1:]))"
 
 
@@ -360,26 +378,38 @@ def verify_in_child(
     """`verify_store` in a new process. A child that dies by a signal gives a failed verdict.
 
     So does one that tells no progress for `stalled_s`: it is killed.
-    Raises FormatTooNew: such a home is not damaged, only not for us to judge.
+    Raises FormatTooNew, HomeUnsupported, SystemRefused, LogFull, TooManyReaders: such a home is not
+    damaged, only not for us to judge, or not here.
     """
     command = [sys.executable, "-P", "-c", _CHILD, os.fspath(home)]
     if last_blocks is not None:
         command.append(str(last_blocks))
     reached, verdicts = 0, []
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child, _Watch(child, stalled_s) as watch:  # fmt: skip
+    with (
+        # A file in memory: a pipe that nobody reads yet would stop a child that complains much.
+        open(os.memfd_create("complaints"), "w+", errors="replace") as complaints,
+        subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=complaints, text=True
+        ) as child,
+        _Watch(child, stalled_s) as watch,
+    ):  # fmt: skip
         for line in watch.lines():
             message = json.loads(line)
             if "progress" in message:
                 reached = message["progress"]
                 if progress is not None:
                     progress(reached)
-            elif "too_new" in message:
-                raise FormatTooNew(f"verifying {home}", **message["too_new"])
+            elif "raised" in message:
+                kind = _NO_VERDICT[message["raised"]]
+                raise kind(
+                    f"verifying {home}", problem=message["why"], cure=message["advice"],
+                    **message["facts"],
+                )  # fmt: skip
             else:
                 verdicts.append(Verdict(**message))
-        complaint = child.stderr.read() if child.stderr is not None else ""
+        child.wait()
+        complaints.seek(0)
+        complaint = complaints.read()
     if child.returncode == 0 and len(verdicts) == 3:
         return verdicts
     if watch.stalled:
@@ -434,15 +464,22 @@ class _Watch:
 
 def main(arguments: list[str]) -> int:
     def say(**message: object) -> None:
-        print(json.dumps(message), flush=True)
+        print(json.dumps(message, default=str), flush=True)
 
     last_blocks = int(arguments[1]) if len(arguments) > 1 else None
     try:
-        verdicts = verify_store(
-            Home(arguments[0]), last_blocks=last_blocks, progress=lambda at: say(progress=at)
-        )
-    except FormatTooNew as error:
-        say(too_new=error.facts)
+        with SystemCalls("reading the log"):
+            verdicts = verify_store(
+                Home(arguments[0]), last_blocks=last_blocks, progress=lambda at: say(progress=at)
+            )
+    except tuple(_NO_VERDICT.values()) as error:
+        cause = error.__cause__
+        damaged = isinstance(error, HomeUnsupported) and not isinstance(cause, lmdb.Error)
+        if damaged or isinstance(cause, FileNotFoundError):
+            raise  # the genesis record or a whole file is gone, and that is a verdict
+        say(
+            raised=type(error).__name__, why=error.why, advice=error.advice, facts=error.facts
+        )  # fmt: skip
         return 1
     for verdict in verdicts:
         say(**verdict._asdict())

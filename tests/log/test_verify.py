@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
@@ -12,7 +13,12 @@ import pytest
 import alphapulse.log.verify as verify_module
 from alphapulse.log.block import Block, chain_hash, encode_block
 from alphapulse.log.checkpoints import Checkpoint
-from alphapulse.log.errors import ChainBroken
+from alphapulse.log.errors import (
+    AlphaPulseError,
+    ChainBroken,
+    HomeUnsupported,
+    SystemRefused,
+)
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.frame import NO_PREVIOUS, Event, encode_body, encode_frame
 from alphapulse.log.home import Home
@@ -353,6 +359,43 @@ def test_every_zeroed_page_ends_the_child_at_most(home: Home) -> None:
 def test_a_missing_home_is_a_verdict_of_the_child(tmp_path: Path) -> None:
     verdicts = verify_in_child(tmp_path / "none")
     assert not fine(verdicts) and "ended by exit 1" in verdicts[0].detail
+
+
+FAILS = """import lmdb
+def refuse(*_, **__):
+    error = lmdb.Error("refused")
+    error.code, error.reason = {code}, "refused"
+    raise error
+lmdb.open = refuse
+"""
+
+
+@pytest.mark.parametrize("code, kind", [
+    (errno.EACCES, HomeUnsupported), (errno.EROFS, HomeUnsupported), (errno.EMFILE, SystemRefused),
+])  # fmt: skip
+def test_what_the_system_refuses_the_child_is_no_damage(
+    home: Home, monkeypatch: pytest.MonkeyPatch, code: int, kind: type[AlphaPulseError]
+) -> None:
+    monkeypatch.setattr(
+        "alphapulse.log.verify._CHILD", FAILS.format(code=code) + verify_module._CHILD
+    )
+    with pytest.raises(kind, match="verifying"):
+        verify_in_child(home.path)
+
+
+def test_checkpoints_that_cannot_be_read_are_no_damage(home: Home) -> None:
+    home.checkpoints.unlink()
+    home.checkpoints.mkdir()
+    with pytest.raises(SystemRefused, match="Is a directory"):
+        verify_in_child(home.path)
+
+
+def test_a_child_that_complains_at_length_is_not_stopped_by_that(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loud = "import sys; sys.stderr.write('x' * 200_000)\n"
+    monkeypatch.setattr("alphapulse.log.verify._CHILD", loud + verify_module._CHILD)
+    assert fine(verify_in_child(home.path, stalled_s=3))
 
 
 TELLS = """import time
