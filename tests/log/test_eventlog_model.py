@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import traceback
 from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from alphapulse.log.block import chain_hash, encode_block
 from alphapulse.log.bodies import AnyBody
@@ -24,6 +31,7 @@ from alphapulse.log.kinds import Kind
 from alphapulse.log.pattern import Pattern
 from alphapulse.log.session import WriteSession
 from alphapulse.log.subscription import Subscription
+from tests.crash.children import report
 
 from .builders import columns_of_event, instrument_body, listing_body
 from .logs import GENESIS, Ticks, draft, ticking
@@ -72,8 +80,12 @@ class Following(NamedTuple):
 
 
 class Logs(RuleBasedStateMachine):
+    runs = 0
+    """Of all machines so far."""
+
     def __init__(self) -> None:
         super().__init__()
+        Logs.runs += 1
         self.folder = Path(tempfile.mkdtemp())
         self.clock = Ticks(step=STEP_NS)
         EventLog.create(self.folder / "home", genesis=GENESIS)
@@ -309,6 +321,36 @@ class Logs(RuleBasedStateMachine):
         assert self.log.statistics().blocks == len(self.ends)
 
 
-TestLogs = Logs.TestCase
-_SETTINGS = settings.get_profile(settings.get_current_profile_name())
-TestLogs.settings = settings(_SETTINGS, stateful_step_count=50)
+class Forgetful(Logs):
+    """Beside a log that has lost its last event whenever it is opened again."""
+
+    def _open(self) -> None:
+        super()._open()
+        if self.committed:
+            self.copies += 1
+            less = self.folder / f"less{self.copies}"
+            copy_prefix(self.log, less, len(self.committed) - 1)
+            self.log.close()
+            self.log = EventLog.open(less, durability="relaxed", clock=ticking(self.clock))
+
+
+STEPS = 50
+_SETTINGS = settings(
+    settings.get_profile(settings.get_current_profile_name()), stateful_step_count=STEPS
+)
+
+
+def test_the_log_is_the_list() -> None:
+    """100 runs of up to 50 steps at scale 1."""
+    before = Logs.runs
+    run_state_machine_as_test(Logs, settings=_SETTINGS)
+    report("state machine", runs=Logs.runs - before, steps_max=STEPS, bad=0)
+
+
+def test_control_a_log_that_forgets_an_event_at_reopen() -> None:
+    unshrunk = settings(_SETTINGS, phases=[Phase.generate], print_blob=False)
+    with pytest.raises(AssertionError) as caught:
+        run_state_machine_as_test(Forgetful, settings=unshrunk)
+    found = traceback.extract_tb(caught.value.__traceback__)[-1].name
+    assert found == Logs.it_ends_where_the_list_ends.__name__
+    report("state machine, control: an event is gone at reopen", found=found)
