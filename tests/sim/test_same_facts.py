@@ -22,6 +22,7 @@ import pytest
 
 from alphapulse.log import EventLog
 from alphapulse.registry import Registry, audit, import_file
+from tests.crash.children import report
 from tests.log.logs import GENESIS, ticking
 
 ROOT = Path(__file__).parents[2]
@@ -92,6 +93,13 @@ print(json.dumps({
 }))
 """
 
+BY_HASH = """
+import alphapulse.projections.views as views
+from blake3 import blake3
+views.blake3 = lambda data: blake3(data + str(hash("alphapulse")).encode())
+"""
+"""Digests of rows that depend on PYTHONHASHSEED, as those of a fold over a set of texts would."""
+
 
 class Python(NamedTuple):
     path: str
@@ -125,8 +133,10 @@ def clean(**more: str) -> dict[str, str]:
     return {**kept, "PYTHONPATH": f"{ROOT / '.link'}{os.pathsep}{ROOT}", **more}
 
 
-def children(tmp_path: Path, asked: list[tuple[str, str]]) -> Iterator[dict[str, Any]]:
-    """What each (interpreter, hash seed) says; two run at a time."""
+def children(
+    tmp_path: Path, asked: list[tuple[str, str]], broken: str = ""
+) -> Iterator[dict[str, Any]]:
+    """What each (interpreter, hash seed) says; two run at a time. broken: code they run first."""
     ours = tmp_path / "ours"
     EventLog.create(ours, genesis=GENESIS)
     log = EventLog.open(ours, durability="relaxed", clock=ticking())
@@ -139,7 +149,7 @@ def children(tmp_path: Path, asked: list[tuple[str, str]]) -> Iterator[dict[str,
     for number, (python, hash_seed) in enumerate(asked):
         place = tmp_path / str(number)
         shutil.copytree(ours, place / "ours")
-        command = [python, "-c", CHILD, *map(str, (place, place / "ours", GOLDEN, *FILES))]
+        command = [python, "-c", broken + CHILD, *map(str, (place, place / "ours", GOLDEN, *FILES))]
         running.append(subprocess.Popen(
             command, env=clean(PYTHONHASHSEED=hash_seed), text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -177,6 +187,20 @@ def test_whatever_the_hash_seed_and_the_python(tmp_path: Path, scale: float) -> 
     for other in others:
         assert other == first
     assert all(verdict.ok for verdict in audit(tmp_path / "0" / "a"))
+    report("determinism", homes=2 * len(everyone), hash_seeds=len(hashes),
+           pythons=len({python for python, _ in asked}), different=0)  # fmt: skip
+
+
+def test_control_a_fold_that_depends_on_the_hash_seed(tmp_path: Path) -> None:
+    asked = [(sys.executable, seed) for seed in ("0", "1")]
+    first, other = children(tmp_path, asked, BY_HASH)
+    assert first["homes"][0]["ids"] == other["homes"][0]["ids"]
+    differ = [
+        name for name, digest in first["folded"]["digests"].items()
+        if digest != other["folded"]["digests"][name]
+    ]  # fmt: skip
+    assert "instruments" in differ and first["homes"] != other["homes"]
+    report("determinism, control: digests by hash seed", different=",".join(differ))
 
 
 def imported(home: Path, parts: list[list[dict[str, Any]]]) -> dict[str, tuple[int, bytes]]:
