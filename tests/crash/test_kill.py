@@ -142,7 +142,7 @@ def live(directory: Path, seed: int, *, broken: bool = False) -> tuple[int, list
 
 def test_kill_9_while_importing(tmp_path: Path, scale: float) -> None:
     kills_min, total = max(1, round(KILLS * scale)), 0
-    tried = []
+    tried: list[int] = []
     for seed in seeds(kills_min):  # a life that is completed before its kills has fewer
         directory = tmp_path / str(len(tried))
         directory.mkdir()
@@ -305,3 +305,33 @@ def test_a_stopped_writer_is_named_and_readers_go_on(tmp_path: Path) -> None:
             assert seen is not None and seen.offset == 1
             assert writer.register(second).outcome == "unchanged"
     assert complaints(home) == []
+
+
+def test_stopped_writer_control_without_a_limit_nobody_goes_on(tmp_path: Path) -> None:
+    """The limit is what ends the wait: a writer that has none hangs as long as it is let."""
+    home, (first, second) = tmp_path / "home", tokens(2)
+    with Registry.open(home, durability="relaxed") as registry:
+        registry.register(first)
+
+    def stopping(say: Say, _: Hear) -> None:
+        with Registry.open(home, durability="relaxed") as registry, registry.log.writing():
+            say("holding")
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    def waiting(say: Say, _: Hear) -> None:
+        with Registry.open(home, durability="relaxed", wait_s=3_600) as registry:
+            say("waiting")
+            registry.register(second)
+            say("registered")
+
+    with Child(stopping) as holder, Child(waiting) as writer:
+        assert holder.hear() == "holding"
+        os.waitpid(holder.pid, os.WUNTRACED)
+        assert writer.hear() == "waiting"
+        time.sleep(0.5)  # ten times what the writer of the test above waits
+        assert os.waitpid(writer.pid, os.WNOHANG) == (0, 0), "it went on, or gave up"
+        report("SIGSTOP, control: no limit", waited_ms=500, hangs=1)
+        holder.send(signal.SIGCONT)
+        assert holder.wait() == 0
+        assert writer.hear() == "registered"
+        assert writer.wait() == 0
