@@ -14,6 +14,7 @@ The functions turn bytes into parts and back; only `export_log` and `Archive` to
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -33,6 +34,7 @@ from .block import BLOCK_HEADER, BLOCK_HEADER_SIZE_BYTES, Block, chain_hash
 from .codec import zstd_unpack
 from .copying import Copied, Progress, check_stop, check_unbroken, checked_blocks, copy_blocks
 from .errors import (
+    Closed,
     ExportDamaged,
     FormatTooNew,
     HomeUnsupported,
@@ -46,6 +48,7 @@ from .eventlog import EventLog
 from .home import Genesis, Home, decode_genesis, sync_directory
 from .lmdb_store import LmdbStore
 from .making import new_log
+from .refusals import SystemCalls, refused
 from .store import Head
 from .verify import all_blocks, verify_blocks
 
@@ -63,6 +66,7 @@ PACKED_SIZE_BYTES_MAX: Final = UNPACKED_SIZE_BYTES_MAX + (UNPACKED_SIZE_BYTES_MA
 """What does not shrink grows by less than this, says zstd."""
 CHUNKS_MAX: Final = 1 << 20
 LEVEL: Final = 3
+TAKEN: Final = "there is a file of that name"
 HEADER: Final = struct.Struct("<8sHHI")
 CHUNK: Final = struct.Struct("<4sIIIQII")
 ENTRY: Final = struct.Struct("<QQ")
@@ -162,14 +166,15 @@ def decode_chunk(header: ChunkHeader, packed: bytes) -> list[Block]:
     return blocks
 
 
+@SystemCalls("exporting a log")
 def export_log(
     log: EventLog, file: str | os.PathLike[str], stop: int | None = None, *,
     progress: Progress | None = None,
 ) -> Copied:  # fmt: skip
     """Writes the events before `stop` (default: the head now) into a new file, mode 0600.
 
-    It appears by rename, whole and synced. The same events give the same bytes, from the same
-    zstd. Raises InvalidInput when there is a file of that name, OffsetOutOfRange, Corrupt or
+    It appears whole and synced, and not over another. The same events give the same bytes, from
+    the same zstd. Raises InvalidInput when there is a file of that name, OffsetOutOfRange, Corrupt or
     ChainBroken when the log is not what was written. Cost: 3 µs an event.
     """
     path = Path(os.path.abspath(file))
@@ -178,7 +183,7 @@ def export_log(
     stop = log.head if stop is None else stop
     check_stop(log, stop)
     if path.exists():
-        raise InvalidInput(doing, problem="there is a file of that name", cure="name a new file")
+        raise InvalidInput(doing, problem=TAKEN, cure="name a new file")
     building = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         descriptor = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -192,12 +197,23 @@ def export_log(
             head, size_bytes = _write(log, out, stop, progress)
             out.flush()
             os.fsync(out.fileno())
-        os.rename(building, path)
-    except BaseException:
+        _publish(building, path)
+    except FileExistsError as error:
+        raise InvalidInput(doing, problem=TAKEN, cure="name a new file") from error
+    finally:
         building.unlink(missing_ok=True)
-        raise
     sync_directory(path.parent)
     return Copied(head.offset, head.chain, size_bytes)
+
+
+def _publish(building: Path, path: Path) -> None:
+    """Gives the file its name. Raises FileExistsError: a rename would replace what is there."""
+    try:
+        os.link(building, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+            raise
+        os.rename(building, path)  # a file system without links, like FAT
 
 
 def _write(
@@ -229,7 +245,7 @@ class Archive:
     """An exported log to read from: its genesis, its head, any block. A context manager.
 
     Opening reads header, index and trailer; `verify` reads all. Every chunk is checked when it is
-    read. Raises NotAnExport, FormatTooNew, ExportDamaged naming chunk and offset.
+    read. Raises NotAnExport, FormatTooNew, SystemRefused, ExportDamaged naming chunk and offset.
     """
 
     def __init__(self, file: str | os.PathLike[str]) -> None:
@@ -270,14 +286,14 @@ class Archive:
 
     def verify(self, progress: Progress | None = None) -> None:
         """Checks every byte, unpacking nothing. Cost: about that of reading the file."""
-        hasher = blake3(os.pread(self._file, self._chunks_at, 0))
+        hasher = blake3(self._read(0, self._chunks_at))
         for number in range(self.chunks):
             header, packed = self._read_chunk(number)
             hasher.update(CHUNK.pack(CHUNK_MAGIC, *header)).update(packed)
             if progress is not None:
                 progress(header.first + header.events, self.head)
         end = self.size_bytes - TRAILER.size
-        hasher.update(os.pread(self._file, end - self._trailer.index_at, self._trailer.index_at))
+        hasher.update(self._read(self._trailer.index_at, end - self._trailer.index_at))
         if hasher.digest() != self._trailer.digest:
             raise self._damaged("its Blake3 is another")
 
@@ -311,11 +327,22 @@ class Archive:
             self._unpacked = (number, blocks)
         return blocks
 
+    def _read(self, at: int, size_bytes: int) -> bytes:
+        if self._file < 0:
+            raise Closed(f"reading {self._path}", cure="open the file again")
+        try:
+            data = os.pread(self._file, size_bytes, at)
+        except OSError as error:
+            raise refused(f"reading {self._path}", error) from error
+        if len(data) != size_bytes:
+            raise self._damaged("it was cut short")
+        return data
+
     def _read_chunk(self, number: int) -> tuple[ChunkHeader, bytes]:
         """A chunk's header and packed bytes, its checksum right and its place as the index says."""
         at, end = self._places[number], self._places[number + 1]
         stop = self._firsts[number + 1] if number + 1 < self.chunks else self.head
-        data = os.pread(self._file, end - at, at)
+        data = self._read(at, end - at)
         magic, *fields = CHUNK.unpack_from(data)
         header, packed = ChunkHeader._make(fields), data[CHUNK.size :]
         if magic != CHUNK_MAGIC or crc32(packed, crc32(data[: CHUNK.size - 4])) != header.crc:
@@ -327,7 +354,8 @@ class Archive:
         return header, packed
 
     def _read_header(self) -> tuple[Genesis, int]:
-        data = os.pread(self._file, HEADER.size + GENESIS_SIZE_BYTES_MAX + _CRC.size, 0)
+        size_bytes_max = HEADER.size + GENESIS_SIZE_BYTES_MAX + _CRC.size
+        data = self._read(0, min(size_bytes_max, self.size_bytes))
         if not data.startswith(MAGIC) or len(data) < HEADER.size:
             raise self._no_export("it does not begin like one")
         _, version, zero, size = HEADER.unpack_from(data)
@@ -349,7 +377,7 @@ class Archive:
         at = self.size_bytes - TRAILER.size
         if at < self._chunks_at:
             raise self._damaged("it was cut short")
-        *fields, magic = TRAILER.unpack(os.pread(self._file, TRAILER.size, at))
+        *fields, magic = TRAILER.unpack(self._read(at, TRAILER.size))
         trailer = Trailer._make(fields)
         if magic != END_MAGIC:
             raise self._damaged("it was cut short: there is no trailer at its end")
@@ -360,7 +388,7 @@ class Archive:
     def _read_index(self) -> tuple[list[int], list[int]]:
         """First offset of each chunk; place of each chunk and of what comes after the last."""
         trailer = self._trailer
-        index = os.pread(self._file, trailer.chunks * ENTRY.size, trailer.index_at)
+        index = self._read(trailer.index_at, trailer.chunks * ENTRY.size)
         before_crc = TRAILER.pack(*trailer, END_MAGIC)[:-12]
         if crc32(before_crc, crc32(index)) != trailer.crc:
             raise self._damaged("the CRC32 of its index and trailer is wrong")
@@ -403,6 +431,7 @@ class Archive:
         self.close()
 
 
+@SystemCalls("importing a log")
 def import_archive(
     file: str | os.PathLike[str], target: str | os.PathLike[str], *,
     progress: Progress | None = None,

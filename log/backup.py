@@ -38,6 +38,7 @@ from .eventlog import EventLog
 from .home import Home, replace_file
 from .lock import WriterLock
 from .making import new_log
+from .refusals import SystemCalls
 from .store import Head
 from .times import format_time
 from .verify import verify_in_child
@@ -65,14 +66,15 @@ class Backup(msgspec.Struct, frozen=True):
     """Every byte of it was read back and checked since it was written."""
 
 
+@SystemCalls("reading a backup")
 def read_manifest(directory: str | os.PathLike[str]) -> Backup:
     """What a backup says of itself. Raises NotABackup, FormatTooNew."""
     place, doing = Home(directory), f"reading the backup {os.path.abspath(directory)}"
     try:
         with open(place.path / MANIFEST, "rb") as file:
             data = file.read(MANIFEST_SIZE_BYTES_MAX)
-    except FileNotFoundError:
-        missing = not place.path.exists()
+    except (FileNotFoundError, NotADirectoryError):
+        missing = not place.path.is_dir()
         problem = "there is no such directory" if missing else f"it has no {MANIFEST}"
         raise NotABackup(doing, problem=problem) from None
     try:
@@ -87,6 +89,7 @@ def read_manifest(directory: str | os.PathLike[str]) -> Backup:
         raise NotABackup(doing, problem=f"its {MANIFEST} cannot be read: {error}") from error
 
 
+@SystemCalls("making a backup")
 def make_backup(
     log: EventLog, directory: str | os.PathLike[str], *, verify: bool = True,
     progress: Progress | None = None,
@@ -233,6 +236,7 @@ def verify_copy(
             )  # fmt: skip
 
 
+@SystemCalls("restoring a backup")
 def restore_log(
     directory: str | os.PathLike[str], target: str | os.PathLike[str],
     to: int | str | None = None, *, progress: Progress | None = None,

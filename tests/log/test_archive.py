@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import struct
@@ -31,12 +32,14 @@ from alphapulse.log.codec import zstd_unpack
 from alphapulse.log.errors import (
     AlphaPulseError,
     ChainBroken,
+    Closed,
     ExportDamaged,
     FormatTooNew,
     HomeExists,
     InvalidInput,
     NotAnExport,
     OffsetOutOfRange,
+    SystemRefused,
     TooLarge,
 )
 from alphapulse.log.eventlog import EventLog
@@ -324,6 +327,62 @@ def test_a_home_is_not_replaced(file: Path, log: EventLog) -> None:
     with pytest.raises(HomeExists):
         import_archive(file, log.home.path)
     assert log.head == 7
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(log: EventLog, tmp_path: Path) -> None:
+    def meanwhile(*_: int) -> None:
+        (tmp_path / "file").write_text("mine")
+
+    with pytest.raises(InvalidInput, match="a file of that name"):
+        export_log(log, tmp_path / "file", progress=meanwhile)
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home"]
+
+
+def test_a_file_system_without_links_gets_its_file(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert export_log(log, tmp_path / "file").events == log.head
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home"]
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_damaged(file: Path) -> None:
+    for size in (0, 100, os.path.getsize(file) - TRAILER.size - 1):
+        data = file.read_bytes()
+        with Archive(file) as opened:
+            os.truncate(file, size)
+            with pytest.raises(ExportDamaged, match="cut short"):
+                opened.verify()
+            if size <= 100:
+                with pytest.raises(ExportDamaged, match="cut short"):
+                    opened.block_at(6)
+        file.write_bytes(data)
+
+
+def test_what_the_system_refuses_is_an_error_of_ours(
+    log: EventLog, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Archive(file) as opened:
+        monkeypatch.setattr(os, "pread", refuse)
+        for read in (opened.verify, lambda: opened.block_at(0), lambda: list(opened.blocks())):
+            with pytest.raises(SystemRefused, match="Input/output"):
+                read()
+        for work in (Archive, lambda path: import_archive(path, tmp_path / "back")):
+            with pytest.raises(SystemRefused, match="Input/output"):
+                work(file)
+    with pytest.raises(Closed):
+        opened.verify()
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(SystemRefused, match="Input/output"):
+        export_log(log, tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "home"]
 
 
 def test_closing_again_is_fine(file: Path) -> None:

@@ -268,6 +268,27 @@ def test_what_fails_takes_the_directory_that_it_made_along(
     assert not (tmp_path / "new").exists()
 
 
+def test_what_the_system_refuses_is_an_error_of_ours(
+    log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_backup(log, tmp_path / "b")
+    with pytest.raises(NotABackup, match="no such directory"):
+        read_manifest(tmp_path / "b" / MANIFEST)
+    (tmp_path / "odd" / MANIFEST).mkdir(parents=True)
+    with pytest.raises(SystemRefused, match="Is a directory"):
+        read_manifest(tmp_path / "odd")
+
+    def refuse(*_: object) -> dict[str, bytes]:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(backup_module, "_cursor_files", refuse)
+    with pytest.raises(SystemRefused, match="Input/output"):
+        make_backup(log, tmp_path / "b")
+    with pytest.raises(SystemRefused, match="Input/output"):
+        restore_log(tmp_path / "b", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_home_is_not_replaced_and_that_is_said_at_once(
     log: EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
