@@ -266,8 +266,12 @@ class Views:
             )  # fmt: skip
         except ViewUnusable:
             return None
-        self._adopt(name, opened)
-        self._finish_switch(view, generation)
+        try:
+            self._finish_switch(view, generation)
+        except BaseException:
+            opened.close()
+            raise
+        self._adopt(name, opened)  # only now: whoever has a writer does not look for old files
         return opened
 
     def _finish_switch(self, view: View, generation: int) -> None:
@@ -316,8 +320,8 @@ class Views:
             raise
         if isinstance(old, TableWriter) and not old.superseded:
             old.supersede(writer.generation)
-        self._adopt(name, writer)
         self._finish_switch(VIEWS_BY_NAME[name], writer.generation)
+        self._adopt(name, writer)
         self._writers_stamp = self._generations.stamp()
 
     @SystemCalls("making room in the views")

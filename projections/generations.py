@@ -21,6 +21,8 @@ from .table_file import NO_SPACE
 CURRENT: Final = "CURRENT"
 NO_CURRENT: Final = (0, 0)
 """The stamp when there is no CURRENT."""
+_NO_FILE: Final = frozenset({errno.ENOENT, errno.ELOOP, errno.EISDIR, errno.ENXIO})
+"""Gone, a link, a directory, a socket: nothing that anybody can have mapped."""
 _DIGITS_MAX: Final = 18
 """Of a generation's number, which is a u64 in its file; more digits are damage."""
 
@@ -111,13 +113,16 @@ def supersede_file(path: str | os.PathLike[str], generation: int) -> None:
     """Tells readers that have this file mapped where to go on, whatever state it is in.
 
     It need not be a good table: one that is torn, or was left dirty by a power loss, may be mapped
-    all the same. Does nothing to a file that says so already or is too short to be mapped.
+    all the same. Does nothing to a file that says so already or is too short to be mapped. Raises
+    OSError, as when no descriptor is left: then it must be called again.
     """
     at = SUPERSEDED * WORD_SIZE_BYTES
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:  # gone, a directory, a link: nothing that anybody can have mapped
-        return
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            return
+        raise  # a reader that has it mapped would stay on it for good
     try:
         word = os.pread(descriptor, WORD_SIZE_BYTES, at)
         if word == bytes(WORD_SIZE_BYTES) and os.fstat(descriptor).st_size >= PAGE_SIZE_BYTES:

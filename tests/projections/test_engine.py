@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from alphapulse.log import Closed, EventLog, InstrumentRecord
+from alphapulse.log import Closed, EventLog, InstrumentRecord, SystemRefused
 from alphapulse.projections import SUPERSEDED, VIEWS, ViewFull, Views, ViewState
 from alphapulse.projections.engine import ROWS_MIN
 from alphapulse.projections.layout import IN_PROGRESS
@@ -276,17 +276,48 @@ def test_a_missing_superseded_word_is_made_good(home: Path) -> None:
     with open_home(home) as registry:
         registry.rebuild(["instruments"])
     assert (held.words[SUPERSEDED], held.generation) == (2, 1)
-    path = home / "views" / "instruments.1"
-    with EventLog.open(home, mode="r", durability="relaxed") as log:
-        writer = TableWriter.open(
-            path, VIEWS[0].schema, log.genesis.log_id, boot_id=reader.views._boot_id
-        )
-        writer.words[SUPERSEDED] = 0
-        assert held.words[SUPERSEDED] == 0
-        writer.close()
+    forget_superseded(home, reader.views._boot_id)
+    assert held.words[SUPERSEDED] == 0
     with open_home(home):
         assert held.words[SUPERSEDED] == 2
     assert reader.views.table("instruments").generation == 2
+    reader.close()
+
+
+def forget_superseded(home: Path, boot_id: bytes) -> None:
+    """In the first file of the instruments."""
+    path = home / "views" / "instruments.1"
+    with EventLog.open(home, mode="r", durability="relaxed") as log:
+        writer = TableWriter.open(path, VIEWS[0].schema, log.genesis.log_id, boot_id=boot_id)
+        writer.words[SUPERSEDED] = 0
+        writer.close()
+
+
+def test_an_old_file_that_cannot_be_opened_is_not_passed_over(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a reader that has it mapped would never learn of the new one."""
+    reader = open_home(home, mode="r")
+    held = reader.views.table("instruments")
+    with open_home(home) as registry:
+        registry.rebuild(["instruments"])
+    forget_superseded(home, reader.views._boot_id)
+    real = os.open
+
+    def no_descriptor_left(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if os.fspath(path).endswith("instruments.1") and flags & os.O_RDWR:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(path, flags, *more, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", no_descriptor_left)
+        with pytest.raises(SystemRefused):
+            open_home(home)
+    assert held.words[SUPERSEDED] == 0
+    with open_home(home) as registry:
+        assert held.words[SUPERSEDED] == 2
+        registry.register(token(77))
+        assert reader.resolve(token(77)) is not None
     reader.close()
 
 

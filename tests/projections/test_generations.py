@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
+import socket
 from pathlib import Path
 
-from alphapulse.projections.generations import Generations
+import pytest
+
+from alphapulse.projections.generations import Generations, supersede_file
 
 
 def touch(directory: Path, *names: str) -> None:
@@ -65,3 +69,28 @@ def test_current_is_private(tmp_path: Path) -> None:
     generations.switch("a", 1)
     assert (tmp_path / "CURRENT").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "CURRENT").read_text() == "a 1\n"
+
+
+def test_superseding_what_nobody_can_have_mapped(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(bytes(8192))
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "directory").mkdir()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(os.fspath(tmp_path / "socket"))
+        for name in ("gone", "link", "directory", "socket"):
+            supersede_file(tmp_path / name, 7)
+    assert (tmp_path / "real").read_bytes() == bytes(8192)
+    supersede_file(tmp_path / "real", 7)
+    assert sum((tmp_path / "real").read_bytes()) == 7
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES])
+def test_superseding_what_cannot_be_opened_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        supersede_file(tmp_path / "a.1", 7)
