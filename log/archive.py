@@ -174,8 +174,8 @@ def export_log(
     """Writes the events before `stop` (default: the head now) into a new file, mode 0600.
 
     It appears whole and synced, and not over another. The same events give the same bytes, from
-    the same zstd. Raises InvalidInput when there is a file of that name, OffsetOutOfRange, Corrupt or
-    ChainBroken when the log is not what was written. Cost: 3 µs an event.
+    the same zstd. Raises InvalidInput when there is a file of that name, OffsetOutOfRange, Corrupt
+    or ChainBroken when the log is not what was written. Cost: 3 µs an event.
     """
     path = Path(os.path.abspath(file))
     doing = f"exporting to {path}"
