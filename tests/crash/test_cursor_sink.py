@@ -35,7 +35,7 @@ from alphapulse.log import (
 )
 from alphapulse.log.cursors import Cursors
 
-from .children import SEED_NAME, Child, Hear, Say, kill_self_after, seeds
+from .children import SEED_NAME, Child, Hear, Say, kill_self_after, report, seeds
 
 PATTERN = "source=wanted"
 KILLS = 10
@@ -178,7 +178,8 @@ def test_every_matching_event_is_in_the_sink_once_and_in_order(
         got, matching = run(tmp_path / str(seed), total, exactly_once, seed)
         assert len(matching) > total / 10
         assert got == matching, f"replay with {SEED_NAME}={seed}"
-        print(f"{total} events, {len(matching)} of them match, {KILLS} kills: once each, in order")
+        report("cursor and sink", [seed], events=total, matching=len(matching), kills=KILLS,
+               lost=0, twice=0)  # fmt: skip
 
 
 @pytest.mark.parametrize("sink,wrong", [(repeating, "twice"), (acknowledging_first, "lost")])
@@ -189,3 +190,4 @@ def test_a_sink_that_breaks_the_bargain_is_caught(tmp_path: Path, sink: Sink, wr
             assert len(got) > len(set(got)) and set(got) == set(matching)
         else:
             assert len(got) == len(set(got)) and set(got) < set(matching)
+        report(f"cursor and sink, control: {wrong}", [seed], matching=len(matching), got=len(got))

@@ -14,7 +14,7 @@ from alphapulse.log import Kind
 from alphapulse.projections import Views
 from alphapulse.registry import Registry, Token, key_text, replay_into
 
-from .children import Child, Hear, Say, complaints, forked_verification, seeds
+from .children import Child, Hear, Say, complaints, forked_verification, report, seeds
 from .lists import tokens
 
 
@@ -57,8 +57,9 @@ def digests_of(registry: Registry) -> dict[str, bytes]:
 
 def test_two_processes_feed_the_same_tokens_at_once(tmp_path: Path, scale: float) -> None:
     """One registration a key, whoever was first; each collision is an event and an alert."""
-    instruments = tokens(2_000)
-    for number, seed in enumerate(seeds(max(1, round(10 * scale)))):
+    instruments, found = tokens(2_000), 0
+    wanted = list(seeds(max(1, round(10 * scale))))
+    for number, seed in enumerate(wanted):
         home = tmp_path / str(number)
         outcomes = feed_twice(home, seed, instruments)
         assert sum(outcomes.values()) == 2 * len(instruments)
@@ -71,6 +72,7 @@ def test_two_processes_feed_the_same_tokens_at_once(tmp_path: Path, scale: float
             collisions = kinds.count(Kind.COLLISION_DETECTED)
             assert collisions == outcomes["collision"] == len(registry.alerts()) > 100
             assert len(kinds) == len(instruments) + collisions
+            found += collisions
             for token, id in zip(instruments, ids, strict=True):
                 match = registry.describe(id or 0)
                 assert match is not None
@@ -83,6 +85,7 @@ def test_two_processes_feed_the_same_tokens_at_once(tmp_path: Path, scale: float
             assert digests_of(registry) == digests
             some = slice(seed % 5, None, 5)
             assert [registry.resolve(token) for token in instruments[some]] == ids[some]
+    report("two processes, same tokens", wanted, runs=len(wanted), collisions=found, bad=0)
 
 
 def test_a_reader_sees_each_registration_at_once(tmp_path: Path) -> None:
@@ -176,6 +179,8 @@ def test_a_reader_survives_growths_and_rebuilds(tmp_path: Path, scale: float) ->
         rounds, generations = map(int, child.hear().split())
         assert child.wait() == 0
     assert rounds > 10 and generations > 10
+    report("a reader beside growths and rebuilds", [seed], rounds=rounds, generations=generations,
+           bad=0)  # fmt: skip
     assert complaints(home) == []
 
 

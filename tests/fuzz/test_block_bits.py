@@ -18,6 +18,7 @@ import pytest
 from alphapulse.log import AlphaPulseError, Block, Columns, Event, Kind, Verdict
 from alphapulse.log.columns import _columns_of_event
 from alphapulse.log.verify import verify_blocks
+from tests.crash.children import report
 from tests.log.builders import CHAIN_SEED
 
 from .blocks import EVENTS, mixed_block
@@ -84,7 +85,8 @@ def frame_of_bit(bit: int) -> int:
 @pytest.mark.parametrize("part", range(PARTS))
 def test_every_bit(part: int) -> None:
     """Some verdict fails, names an event of the block, and the very one if a frame was changed."""
-    for bit in range(part, len(DATA) * 8, PARTS):
+    bits = range(part, len(DATA) * 8, PARTS)
+    for bit in bits:
         bytes_, continuity, chained = verdicts = verdicts_on(changed(bit))
         bad = [verdict for verdict in verdicts if not verdict.ok]
         assert not chained.ok, f"bit {bit}: the hash covers all, {verdicts}"
@@ -95,6 +97,7 @@ def test_every_bit(part: int) -> None:
             assert bytes_.ok and continuity.ok, f"bit {bit}: {verdicts}"
         elif bit >> 3 >= FRAMES_AT:
             assert bytes_.first_bad_offset == frame_of_bit(bit), f"bit {bit}: {verdicts}"
+    report(f"every bit, part {part + 1} of {PARTS}", bits=len(bits), events=EVENTS, missed=0)
 
 
 # Controls. `mock.ANY` equals everything: the comparison that stands there lets all pass.
@@ -124,11 +127,13 @@ EVERY = range(0, len(DATA) * 8, 53)
 def test_control_without_the_chain_its_own_bits_go_unseen() -> None:
     found = without("chain_hash")(EVERY)
     assert found == [bit for bit in EVERY if bit < CHAIN_BITS]
+    report("every bit, control: no chain", bits=len(EVERY), missed=len(found))
 
 
 def test_control_without_crc_and_chain_changed_frames_go_unseen() -> None:
     found = without("crc32", "chain_hash")(EVERY)
     frames = {frame_of_bit(bit) for bit in found if bit >> 3 >= FRAMES_AT}
+    report("every bit, control: no CRC, no chain", bits=len(EVERY), missed=len(found))
     assert len(frames) > EVENTS // 2, f"{len(found)} of {len(EVERY)} bits were not seen"
 
 
