@@ -5,7 +5,7 @@
     home/cursors/     one small file for each named cursor
     home/checkpoints  append-only text: head, chain head, time
     home/quarantine/  rows that importers refused, with their reasons
-    home/run/         writer lock, markers of open writers, doorbells of who waits
+    home/run/         locks of who writes and who restores, markers of open writers, doorbells
 
 Directories are 0700 and files 0600. `log/` appears by rename once its genesis record is durable,
 so a half-made home cannot exist: a directory with a `log/` is a home, one without is not.
