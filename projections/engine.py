@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog, LogBusy, SystemCalls
 
 from .compare import differing
-from .errors import ViewFull, ViewUnusable
+from .errors import ViewUnusable
 from .generations import NO_CURRENT, Generations, supersede_file
 from .layout import SUPERSEDED
 from .table import Table, TableWriter
@@ -315,8 +315,9 @@ class Views:
         old = self._writers.get(name) or self._readers.get(name)
         try:
             self._generations.switch(name, writer.generation)
-        except ViewFull:
-            self._drop(writer)
+        except BaseException:
+            if self._generations.current().get(name) != writer.generation:
+                self._drop(writer)
             raise
         if isinstance(old, TableWriter) and not old.superseded:
             old.supersede(writer.generation)

@@ -424,6 +424,26 @@ def test_no_space_leaves_the_old_generation(
         assert all(each.equal for each in registry.rebuild(check=True))
 
 
+def test_a_growth_that_cannot_be_named_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphapulse.projections.engine.ROWS_MIN", 16)
+    with open_home(tmp_path / "home") as registry:
+        registry.register_many([token(n) for n in range(20)])
+        kept = files(tmp_path / "home")
+
+        def refuse(descriptor: int, data: bytes) -> int:
+            raise OSError(errno.EIO, "Input/output error")
+
+        with monkeypatch.context() as patched:
+            patched.setattr("alphapulse.projections.generations._write_durably", refuse)
+            with pytest.raises(SystemRefused):
+                registry.register_many([token(n) for n in range(20, 400)])
+        assert files(tmp_path / "home") == kept
+        registry.register_many([token(n) for n in range(20, 400)])
+        assert states(registry)["instruments"].rows == 400
+
+
 # --- rebuilding by hand ----------------------------------------------------------------------
 
 
