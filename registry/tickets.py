@@ -1,9 +1,9 @@
 """Tickets: one for each call that waits for the group commit, from a thread or from a coroutine.
 
 A ticket is woken for one of two reasons: it is done, or it is its turn to lead. A thread sleeps on
-a lock of its own and then leads itself. A coroutine must never block its event loop, so another
-thread leads in its place (`lead`), and what became of it is handed over to its loop, with one call
-for all tickets of that loop.
+a lock of its own and then leads itself. A coroutine must never block its event loop, and the main
+thread can be interrupted at any step, so another thread leads in their place (`lead`). What became
+of a coroutine's is handed over to its loop, with one call for all tickets of that loop.
 """
 
 from __future__ import annotations
@@ -68,24 +68,32 @@ class Ticket(ABC):
 
 
 class ThreadTicket(Ticket):
-    """Of a thread. Its lock is free when it may go on: 0.2 µs, where an Event costs 8."""
+    """Of a thread. Its lock is free when it may go on: 0.2 µs, where an Event costs 8.
 
-    def __init__(self, units: Sequence[Unit], wait_s: float) -> None:
+    lead: called when it should lead, for a thread that does not lead by itself.
+    """
+
+    def __init__(
+        self, units: Sequence[Unit], wait_s: float,
+        lead: Callable[[Ticket], object] | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(units, wait_s)
+        self._lead = lead
         self._asleep = threading.Lock()
         self._asleep.acquire()
 
     def appoint(self) -> None:
-        self.wake()
+        if self._lead is None:
+            self.wake()
+        else:
+            self._lead(self)
 
     def wake(self) -> None:
         """It leads, or is done."""
-        # Nobody else wakes it at this moment: only the leader finishes tickets, and a ticket that
-        # was appointed is the leader.
-        if self._asleep.locked():
+        with suppress(RuntimeError):  # woken already: by the leader as its own time ended
             self._asleep.release()
 
-    def sleep(self, timeout_s: float = -1) -> bool:
+    def sleep(self, timeout_s: float) -> bool:
         """Until it is woken, True, or the time is over, False."""
         return self.done or self._asleep.acquire(timeout=timeout_s)
 
@@ -94,7 +102,7 @@ class CoroutineTicket(Ticket):
     """Of a coroutine, made on its loop. lead: called when it should lead, on another thread."""
 
     def __init__(
-        self, units: Sequence[Unit], wait_s: float, lead: Callable[[CoroutineTicket], object]
+        self, units: Sequence[Unit], wait_s: float, lead: Callable[[Ticket], object]
     ) -> None:
         super().__init__(units, wait_s)
         self.loop = asyncio.get_running_loop()

@@ -4,19 +4,27 @@ Whoever leads decides for everyone who is waiting: it enters the write session, 
 brings the views to the head, decides each unit against one state, and commits blocks of
 at most 1,000 events. Each caller then gets its own receipts or its own error. A unit is a few
 commands that stand or fall together; one that is refused leaves no trace and touches no other.
-Threads lead by themselves; in the place of a coroutine the writer's helper, one thread, leads. All
-are woken at once: woken one after the other, each by the one before, they came back in smaller
-groups and were slower.
+Threads lead by themselves; in the place of a coroutine, and of the main thread, the writer's
+helper, one thread, leads. All are woken at once: woken one after the other, each by the one before,
+they came back in smaller groups and were slower.
+An interrupt can come at any step of the main thread, and at no other thread's: so the main thread
+never leads, and what it does here holds for others at each step. It takes the lock with `with` and
+no Condition, whose Python code an interrupt can leave with the lock held.
 Acknowledged means: on stable storage, and in this process's views.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from queue import SimpleQueue
+from typing import Final
 
 from alphapulse.log import (
     AlphaPulseError,
@@ -37,6 +45,15 @@ from .deciding import Receipt
 from .state import State
 from .tickets import CoroutineTicket, Outcome, ThreadTicket, Ticket, Unit, finish
 
+_LOGGER: Final = logging.getLogger("alphapulse")
+LOOK_S: Final = 0.5
+"""How often a caller whose time is over looks whether its units are still being carried out."""
+CLOSE_LOOK_S: Final = 0.001
+"""How often `close` looks whether those who write are done."""
+
+_LOST: Final = "the thread that wrote is gone; whether this was written is not known"
+_LOST_CURE: Final = "look whether it was written before sending it again"
+
 
 class Writer:
     """The one way in: `submit` from any thread, `submit_async` from any event loop."""
@@ -50,11 +67,14 @@ class Writer:
         """Who waits, in order."""
         self._leader: Ticket | None = None
         """Whoever enters the session next, for all who wait. None only while nobody waits."""
-        self._helper: ThreadPoolExecutor | None = None
-        """One thread that leads in the place of coroutines, once there are any."""
+        self._carried: Collection[Ticket] = ()
+        """Whom the leader in the session carries out."""
+        self._carrier: threading.Thread | None = None
+        self._helper: _Helper | None = None
+        """Leads in the place of coroutines and of the main thread, once they write."""
         self._rehearsals = 0
         self._closed = False
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         """Held for the queue, the leader, and the count of rehearsals. Never for long, so that an
         event loop may wait for it."""
         self.groups = 0
@@ -64,9 +84,13 @@ class Writer:
         """An outcome for each unit, in order.
 
         Whoever does not get the session in `wait_s` has LogBusy as outcome. Raises nothing of its
-        own but KeyboardInterrupt; what a unit of the caller raises that is no AlphaPulseError (a
-        value of a wrong type, say) is raised here once all other units are carried out.
+        own but ForkedProcess; what a unit of the caller raises that is no AlphaPulseError (a
+        value of a wrong type, say) is raised here once all other units are carried out. Interrupted
+        on the main thread, units that still wait are withdrawn; what a group took stays written.
         """
+        self._check_process()
+        if threading.current_thread() is threading.main_thread():
+            return self._submit_from_main(units)
         ticket = ThreadTicket(units, self._wait_s)
         try:
             self._enter(ticket)
@@ -77,17 +101,30 @@ class Writer:
             self._leave(ticket)
         return ticket.result()
 
+    def _submit_from_main(self, units: Sequence[Unit]) -> list[Outcome]:
+        """The hand-over to the helper and back costs 10 to 25 µs."""
+        self._have_helper()
+        ticket = ThreadTicket(units, self._wait_s, self._lead_later)
+        try:
+            self._enter_led(ticket)
+            self._wait(ticket)
+        finally:
+            if not ticket.done:
+                self._withdraw(ticket)
+        return ticket.result()
+
     async def submit_async(self, units: Sequence[Unit]) -> list[Outcome]:
         """As `submit`, for coroutines: the event loop is never blocked, and no thread waits.
 
         A coroutine that is cancelled while its units wait withdraws them; once a group has taken
         them they are carried out all the same, and nobody hears of it.
         """
+        self._check_process()
         self._have_helper()
         ticket = CoroutineTicket(units, self._wait_s, self._lead_later)
         timer = ticket.loop.call_later(self._wait_s, self._give_up, ticket)
         try:
-            self._enter(ticket)
+            self._enter_led(ticket)
             await ticket.finished
         finally:
             timer.cancel()
@@ -96,7 +133,7 @@ class Writer:
         return ticket.result()
 
     def _enter(self, ticket: Ticket) -> None:
-        with self._changed:
+        with self._lock:
             if not self._closed:
                 self._queue[ticket] = None
                 if self._leader is None:
@@ -104,8 +141,24 @@ class Writer:
                 return
         finish((ticket,), Closed("writing"))
 
+    def _enter_led(self, ticket: Ticket) -> None:
+        """As `_enter`, for the helper's: it appoints, since an interrupt could cut that short. It
+        is called first, so no ticket stays in the queue without somebody on the way to it."""
+        with self._lock:
+            if not self._closed:
+                assert self._helper is not None
+                self._helper.work.put(self._look)
+                self._queue[ticket] = None
+                return
+        finish((ticket,), Closed("writing"))
+
+    def _look(self) -> None:
+        with self._lock:
+            if self._leader is None:
+                self._appoint()
+
     def _appoint(self) -> None:
-        """A ticket that is woken without being done leads. Called with `_changed` held."""
+        """A ticket that is woken without being done leads. Called with `_lock` held."""
         self._leader = next(iter(self._queue), None)
         if self._leader is not None:
             self._leader.appoint()
@@ -114,46 +167,57 @@ class Writer:
         """Until the ticket leads or is done."""
         if ticket.sleep(ticket.left_s):
             return
-        if self._withdraw(ticket):
-            finish((ticket,), busy_thread("waiting for the write session", self._wait_s))
-        ticket.sleep()  # it is being carried out: its outcome is near, and may be written
+        self._give_up(ticket)
+        while not ticket.sleep(LOOK_S):  # it is being carried out: its outcome is near
+            if self._is_lost(ticket):
+                finish((ticket,), Closed("writing", problem=_LOST, cure=_LOST_CURE))
 
-    def _give_up(self, ticket: CoroutineTicket) -> None:
+    def _is_lost(self, ticket: Ticket) -> bool:
+        """Whether nobody will finish it: who carried it out is gone, and it is not."""
+        with self._lock:
+            if ticket.done or ticket is self._leader or ticket in self._queue:
+                return False
+            alive = self._carrier is not None and self._carrier.is_alive()
+            return not alive or ticket not in self._carried
+
+    def _give_up(self, ticket: Ticket) -> None:
         """Its time is over. One that leads fails by itself when it cannot enter the session."""
         if self._leader is not ticket and self._withdraw(ticket):
             finish((ticket,), busy_thread("waiting for the write session", self._wait_s))
 
     def _withdraw(self, ticket: Ticket) -> bool:
         """Whether it still waited. It does no more, and a group that comes will not see it."""
-        with self._changed:
+        with self._lock:
             waiting = ticket in self._queue
             self._queue.pop(ticket, None)
         return waiting
 
     def _leave(self, ticket: Ticket) -> None:
         """However the caller goes, by an interrupt too: it waits for nothing and leads no more."""
-        with self._changed:
+        with self._lock:
             self._queue.pop(ticket, None)
             if self._leader is ticket:
+                self._carried = ()
                 self._appoint()
-            self._changed.notify_all()
+
+    def _check_process(self) -> None:
+        """First of all: in a forked child a lock may be held by a thread that is not there."""
+        if os.getpid() != self._pid:
+            raise ForkedProcess("writing", opened_by_pid=self._pid)
 
     def _have_helper(self) -> None:
         """Its thread begins here, so that a machine that has no more threads fails this caller and
-        not whoever appoints it. A forked child has the helper without its thread."""
-        if os.getpid() != self._pid:
-            raise ForkedProcess("writing", opened_by_pid=self._pid)
-        with self._changed:
+        not whoever appoints it."""
+        with self._lock:
             if self._helper is None and not self._closed:
-                helper = ThreadPoolExecutor(1, thread_name_prefix="alphapulse-writer")
-                helper.submit(threading.get_ident)
-                self._helper = helper
+                self._helper = _Helper()
+                weakref.finalize(self, self._helper.stop)  # at the end of the process at the latest
 
-    def _lead_later(self, ticket: CoroutineTicket) -> None:
+    def _lead_later(self, ticket: Ticket) -> None:
         assert self._helper is not None
-        self._helper.submit(self._lead_for, ticket)
+        self._helper.work.put(partial(self._lead_for, ticket))
 
-    def _lead_for(self, ticket: CoroutineTicket) -> None:
+    def _lead_for(self, ticket: Ticket) -> None:
         """On the helper's thread. A ticket that was withdrawn still leads those who wait."""
         try:
             self._lead(ticket)
@@ -166,16 +230,15 @@ class Writer:
 
         Raises LogBusy, LogFull, ReadOnly, ChainBroken, Closed.
         """
-        with self._changed:
+        with self._lock:
             self._rehearsals += 1
         try:
             with self._log.writing(self._wait_s) as session:
                 self._views.catch_up_locked(session.head)
                 yield Rehearsal(State(self._log, self._views, session.head))
         finally:
-            with self._changed:
+            with self._lock:
                 self._rehearsals -= 1
-                self._changed.notify_all()
 
     def _lead(self, leader: Ticket) -> None:
         """Enters the session and carries out everybody's units; each ends with an outcome.
@@ -188,8 +251,9 @@ class Writer:
         session = self._log.writing(leader.left_s)
         try:
             with session:
-                with self._changed:
-                    tickets, self._queue = self._queue, {}
+                with self._lock:
+                    tickets = self._carried = self._queue
+                    self._queue, self._carrier = {}, threading.current_thread()
                 self.groups += 1
                 self._carry_out(session, tickets)
         except AlphaPulseError as error:
@@ -221,15 +285,49 @@ class Writer:
 
         Raises LogBusy when they are not done after `wait_s`, or this thread is in a rehearsal.
         """
-        with self._changed:
+        self._check_process()
+        with self._lock:
             self._closed = True
-            if not self._changed.wait_for(
-                lambda: self._leader is None and not self._rehearsals, self._wait_s
-            ):
+        deadline = time.monotonic() + self._wait_s
+        while not self._is_idle():
+            if time.monotonic() > deadline:
                 raise busy_thread("closing the registry", self._wait_s)
-            helper = self._helper
-        if helper is not None:
-            helper.shutdown()
+            time.sleep(CLOSE_LOOK_S)
+        if self._helper is not None:
+            self._helper.stop()
+
+    def _is_idle(self) -> bool:
+        with self._lock:
+            return self._leader is None and not self._queue and not self._rehearsals
+
+
+class _Helper:
+    """A thread that does what is put into `work`, until it is stopped.
+
+    A queue of the standard library that one C call feeds: an interrupt comes before it or after.
+    """
+
+    def __init__(self) -> None:
+        self.work: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._thread = threading.Thread(
+            target=_do_all, args=(self.work,), name="alphapulse-writer", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Once what it was given is done. Does no harm again."""
+        self.work.put(None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+
+def _do_all(work: SimpleQueue[Callable[[], object] | None]) -> None:
+    while (do := work.get()) is not None:
+        try:
+            do()
+        except BaseException:  # those who waited were told; the next ones need this thread
+            _LOGGER.exception("a write session was cut short")
+        del do  # it may be the last that knows the writer
 
 
 class Rehearsal:
