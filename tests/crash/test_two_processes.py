@@ -79,6 +79,8 @@ def test_two_processes_feed_the_same_tokens_at_once(tmp_path: Path, scale: float
                 assert token.address.lower() in key_text(match.body.extension.key)
             head, digests = registry.log.head, digests_of(registry)
         assert complaints(home) == []
+        if number % 3:  # replays depend on the log alone, not on the race
+            continue
         with forked_verification():
             replay_into(home, tmp_path / f"{number}-again", head)
         with Registry.open(tmp_path / f"{number}-again") as registry:
