@@ -189,17 +189,23 @@ class CursorSubscription(Subscription):
         in the cursor, closes this and raises HandlerFailed; subscribing then raises CursorPaused
         until `alphapulse cursors reset NAME`. "skip" keeps the last error and counts, and goes on.
         It ends when `stop` is reached or this is closed, with `stop_when_caught_up` at the head.
+        When it is interrupted (Ctrl-C) with an event in hand, it closes this too, and the event
+        comes again to who subscribes next.
         """
         handled = 0
         self._begin_handling(on_error)
         following = self.next_by_now if stop_when_caught_up else self.next_event
-        while (event := following()) is not None:
-            try:
-                handler(event)
-                handled += 1
-            except Exception as error:
-                self._failed(event, error)
-            self._handled(event)
+        try:
+            while (event := following()) is not None:
+                try:
+                    handler(event)
+                    handled += 1
+                except Exception as error:
+                    self._failed(event, error)
+                self._handled(event)
+        except BaseException:
+            self._interrupted()
+            raise
         return handled
 
     async def ahandle(
@@ -208,20 +214,24 @@ class CursorSubscription(Subscription):
     ) -> int:  # fmt: skip
         """As `handle`, for a handler that may be a coroutine function, one event at a time.
 
-        A handler that is cancelled was not done: its event comes again.
+        Cancelling it while a handler runs is such an interruption.
         """
         handled = 0
         self._begin_handling(on_error)
         wait = not stop_when_caught_up
-        while (event := await self.next_async(wait=wait)) is not None:
-            try:
-                result = handler(event)
-                if inspect.isawaitable(result):
-                    await result
-                handled += 1
-            except Exception as error:
-                self._failed(event, error)
-            self._handled(event)
+        try:
+            while (event := await self.next_async(wait=wait)) is not None:
+                try:
+                    result = handler(event)
+                    if inspect.isawaitable(result):
+                        await result
+                    handled += 1
+                except Exception as error:
+                    self._failed(event, error)
+                self._handled(event)
+        except BaseException:
+            self._interrupted()
+            raise
         return handled
 
     def _begin_handling(self, on_error: Policy) -> None:
@@ -237,6 +247,17 @@ class CursorSubscription(Subscription):
     def _handled(self, event: Event) -> None:
         if self._hold.held:  # else it was closed while the handler ran: the event comes again
             self.ack(event)
+
+    def _interrupted(self) -> None:
+        """Closes this if an event is in hand: asking for the next one would acknowledge it.
+
+        To be called while what interrupted is under way, which nothing raised here may hide.
+        """
+        if self._in_hand:
+            try:
+                self.close()
+            except CursorNotSaved as error:
+                _LOGGER.warning("%s", error)
 
     def _failed(self, event: Event, error: Exception) -> None:
         """Keeps the error. Raises HandlerFailed when the policy is to pause."""

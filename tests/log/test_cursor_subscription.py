@@ -449,6 +449,73 @@ def test_an_interrupted_handler_was_not_done(log: EventLog, coroutine: bool) -> 
     assert (saved(log).state, saved(log).offset) == ("idle", 3)
 
 
+def test_a_handler_that_timed_out_was_not_done(log: EventLog) -> None:
+    """Also when the block is left as if nothing had happened."""
+    handled = []
+
+    async def stuck(event: Event) -> None:
+        if event.offset == 3:
+            await asyncio.Event().wait()
+        handled.append(event.offset)
+
+    async def work() -> None:
+        with log.subscribe("", "beginning", cursor="a") as events:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await events.ahandle(stuck)
+            with pytest.raises(Closed):
+                await events.ahandle(stuck, stop_when_caught_up=True)
+
+    asyncio.run(work())
+    assert handled == [0, 1, 2]
+    assert drained(log) == list(range(3, 10))
+
+
+@pytest.mark.parametrize("ack", ["auto", "explicit"])
+def test_ctrl_c_that_is_caught_loses_no_event(
+    log: EventLog, ack: module.Ack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even between two handlers, and when the disk is full too."""
+    with log.subscribe("", "beginning", cursor="a", ack=ack) as events:
+        real = events.next_by_now
+
+        def interrupted() -> Event | None:
+            event = real()
+            if event is not None and event.offset == 3:
+                monkeypatch.setattr(Cursors, "write", full)
+                raise KeyboardInterrupt
+            return event
+
+        def full(*_: object, **__: object) -> None:
+            raise CursorNotSaved("saving the cursor a")
+
+        monkeypatch.setattr(events, "next_by_now", interrupted)
+        handled = []
+        with pytest.raises(KeyboardInterrupt):
+            events.handle(lambda event: handled.append(event.offset), stop_when_caught_up=True)
+        monkeypatch.undo()
+        with pytest.raises(Closed):
+            events.handle(print, stop_when_caught_up=True)
+    assert handled == [0, 1, 2]
+    assert drained(log)[-7:] == list(range(3, 10))
+
+
+def test_cancelling_the_wait_for_an_event_closes_nothing(log: EventLog) -> None:
+    handler = Handler(bad=-1)
+
+    async def work() -> None:
+        with log.subscribe(cursor="a") as events:
+            for _ in range(2):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await events.ahandle(handler)
+                mixed(log, 1)
+            await events.ahandle(handler, stop_when_caught_up=True)
+
+    asyncio.run(work())
+    assert handler.got == [10, 11]
+
+
 @both
 def test_a_handler_waits_for_more_until_stop(log: EventLog, coroutine: bool) -> None:
     handler = Handler(bad=-1)
