@@ -271,8 +271,9 @@ class Cursors:
         temporary = path.with_name(f".{cursor.name}.tmp")  # one writer, so one name is enough
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         with _saving(f"saving the cursor {cursor.name}"):
-            with open(os.open(temporary, flags, 0o600), "wb", buffering=0) as file:
+            with open(os.open(temporary, flags, 0o600), "wb") as file:
                 file.write(encode_cursor(cursor))
+                file.flush()  # all of it or an error, where one unbuffered write may be short
                 os.fsync(file.fileno())
             os.rename(temporary, path)
             if publish:

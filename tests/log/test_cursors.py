@@ -146,6 +146,27 @@ def test_a_failed_write_leaves_the_old_file(
     assert cursors.read("a").offset == 2
 
 
+def test_a_short_write_leaves_the_old_file(log: EventLog) -> None:
+    """As of a disk that has room for a part: the first write is short, the next one fails."""
+    Cursors(log.home).write(cursor_of(log))
+    code = """
+        import resource, signal, sys
+        from pathlib import Path
+        from alphapulse.log.cursors import Cursor, Cursors
+        from alphapulse.log.errors import CursorNotSaved
+        from alphapulse.log.home import Home
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, resource.RLIM_INFINITY))
+        try:
+            cursor = Cursor(name="a", log_id="", pattern="x" * 2_000, offset=1)
+            Cursors(Home(Path(sys.argv[1]))).write(cursor)
+        except CursorNotSaved:
+            print("refused")
+    """
+    assert python(code, log.home.path).communicate()[0] == "refused\n"
+    assert Cursors(log.home).read("a").offset == 0
+
+
 def test_a_file_is_synced_before_it_is_renamed(
     log: EventLog, cursors: Cursors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
