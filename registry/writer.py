@@ -260,7 +260,8 @@ class Writer:
             failure = error
         except Exception as error:
             failure = Closed("writing", problem=f"the thread that wrote for all failed: {error!r}")
-            leader.mistake = leader.mistake or error
+            if None in leader.outcomes:
+                leader.mistake = leader.mistake or error
         finally:
             session.release()
             finish(tickets, failure)
@@ -364,7 +365,7 @@ class _Group:
         self._views = views
         views.catch_up_locked(session.head)
         self._state = State(log, views, session.head)
-        self._in_flight: list[tuple[Ticket, int, list[Receipt]]] = []
+        self._in_flight: list[tuple[Ticket, int, list[Receipt], Staged]] = []
         self._kinds: list[int] = []
 
     def run(self, tickets: Iterable[Ticket]) -> None:
@@ -388,7 +389,7 @@ class _Group:
             ticket.mistake = ticket.mistake or error
             return
         self._append(staged, state.drafts)
-        self._in_flight.append((ticket, index, receipts))
+        self._in_flight.append((ticket, index, receipts, staged))
 
     def _append(self, staged: Staged, drafts: list[Draft]) -> None:
         if not self._session.has_room(staged):
@@ -398,13 +399,40 @@ class _Group:
 
     def _flush(self) -> None:
         """Reserves space in the views, commits, folds the block, and only then answers."""
-        if self._session.pending:
-            self._views.reserve_locked(self._kinds)
-            commit = self._session.commit()
-            assert commit is not None
-            self._kinds.clear()
-            self._views.apply_locked(commit.block)
-        durable = self._session.durable
-        for ticket, index, receipts in self._in_flight:
-            ticket.outcomes[index] = [receipt._replace(durable=durable) for receipt in receipts]
+        before = self._session.committed
+        try:
+            if self._session.pending:
+                self._views.reserve_locked(self._kinds)
+                commit = self._session.commit()
+                assert commit is not None
+                self._kinds.clear()
+                self._views.apply_locked(commit.block)
+            durable = self._session.durable
+            for ticket, index, receipts, _ in self._in_flight:
+                ticket.outcomes[index] = [each._replace(durable=durable) for each in receipts]
+        except BaseException as error:
+            if self._session.committed != before:
+                self._tell_written(error)
+            raise
         self._in_flight.clear()
+
+    def _tell_written(self, error: BaseException) -> None:
+        """What failed came after the commit: nobody may take it for "not written"."""
+        for ticket, index, _, staged in self._in_flight:
+            if ticket.outcomes[index] is None:
+                ticket.outcomes[index] = _written(error, staged)
+
+
+def _written(error: BaseException, staged: Staged) -> AlphaPulseError:
+    """The error for a unit whose events are in the log: of the same class where it is ours."""
+    if isinstance(error, AlphaPulseError):
+        told = type(error)(error.doing, problem=error.why, cure=error.advice, **error.facts)
+    else:
+        problem, cure = f"the thread that wrote for all failed: {error!r}", "mend what failed"
+        told = Closed("folding what was written", problem=problem, cure=cure)
+    last = staged.first + len(staged.frames) - 1
+    told.facts["written"] = f"{staged.first}..{last}" if staged.frames else "nothing was to write"
+    told.why += "; it came after the commit: the events are written, and stay"
+    told.advice = f"do not take it for not written, the next writer folds it; then {told.advice}"
+    told.__cause__ = error
+    return told

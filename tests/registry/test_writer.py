@@ -21,6 +21,7 @@ from alphapulse.log import (
     LogBusy,
     LogFull,
     ReadOnly,
+    SystemRefused,
     WriteSession,
 )
 from alphapulse.projections import ViewFull, Views
@@ -228,6 +229,47 @@ def test_a_commit_that_fails_is_nobodys(
     assert registry.log.head == 1_000
     assert registry.register(tokens(1, 599)[0]).outcome == "new"
     assert all(each.equal for each in registry.rebuild(check=True))
+
+
+@pytest.mark.parametrize("error", [SystemRefused("folding"), RuntimeError("no"), SystemExit()])
+def test_what_fails_after_the_commit_says_what_is_written(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Each unit is told its own offsets, one that had nothing to write too."""
+
+    def fails(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Views, "apply_locked", fails)
+        one, two = Register.of(token(1)), Register.of(token(2))
+        group = AddToGroup(one.fingerprint, "a", "g")
+        outcomes = registry._writer.submit([unit(one, group), unit(one), unit(two)])
+    expected = type(error) if isinstance(error, AlphaPulseError) else Closed
+    for outcome, written in zip(outcomes, ("0..1", "nothing was to write", "2..2"), strict=True):
+        assert type(outcome) is expected
+        assert isinstance(outcome, AlphaPulseError)
+        assert outcome.facts["written"] == written
+        assert "the events are written" in outcome.why
+        assert "do not take it for not written" in outcome.advice
+    assert registry.log.head == 3
+    again = registry.register(token(2))
+    assert (again.outcome, again.offset) == ("unchanged", 2)
+    assert all(each.equal for each in registry.rebuild(check=True))
+
+
+def test_what_was_not_yet_committed_is_not_said_to_be_written(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise SystemRefused("folding")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Views, "apply_locked", fails)
+        outcomes = registry._writer.submit([unit(Register.of(each)) for each in tokens(1_001)])
+    told = [isinstance(each, AlphaPulseError) and "written" in each.facts for each in outcomes]
+    assert told == [True] * 1_000 + [False]
+    assert registry.log.head == 1_000
 
 
 class Interrupt:
