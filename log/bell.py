@@ -77,22 +77,28 @@ class Bell:
     def fileno(self) -> int:
         return self._file
 
+    @property
+    def _open(self) -> bool:
+        """Else its descriptor's number may be somebody else's, as in a forked child."""
+        return self._finalizer.alive
+
     def wait(self, timeout_s: float) -> bool:
         """True as soon as it has rung since `clear`, False after `timeout_s`."""
-        return bool(self._poll.poll(max(timeout_s, 0) * 1_000))
+        return not self._open or bool(self._poll.poll(max(timeout_s, 0) * 1_000))
 
     def clear(self) -> None:
         """Forgets the rings so far. Do it first and look for events then, or one may be missed."""
         try:
-            while len(os.read(self._file, 4_096)) == 4_096:
+            while self._open and len(os.read(self._file, 4_096)) == 4_096:
                 pass
         except BlockingIOError:
             pass  # a multiple of that
 
     def ring(self) -> None:
         """By the owner, from any thread."""
-        with contextlib.suppress(BlockingIOError):  # full, so it rings
-            os.write(self._file, _RING)
+        if self._open:
+            with contextlib.suppress(BlockingIOError):  # full, so it rings
+                os.write(self._file, _RING)
 
     def close(self) -> None:
         """Removes it; again is fine. Not while another thread waits."""

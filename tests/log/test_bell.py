@@ -253,6 +253,24 @@ FORKER = """
 """
 
 
+def test_one_that_is_closed_touches_no_descriptor_of_others(home: Home, tmp_path: Path) -> None:
+    """As a forked child's, which was closed without a word: its number is used again."""
+    made = Bell(home)
+    number = made.fileno()
+    made.close()
+    with open(tmp_path / "other", "w+b", buffering=0) as other:
+        other.write(b"theirs")
+        other.seek(0)
+        if other.fileno() != number:
+            os.dup2(other.fileno(), number)
+        made.ring()
+        made.clear()
+        assert made.wait(0), "look again, which says what is wrong"
+        assert other.tell() == 0 and other.read() == b"theirs"
+        if other.fileno() != number:
+            os.close(number)
+
+
 def test_the_bell_of_a_dead_parent_does_not_live_on_in_a_child(
     home: Home, ringer: Ringer
 ) -> None:
