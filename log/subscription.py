@@ -161,17 +161,18 @@ class Subscription:
     def _fill(self) -> bool:
         """Looks at some 1,000 events; False when there was nothing to read."""
         seat = self._seat
+        if seat.closed:  # first: who closed it from another thread may have left something ready
+            return False
         if self._ready:
             return True
-        if seat.closed:
-            return False
         if not seat.attached:
             if self._read_on():
                 self._live.waiting.moved()
                 return True
             # With others that were further it is not attached, and there is more to read.
             return self._stop is None and self._live.attach(seat)
-        return self._live.pump() > 0 or bool(self._ready)
+        # One that the pump detached, at damage perhaps, has to look at the log itself.
+        return self._live.pump() > 0 or bool(self._ready) or not seat.attached
 
     def _read_on(self) -> bool:
         """Reads from the log itself, from behind what it has; False when nothing is there."""

@@ -178,6 +178,27 @@ def test_a_closed_one_ends(log: EventLog) -> None:
         subscription.poll()
 
 
+def test_closing_it_while_it_catches_up_ends_the_look(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread closes it where this one is about to keep what it read."""
+    subscription = log.subscribe(start="beginning")
+    real = log.next_blocks
+
+    def closed_meanwhile(begin: int) -> Iterator[Any]:
+        for block in real(begin):
+            subscription.close()
+            yield block
+
+    monkeypatch.setattr(log, "next_blocks", closed_meanwhile)
+    looking = threading.Thread(target=subscription.poll, daemon=True)
+    looking.start()
+    looking.join(5)
+    ended = not looking.is_alive()
+    subscription._ready.clear()  # which lets one that goes round and round end
+    assert ended
+
+
 def test_no_gap_no_double_no_seam_while_a_thread_writes(log: EventLog) -> None:
     """Several start at once in history, at the head and ahead of it, and end live."""
     total = 7 + 40 * 5
