@@ -84,10 +84,19 @@ class Live:
             return seat.scanned < self.offset
 
     def detach(self, seat: Seat) -> None:
-        """When it is closed; what it did not take is of no interest any more."""
-        with self._lock:
+        """When it is closed; what it did not take is of no interest any more. Never waits.
+
+        Who holds the lock may be this very thread, when a signal handler closes a subscription;
+        then the next pump removes it.
+        """
+        if not self._lock.acquire(blocking=False):
+            self._dropped.append(seat.reference)
+            return
+        try:
             if seat.attached:
                 self._leave(seat, self.offset)
+        finally:
+            self._lock.release()
 
     def pump(self) -> int:
         """Hands out what came since, some 1,000 events at most; how many events it read.

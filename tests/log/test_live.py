@@ -342,6 +342,39 @@ def test_damage_is_reported_by_those_whom_it_concerns(log: EventLog) -> None:
         assert drained(other) == [] and other.position == 5
 
 
+def test_damage_of_others_does_not_look_like_having_caught_up(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscription = attached(log)
+    grow(log, 2)
+
+    def damaged(event: Event) -> list[Any]:
+        raise Corrupt("reading an event")
+
+    monkeypatch.setattr(log.live._index, "keys", damaged)
+    assert drained(subscription) == [0, 1]
+
+
+def test_a_signal_handler_may_close_one_while_its_thread_pumps(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, other = attached(log), attached(log)
+    grow(log, 2)
+    real = log.live._hand_out
+
+    def interrupted(block: Any) -> None:
+        closing.close()
+        real(block)
+
+    monkeypatch.setattr(log.live, "_hand_out", interrupted)
+    pumping = threading.Thread(target=log.live.pump, daemon=True)
+    pumping.start()
+    pumping.join(5)
+    assert not pumping.is_alive()
+    assert drained(other) == [0, 1]
+    assert closing.finished and log.live.statistics().attached == 1
+
+
 @pytest.mark.parametrize("at", range(8))
 def test_an_interrupt_between_two_deliveries_loses_and_doubles_nothing(
     log: EventLog, monkeypatch: pytest.MonkeyPatch, at: int
