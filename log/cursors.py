@@ -34,6 +34,7 @@ from .errors import (
 )
 from .home import Home, sync_directory
 from .lock import process_state
+from .refusals import refused
 from .subscription import Start, start_offset
 
 if TYPE_CHECKING:
@@ -231,12 +232,17 @@ class Cursors:
         return sorted(name for name in found if _NAME.fullmatch(name))
 
     def read(self, name: str) -> Cursor:
-        """What its file says. Cost: 20 µs. Raises CursorMissing, CursorDamaged, InvalidInput."""
+        """What its file says. Cost: 20 µs. Raises CursorMissing, CursorDamaged, InvalidInput,
+        SystemRefused.
+        """
+        path, doing = self._path(name), f"reading the cursor {name}"
         try:
-            with open(self._path(name), "rb") as file:
+            with open(path, "rb") as file:
                 data = file.read(CURSOR_SIZE_BYTES_MAX + 1)
         except FileNotFoundError:
-            raise CursorMissing(f"reading the cursor {name}") from None
+            raise CursorMissing(doing) from None
+        except OSError as error:
+            raise refused(doing, error) from error
         return decode_cursor(data, name)
 
     def hold(self, name: str) -> CursorHold:
@@ -247,11 +253,13 @@ class Cursors:
             return CursorHold(self._lock_path(name), doing)
 
     def holder_pid(self, name: str) -> int | None:
-        """Who holds it, None when nobody does. Takes no right to write."""
+        """Who holds it, None when nobody does. Takes no right to write. Raises SystemRefused."""
         try:
             file = os.open(self._lock_path(name), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise refused(f"looking who holds the cursor {name}", error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import time
 import zlib
@@ -29,6 +30,7 @@ from alphapulse.log.errors import (
     CursorNotSaved,
     InvalidInput,
     OffsetOutOfRange,
+    SystemRefused,
 )
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.times import format_time
@@ -144,6 +146,18 @@ def test_a_failed_write_leaves_the_old_file(
     assert cursors.read("a").offset == 1
     cursors.write(cursor_of(log, offset=2))
     assert cursors.read("a").offset == 2
+
+
+def test_no_descriptor_left_is_told(cursors: Cursors, log: EventLog) -> None:
+    cursors.write(cursor_of(log))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        for look in (cursors.read, cursors.holder_pid):
+            with pytest.raises(SystemRefused, match="Too many open files"):
+                look("a")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_short_write_leaves_the_old_file(log: EventLog) -> None:
