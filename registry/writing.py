@@ -41,10 +41,11 @@ REASON_SIZE_BYTES_MAX: Final = 512
 class Writing(ABC, Generic[One, Many]):
     """Commands as methods. `One` stands for a receipt and `Many` for a list of them.
 
-    request_id: makes a command safe to send again, for ever: what it led to the first time is told
-    again, also after a restart and from another process, and nothing is written. The same id with
-    another command raises RequestReused. A command that changed nothing leaves no event to keep
-    its id in, and is decided anew.
+    request_id: a command that led to an event is never carried out again under its id: what it led
+    to is told again, also after a restart and from another process, and nothing is written. The
+    same id with another command then raises RequestReused. A command that changed nothing left no
+    event to keep its id in, and is decided anew: look afresh before sending such a one again, since
+    what was said in between may make it a change.
     """
 
     lookup: Lookup
