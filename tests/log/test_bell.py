@@ -271,9 +271,7 @@ def test_one_that_is_closed_touches_no_descriptor_of_others(home: Home, tmp_path
             os.close(number)
 
 
-def test_the_bell_of_a_dead_parent_does_not_live_on_in_a_child(
-    home: Home, ringer: Ringer
-) -> None:
+def test_the_bell_of_a_dead_parent_does_not_live_on_in_a_child(home: Home, ringer: Ringer) -> None:
     with python(FORKER, home.path) as parent:
         says(parent)
         parent.wait()
