@@ -267,14 +267,21 @@ class CursorSubscription(Subscription):
                 self._cursor, error=kept, skipped=self._cursor.skipped + 1
             )
             return
+        problem = f"the handler raised {kept.type}: {kept.message}"
+        cure = "mend the handler, then subscribe again, which tries that event again"
         try:
             self._save(publish=True, state="paused", error=kept)
-        finally:
+        except CursorNotSaved as unsaved:
+            problem += f"; it is not paused: {unsaved.why}"
+        if self._cursor.state == "paused":  # else another thread closed it, or the disk is full
+            cure = f"mend the handler, then {pause_cure(self.cursor, event.offset)}"
+        try:
             self.close()
+        except CursorNotSaved as unsaved:
+            _LOGGER.warning("%s", unsaved)
         raise HandlerFailed(
             f"handling the event at offset {event.offset} for the cursor {self.cursor}",
-            problem=f"the handler raised {kept.type}: {kept.message}",
-            cure=f"mend the handler, then {pause_cure(self.cursor, event.offset)}",
+            problem=problem, cure=cure,
         ) from error  # fmt: skip
 
     def cursor_statistics(self) -> CursorStatistics:

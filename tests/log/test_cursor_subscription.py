@@ -553,10 +553,22 @@ def test_a_failure_that_cannot_be_kept_is_told(
 
     with log.subscribe("", "beginning", cursor="a") as events:
         monkeypatch.setattr(Cursors, "write", full)
-        with pytest.raises(CursorNotSaved) as caught:
+        with pytest.raises(HandlerFailed, match="it is not paused") as caught:
             events.handle(Handler(bad=0))
-    error: BaseException | None = caught.value
-    while error is not None and not isinstance(error, Boom):
-        error = error.__context__
-    assert error is not None
+    assert isinstance(caught.value.__cause__, Boom)
+    assert "reset" not in caught.value.advice
     assert Cursors(log.home).holder_pid("a") is None
+
+
+def test_a_failure_of_one_that_was_closed_meanwhile_advises_no_reset(log: EventLog) -> None:
+    def fail(event: Event) -> None:
+        closing = threading.Thread(target=events.close)
+        closing.start()
+        closing.join()
+        raise Boom
+
+    with log.subscribe("", "beginning", cursor="a") as events:
+        with pytest.raises(HandlerFailed) as caught:
+            events.handle(fail)
+    assert "reset" not in caught.value.advice
+    assert drained(log) == list(range(10)), "as it says, subscribing again is enough"
