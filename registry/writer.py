@@ -4,12 +4,12 @@ Whoever leads decides for everyone who is waiting: it enters the write session, 
 brings the views to the head, decides each unit against one state, and commits blocks of
 at most 1,000 events. Each caller then gets its own receipts or its own error. A unit is a few
 commands that stand or fall together; one that is refused leaves no trace and touches no other.
-Threads lead by themselves; in the place of a coroutine, and of the main thread, the writer's
-helper, one thread, leads. All are woken at once: woken one after the other, each by the one before,
-they came back in smaller groups and were slower.
-An interrupt can come at any step of the main thread, and at no other thread's: so the main thread
-never leads, and what it does here holds for others at each step. It takes the lock with `with` and
-no Condition, whose Python code an interrupt can leave with the lock held.
+Threads lead by themselves; in the place of a coroutine the writer's helper, one thread, leads. All
+are woken at once: woken one after the other, each by the one before, they came back in smaller
+groups and were slower.
+An interrupt can come at any step of the main thread, and at no other thread's. What others wait for
+is therefore done once more when an interrupt cut it short, and the lock is taken with `with` and no
+Condition, whose Python code an interrupt can leave with the lock held.
 Acknowledged means: on stable storage, and in this process's views.
 """
 
@@ -71,7 +71,7 @@ class Writer:
         """Whom the leader in the session carries out."""
         self._carrier: threading.Thread | None = None
         self._helper: _Helper | None = None
-        """Leads in the place of coroutines and of the main thread, once they write."""
+        """Leads in the place of coroutines, once they write."""
         self._rehearsals = 0
         self._closed = False
         self._lock = threading.RLock()
@@ -84,13 +84,11 @@ class Writer:
         """An outcome for each unit, in order.
 
         Whoever does not get the session in `wait_s` has LogBusy as outcome. Raises nothing of its
-        own but ForkedProcess; what a unit of the caller raises that is no AlphaPulseError (a
-        value of a wrong type, say) is raised here once all other units are carried out. Interrupted
-        on the main thread, units that still wait are withdrawn; what a group took stays written.
+        own but ForkedProcess and KeyboardInterrupt; what a unit of the caller raises that is no
+        AlphaPulseError (a value of a wrong type, say) is raised here once all other units are
+        carried out. Interrupted, units that still wait are withdrawn; what was committed stays.
         """
         self._check_process()
-        if threading.current_thread() is threading.main_thread():
-            return self._submit_from_main(units)
         ticket = ThreadTicket(units, self._wait_s)
         try:
             self._enter(ticket)
@@ -98,19 +96,11 @@ class Writer:
             if not ticket.done:
                 self._lead(ticket)
         finally:
-            self._leave(ticket)
-        return ticket.result()
-
-    def _submit_from_main(self, units: Sequence[Unit]) -> list[Outcome]:
-        """The hand-over to the helper and back costs 100 to 350 µs a call on a loaded machine."""
-        self._have_helper()
-        ticket = ThreadTicket(units, self._wait_s, self._lead_later)
-        try:
-            self._enter_led(ticket)
-            self._wait(ticket)
-        finally:
-            if not ticket.done:
-                self._withdraw(ticket)
+            try:
+                self._leave(ticket)
+            except BaseException:  # an interrupt came in its way; it is safe to do again
+                self._leave(ticket)
+                raise
         return ticket.result()
 
     async def submit_async(self, units: Sequence[Unit]) -> list[Outcome]:
@@ -263,8 +253,13 @@ class Writer:
             if None in leader.outcomes:
                 leader.mistake = leader.mistake or error
         finally:
-            session.release()
-            finish(tickets, failure)
+            try:
+                session.release()
+                finish(tickets, failure)
+            except BaseException:  # an interrupt came in their way; both are safe to do again
+                session.release()
+                finish(tickets, failure)
+                raise
 
     def _carry_out(self, session: WriteSession, tickets: Iterable[Ticket]) -> None:
         """Decides again, once, when the log turns out to be longer than the session saw.

@@ -257,8 +257,7 @@ def test_an_interrupted_fold_is_folded_again(
         return real(self, *arguments, **more)
 
     monkeypatch.setattr(TableWriter, where, breaks)
-    # The thread that leads for the main one ends with it, and says what was written.
-    with pytest.raises(Closed):
+    with pytest.raises(KeyboardInterrupt):
         registry.register_many([token(n, symbol=f"N{n}") for n in range(20, 24)], source="a")
     monkeypatch.undo()
     assert registry.log.head == 10

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import itertools
-import random
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -39,7 +35,6 @@ from alphapulse.registry import (
 )
 from alphapulse.registry.commands import Command
 from alphapulse.registry.state import State
-from alphapulse.registry.tickets import ThreadTicket, Ticket
 from alphapulse.registry.writer import Writer
 from tests.log.logs import finish, python
 
@@ -231,7 +226,7 @@ def test_a_commit_that_fails_is_nobodys(
     assert all(each.equal for each in registry.rebuild(check=True))
 
 
-@pytest.mark.parametrize("error", [SystemRefused("folding"), RuntimeError("no"), SystemExit()])
+@pytest.mark.parametrize("error", [SystemRefused("folding"), RuntimeError("no")])
 def test_what_fails_after_the_commit_says_what_is_written(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -283,13 +278,13 @@ def test_an_interrupted_leader_leaves_no_one_waiting(registry: Registry) -> None
     callers.release()
     assert [type(callers.outcomes[n]) for n in range(2)] == [KeyboardInterrupt, Closed]
     assert registry.log.head == 0
-    (outcome,) = registry._writer.submit([unit(Interrupt())])
-    assert isinstance(outcome, Closed), "the main thread does not lead, so it is told"
+    with pytest.raises(KeyboardInterrupt):
+        registry._writer.submit([unit(Interrupt())])
     assert registry.register(APPLE).offset == 0
 
 
 @pytest.mark.parametrize(
-    "name", ["_check_process", "_have_helper", "_enter_led", "_give_up", "_wait"]
+    "name", ["_check_process", "_enter", "_wait", "_lead"]
 )
 def test_an_interrupt_at_any_step_leaves_the_next_writer_free(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, name: str
@@ -311,8 +306,6 @@ def test_an_interrupt_at_any_step_leaves_the_next_writer_free(
     for step in (before, after):
         with monkeypatch.context() as patch:
             patch.setattr(Writer, name, step)
-            if name == "_give_up":  # a step of those only whose time is over
-                patch.setattr(ThreadTicket, "left_s", 0)
             with pytest.raises(KeyboardInterrupt):
                 registry.register(APPLE)
         done: list[Receipt] = []
@@ -322,83 +315,6 @@ def test_an_interrupt_at_any_step_leaves_the_next_writer_free(
         next_one.start()
         next_one.join(30)
         assert done, "the next writer waits for a leader that is gone"
-
-
-def test_the_main_thread_never_leads(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Alone, with threads that make it their next leader, and for coroutines on its loop."""
-    leaders: list[threading.Thread] = []
-    real = Writer._lead
-
-    def lead(writer: Writer, leader: Ticket) -> None:
-        leaders.append(threading.current_thread())
-        real(writer, leader)
-
-    monkeypatch.setattr(Writer, "_lead", lead)
-    asyncio.run(registry.aio.register(token(10_000)))
-    threads = [threading.Thread(target=registry.register, args=(token(n),)) for n in range(20)]
-    for number, thread in enumerate(threads):
-        thread.start()
-        registry.register(token(100 + number))
-    for thread in threads:
-        thread.join()
-    assert leaders and threading.main_thread() not in leaders
-
-
-def test_signals_at_random_moments_stop_nobody(registry: Registry) -> None:
-    """Eight threads write while the main thread, which does so too, is interrupted all the time."""
-    numbers, stop = itertools.count(), threading.Event()
-    written = [0] * 8
-
-    def work(thread: int) -> None:
-        while not stop.is_set():
-            registry.register(token(next(numbers)))
-            written[thread] += 1
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    def write_until_interrupted() -> None:
-        signal.setitimer(signal.ITIMER_REAL, moments.uniform(0.001, 0.012))
-        while True:
-            registry.register(token(next(numbers)))
-
-    seed = time.time_ns()
-    print(f"seed {seed}")
-    moments = random.Random(seed)
-    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(8)]
-    before = signal.signal(signal.SIGALRM, interrupt)
-    try:
-        for thread in threads:
-            thread.start()
-        for _ in range(200):
-            with pytest.raises(KeyboardInterrupt):
-                write_until_interrupted()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    seen = list(written)
-    _until(lambda: all(now > then for now, then in zip(written, seen, strict=True)))
-    stop.set()
-    for thread in threads:
-        thread.join(30)
-        assert not thread.is_alive()
-    assert registry.register(token(next(numbers))).outcome == "new"
-    registry.close()
-
-
-def test_who_waits_for_a_thread_that_is_gone_is_told(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def lost(writer: Writer, leader: Ticket) -> None:
-        writer._queue.clear()
-        raise SystemExit
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Writer, "_lead", lost)
-        patch.setattr(ThreadTicket, "left_s", 0.01)
-        with pytest.raises(Closed, match="not known"):
-            registry.register(APPLE)
-    assert registry.register(APPLE).outcome == "new"
 
 
 FORKING = """

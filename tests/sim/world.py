@@ -19,7 +19,6 @@ from __future__ import annotations
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from unittest import mock
@@ -176,10 +175,6 @@ class World:
 
     def run(self, steps: int) -> bytes:
         """Digest of the whole history. Raises AssertionError at the first thing that is wrong."""
-        with ThreadPoolExecutor(1) as thread:  # the main one would have another commit for it
-            return thread.submit(self._run, steps).result()
-
-    def _run(self, steps: int) -> bytes:
         with self.running():
             for _ in range(steps):
                 self.step()
