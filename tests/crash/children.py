@@ -26,6 +26,7 @@ from alphapulse.registry import audit
 Say = Callable[[str], None]
 Hear = Callable[[], str]
 SEED_NAME = "ALPHAPULSE_TEST_SEED"
+FORK_LIMIT_S = 20
 
 
 def seeds(count: int) -> Iterator[int]:
@@ -127,14 +128,20 @@ def _run(work: Callable[[Say, Hear], None], out: int, into: int) -> None:
 def verify_in_fork(
     home: Path, *, last_blocks: int | None = None, progress: Callable[[int], None] | None = None
 ) -> list[Verdict]:
-    """`verify_in_child` with a fork for the new interpreter."""
+    """`verify_in_child` with a fork for the new interpreter, and 20 s in all: on some noise LMDB
+    goes round in a circle of pages for ever."""
 
     def work(say: Say, _: Hear) -> None:
         for verdict in verify_store(Home(home), last_blocks=last_blocks):
             say(json.dumps(verdict._asdict()))
 
     with Child(work) as child:
-        verdicts = [Verdict(**json.loads(line)) for line in child.rest()]
+        limit = threading.Timer(FORK_LIMIT_S, child.send, (signal.SIGKILL,))
+        limit.start()
+        try:
+            verdicts = [Verdict(**json.loads(line)) for line in child.rest()]
+        finally:
+            limit.cancel()
         status = child.wait()
     if status == 0 and len(verdicts) == 3:
         return verdicts
