@@ -47,6 +47,7 @@ NO_PREVIOUS: Final = (1 << 64) - 1
 
 _HEADER_AFTER_CRC: Final = struct.Struct("<IHBBBBHQQqQQ")
 _CRC: Final = struct.Struct("<I")
+_PADDING: Final = tuple(map(bytes, range(8)))
 _encode_map = msgspec.msgpack.Encoder(order="deterministic").encode
 _DECODE: Final[dict[int, Callable[[bytes], Any]]] = {
     kind: msgspec.msgpack.Decoder(body_type).decode for kind, body_type in BODY_TYPES.items()
@@ -94,7 +95,7 @@ def encode_frame(
             size, kind, VERSIONS[kind], used, flags, space, len(metadata), offset, recorded,
             valid_from, entity, previous,
         ),
-        fixed, rest, metadata, bytes(padding),
+        fixed, rest, metadata, _PADDING[padding],
     ))  # fmt: skip
     return _CRC.pack(crc32(after)) + after
 

@@ -105,15 +105,20 @@ def check(
     The result's `last_offset` is still that of the event before; the caller sets it.
     """
     held = state.entity(space, entity)
-    if not isinstance(body, InstrumentBody | AcknowledgedBody) and (
-        body.asset_class not in CLASS_NAMES
-    ):
-        _refuse(kind, "its class is unknown", asset_class=body.asset_class)
     if previous != (held.last_offset if held else None):
         _refuse(kind, "it does not name the previous event of its entity")
+    return check_body(state, kind, space, entity, held, body)
+
+
+def check_body(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: AnyBody
+) -> Entity:
+    """`check` for who knows what the state holds, and takes the previous event from it."""
     if isinstance(body, InstrumentBody):
-        after = _instrument(state, kind, space, entity, held, body)
-    elif isinstance(body, ListingBody):
+        return _instrument(state, kind, space, entity, held, body)
+    if not isinstance(body, AcknowledgedBody) and body.asset_class not in CLASS_NAMES:
+        _refuse(kind, "its class is unknown", asset_class=body.asset_class)
+    if isinstance(body, ListingBody):
         after = _listing(state, kind, space, entity, held, body)
     elif isinstance(body, RelationBody):
         after = _relation(state, kind, space, entity, held, body)

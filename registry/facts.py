@@ -161,16 +161,17 @@ def _security(security: Security) -> Facts:
         for scheme in IDENTIFIER_SCHEMES
         if (given := getattr(security, scheme))
     }
-    birth = next((scheme for scheme in BIRTH_SCHEMES if scheme in values), None)
-    if birth is None:
+    for birth in BIRTH_SCHEMES:
+        if birth in values:
+            break
+    else:
         refuse(
             "isin", "a security needs an ISIN, a share-class FIGI or a CUSIP", "",
             "give one of isin, figi, cusip",
         )  # fmt: skip
     if security.currency:
         values["currency"] = check.currency(security.currency)
-    asset_class = CLASSES_BY_NAME[type(security).__name__.lower()]
-    return Facts(security_key(birth, str(values[birth])), asset_class, values)
+    return Facts(security_key(birth, str(values[birth])), _SECURITIES[type(security)], values)
 
 
 def _currency(currency: Currency) -> Facts:
@@ -180,9 +181,11 @@ def _currency(currency: Currency) -> Facts:
     return Facts(currency_key(code), AssetClass.CURRENCY, {"symbol": code, "currency": code})
 
 
+_SECURITIES: Final = {
+    kind: CLASSES_BY_NAME[kind.__name__.lower()] for kind in Security.__subclasses__()
+}
 _READERS: Final[dict[type, Callable[[Any], Facts]]] = {
-    Token: _token, Coin: _coin, Currency: _currency,
-    **dict.fromkeys(Security.__subclasses__(), _security),
+    Token: _token, Coin: _coin, Currency: _currency, **dict.fromkeys(_SECURITIES, _security),
 }  # fmt: skip
 
 

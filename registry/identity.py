@@ -57,6 +57,9 @@ def canonical_key(domain: str, *fields: str) -> bytes:
     """
     cause: Exception
     try:
+        if not fields:
+            raw = domain.encode()
+            return _pack_size(len(raw)) + raw
         raws = [field.encode() for field in (domain, *fields)]
         return b"".join([_pack_size(len(raw)) + raw for raw in raws])
     except UnicodeEncodeError as error:
@@ -146,7 +149,12 @@ def _token_prefix(chain: str, namespace: str) -> bytes:
 
 def security_key(scheme: str, value: str) -> bytes:
     """Equity, ETF or bond by its birth identifier. The class is not in it: sources disagree."""
-    return canonical_key("security", scheme, value)
+    return _security_prefix(scheme) + canonical_key(value)
+
+
+@cache
+def _security_prefix(scheme: str) -> bytes:
+    return canonical_key("security", scheme)
 
 
 def currency_key(code: str) -> bytes:

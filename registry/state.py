@@ -37,12 +37,14 @@ from alphapulse.projections import (
     request_key,
 )
 
-from .check import NEW_KINDS, Entity, check, entity_of
+from .check import NEW_KINDS, Entity, check_body, entity_of
 from .identity import id_candidates, primary_id
 
 K = TypeVar("K")
 V = TypeVar("V")
 DataBody = InstrumentBody | ListingBody | RelationBody
+_DATA: Final = (InstrumentBody, ListingBody, RelationBody)
+"""The same as a tuple: a union would be built anew at each `isinstance`."""
 _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
                   Space.RELATION: "relations"}  # fmt: skip
 _NOTHING: Final = object()
@@ -128,7 +130,7 @@ class State:
             return None
         trailer = table.trailer(position)
         body = self._log.event(trailer.data_offset).body
-        assert isinstance(body, InstrumentBody | ListingBody | RelationBody)
+        assert isinstance(body, _DATA)
         return Held(id, entity_of(body, trailer.last_offset), body, trailer.data_offset)
 
     def entity(self, space: int, id: int) -> Entity | None:
@@ -244,7 +246,7 @@ class State:
         at: int | None = offset
         while at is not None:
             body, _, at = self._past(at)
-            if isinstance(body, InstrumentBody | ListingBody | RelationBody):
+            if isinstance(body, _DATA):
                 return body
         raise AssertionError(f"the entity of event {offset} was never registered")
 
@@ -257,7 +259,7 @@ class State:
         at: int | None = held.entity.last_offset
         while at is not None:
             body, said_by, at = self._past(at)
-            if isinstance(body, InstrumentBody | ListingBody | RelationBody):
+            if isinstance(body, _DATA):
                 if value_of(body) != value:
                     break
                 origin = Origin(said_by.source, said_by.content_hash)
@@ -280,27 +282,26 @@ class State:
         """Checks the event, adds it to the unit and to the overlay; returns its offset."""
         before = self.entity(space, entity)
         previous = before.last_offset if before else None
-        after = check(self, kind, space, entity, previous, body)
+        after = check_body(self, kind, space, entity, before, body)
         offset = self.head
         draft = Draft(kind, space, entity, previous, body, metadata, valid_from)
         self.drafts.append(draft)
         self.head += 1
         after = Entity(after.fingerprint, offset, after.revision, after.status, after.counter)
-        if isinstance(body, InstrumentBody | ListingBody | RelationBody):
-            held = Held(entity, after, body, offset)
-        else:
-            known = self.held(space, entity)
-            assert known is not None
-            held = known._replace(entity=after)
         self._set(self._pending, offset, draft)
-        self._set(self._overlay, (space, entity), held)
-        if isinstance(body, CollisionBody | ConflictBody):
-            key = alert_key(space, entity, body)
-            self._set(self._new_alerts, key, (offset, space, entity, None))
-        elif isinstance(body, AcknowledgedBody):
+        if isinstance(body, _DATA):
+            self._set(self._overlay, (space, entity), Held(entity, after, body, offset))
+            return offset
+        known = self.held(space, entity)
+        assert known is not None
+        self._set(self._overlay, (space, entity), known._replace(entity=after))
+        if isinstance(body, AcknowledgedBody):
             alert, _, _ = self._past(body.alert)
             key = alert_key(space, entity, alert)
             self._set(self._new_alerts, key, (body.alert, space, entity, offset))
+        else:
+            key = alert_key(space, entity, body)
+            self._set(self._new_alerts, key, (offset, space, entity, None))
         return offset
 
     def remember_request(self, request_id: str, offset: int) -> None:

@@ -225,16 +225,17 @@ def identifier(scheme: str, value: object) -> str:
 # Bulk imports check an ISIN for each row, which takes python-stdnum 12 µs. This says yes in 2 µs
 # to what is an ISIN as it stands (a test compares the two); all else is left to python-stdnum.
 _EXPAND: Final = {ord(c): str(int(c, 36)) for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"}
-_DOUBLED: Final = {str(digit): sum(divmod(2 * digit, 10)) for digit in range(10)}
+_DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
+"""Twice a digit, and of two digits their sum. Each is as much above b"0" as its value."""
 _ISIN_FORM: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{9}[0-9]")
 
 
 def _is_isin(value: str) -> bool:
     if not _ISIN_FORM.fullmatch(value) or not _begins_isins(value[:2]):
         return False
-    digits = value.translate(_EXPAND)[::-1]
-    doubled = sum([_DOUBLED[digit] for digit in digits[1::2]])
-    return (sum(map(int, digits[::2])) + doubled) % 10 == 0
+    digits = value.translate(_EXPAND).encode()
+    total = sum(digits[::-2]) + sum(digits[-2::-2].translate(_DOUBLED))
+    return (total - len(digits) * ord("0")) % 10 == 0
 
 
 @lru_cache(maxsize=1024)

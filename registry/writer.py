@@ -390,7 +390,7 @@ class _Group:
         if not self._session.has_room(staged):
             self._flush()
         self._session.add(staged)
-        self._kinds.extend(draft.kind for draft in drafts)
+        self._kinds += [draft.kind for draft in drafts]
 
     def _flush(self) -> None:
         """Reserves space in the views, commits, folds the block, and only then answers."""
@@ -404,7 +404,7 @@ class _Group:
                 self._views.apply_locked(commit.block)
             durable = self._session.durable
             for ticket, index, receipts, _ in self._in_flight:
-                ticket.outcomes[index] = [each._replace(durable=durable) for each in receipts]
+                ticket.outcomes[index] = [Receipt(*each[:-1], durable) for each in receipts]
         except BaseException as error:
             if self._session.committed != before:
                 self._tell_written(error)
