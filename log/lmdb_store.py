@@ -76,6 +76,7 @@ class LmdbStore:
         self._reserve_size_bytes = reserve_size_bytes
         self._map_size_bytes = map_size_bytes
         self._gate = _Gate()
+        self._inside = _Inside(self)
         self._closed = False
         self._shut = False
         """Whether the handle of LMDB is closed: for good, or until it can be opened again."""
@@ -86,7 +87,7 @@ class LmdbStore:
         self.durable = durable
         self._env = self._new_env()
         try:
-            with self._refusals(f"opening {path}"):
+            with _Refusals(f"opening {path}"):
                 self._page_size_bytes = self._env.stat()["psize"]
                 self._check_size()
                 self._env.reader_check()
@@ -118,7 +119,7 @@ class LmdbStore:
         self._env.close()
         self._env = self._new_env()
         try:
-            with self._refusals(f"opening {self._path}"):
+            with _Refusals(f"opening {self._path}"):
                 self._check_size()
                 self._blocks = self._env.open_db(BLOCKS_DB, create=False)
         except BaseException:
@@ -147,7 +148,7 @@ class LmdbStore:
             map_size_bytes=map_size_bytes,
         )  # fmt: skip
         try:
-            with store._refusals("making the log"):
+            with _Refusals("making the log"):
                 blocks, meta = store._env.open_db(BLOCKS_DB), store._env.open_db(META_DB)
                 with store._env.begin(write=True) as txn:
                     txn.put(GENESIS_KEY, genesis.encode(), db=meta)
@@ -234,7 +235,7 @@ class LmdbStore:
         """One LMDB transaction begun, checked and committed on this thread. Cost: a flush."""
         self._check_process()
         try:
-            with self._refusals("appending a block"):
+            with _Refusals("appending a block"):
                 self._check_space(sum(map(len, blocks)))
                 self._put_with_room(blocks, expected_head)
         except LogFull as error:
@@ -250,7 +251,7 @@ class LmdbStore:
         grown = False
         while True:
             try:
-                with self._inside():
+                with self._inside:
                     self._put(blocks, expected_head)
                 return
             except lmdb.MapFullError as error:
@@ -283,7 +284,7 @@ class LmdbStore:
                 "appending a block", free_bytes=free_bytes, needed_bytes=size_bytes,
                 reserve_bytes=self._reserve_size_bytes,
             )  # fmt: skip
-        with self._inside():
+        with self._inside:
             info = self._env.info()
             pages = info["last_pgno"] + 1
             if pages - self._checked_pages >= READER_CHECK_PAGES:
@@ -297,7 +298,7 @@ class LmdbStore:
             self._env.reader_check()
             self._env.set_mapsize(self._env.info()["map_size"] * 2)
 
-        with self._inside():
+        with self._inside:
             self._alone(double)
 
     def block_at(self, offset: int) -> bytes | None:
@@ -364,14 +365,6 @@ class LmdbStore:
             self._gate.leave()
             raise
 
-    @contextmanager
-    def _inside(self) -> Iterator[None]:
-        self._enter()
-        try:
-            yield
-        finally:
-            self._gate.leave()
-
     def _alone(self, action: Callable[[], None]) -> None:
         """From inside the gate, before a transaction: others may close LMDB until we are alone."""
 
@@ -404,18 +397,6 @@ class LmdbStore:
         except lmdb.ReadersFullError as error:
             raise TooManyReaders("reading the log", max_readers=READERS_MAX) from error
 
-    @contextmanager
-    def _refusals(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except lmdb.Error as error:
-            # LMDB reports a write that the disk took only in part as EIO.
-            if isinstance(error, lmdb.DiskError) or error.code in _DISK_REFUSED:
-                raise LogFull(doing, problem=f"the disk refused: {error}") from error
-            raise _unreadable(doing, error) from error
-        except OSError as error:
-            raise refused(doing, error) from error
-
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedProcess("using the log", opened_by_pid=self._pid)
@@ -424,7 +405,7 @@ class LmdbStore:
         with self._reading() as txn:
             entries = txn.stat(self._blocks)["entries"]
             info = self._env.info()
-        with self._refusals("looking at the log"):
+        with _Refusals("looking at the log"):
             size_bytes = os.stat(self._path / "data.mdb").st_blocks * 512
         return StoreStatistics(entries, size_bytes, info["map_size"], info["num_readers"])
 
@@ -471,6 +452,42 @@ def _ends_by(cursor: lmdb.Cursor, offset: int) -> bool:
     with memoryview(cursor.value()) as value:
         count = _count(value)
     return 0 < count <= offset - int(_KEY.unpack(cursor.key())[0])
+
+
+class _Refusals:
+    """Around what writes: what LMDB or the system refuses leaves it as an error of ours."""
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, lmdb.Error):
+            # LMDB reports a write that the disk took only in part as EIO.
+            if isinstance(error, lmdb.DiskError) or error.code in _DISK_REFUSED:
+                raise LogFull(self._doing, problem=f"the disk refused: {error}") from error
+            raise _unreadable(self._doing, error) from error
+        if isinstance(error, OSError):
+            raise refused(self._doing, error) from error
+
+
+class _Inside:
+    """Within it the gate is entered and LMDB is open. One for each store: it keeps nothing."""
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: LmdbStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._store._enter()
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self._store._gate.leave()
 
 
 class _Reading:
@@ -524,7 +541,7 @@ class _Gate:
     def leave(self) -> None:
         with self._lock:
             self._inside -= 1
-            if self._inside == 0:
+            if self._waiting and self._inside == 0:
                 self._condition.notify_all()
 
     @contextmanager
