@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Final, NamedTuple
 
-from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog, LogBusy, SystemCalls
+from alphapulse.log import Block, EventLog, LogBusy, SystemCalls
 
 from .compare import differing
 from .errors import ViewUnusable
+from .folding import checked_blocks, count_for, fold_block, has_room
 from .generations import NO_CURRENT, Generations, supersede_file
+from .helpers import Work, helping, shares
 from .layout import SUPERSEDED
 from .table import Table, TableWriter
 from .table_reader import TableReader
@@ -65,13 +67,16 @@ class Rebuilt(NamedTuple):
 class _Fold:
     """A view on its way to an offset. Growing replaces its writer."""
 
-    __slots__ = ("building", "view", "writer")
+    __slots__ = ("building", "inode", "size", "view", "writer")
 
     def __init__(self, view: View, writer: TableWriter | None) -> None:
         self.view = view
         self.writer = writer
         self.building = False
         """Its table is not in force, and is removed when something fails."""
+        self.size = 0
+        """Rows and links that building it writes."""
+        self.inode = 0
 
     @property
     def table(self) -> TableWriter:
@@ -294,14 +299,18 @@ class Views:
             for fold in folds:
                 view = fold.view
                 rows = 0 if view.sees_all else sum(kinds[kind] for kind in view.kinds)
+                links_each, _ = view.links_per_event
                 name = view.schema.name
                 generation = self._next_number(name)
+                path = self._generations.path(name, generation)
                 fold.writer = Table.create(
-                    self._generations.path(name, generation), view.schema,
-                    log_id=self._log.genesis.log_id, generation=generation,
+                    path, view.schema, log_id=self._log.genesis.log_id, generation=generation,
                     rows=ROWS_MIN + rows * 5 // 4, boot_id=self._boot_id,
+                    postings_per_row=links_each,
                 )  # fmt: skip
                 fold.building = True
+                fold.size = rows * (1 + links_each)
+                fold.inode = path.stat().st_ino
         except BaseException:
             self._drop_all(folds)
             raise
@@ -344,8 +353,7 @@ class Views:
         alone a number of a generation may be taken.
         """
         writer.refresh()
-        most, each = view.links_per_event
-        if writer.room_for(count, most * count, links_each_index=each * count):
+        if has_room(view, writer, count):
             return writer
         with contextlib.nullcontext() if locked else self._lock_held():
             name = view.schema.name
@@ -370,7 +378,8 @@ class Views:
         """Folds a block that was just committed."""
         kinds = frozenset(block.kinds.tolist())
         for view in VIEWS:
-            self._fold_block(view, self._writers[view.schema.name], block, block.first, kinds)
+            writer = self._writers[view.schema.name]
+            fold_block(view, writer, block, block.first, kinds, self._log.event)
 
     def _fold_range(
         self, folds: Sequence[_Fold], stop: int, *, locked: bool = True,
@@ -379,22 +388,41 @@ class Views:
         """Each from its applied offset to `stop`, all in one pass: a block is read, and its hash
         checked, once. What is being built is removed when this fails."""
         try:
+            self._fold_helped(folds, stop, locked, progress)
             self._fold_blocks(folds, stop, locked, progress)
         except BaseException:
             self._drop_all(folds)
             raise
 
+    def _fold_helped(
+        self, folds: Sequence[_Fold], stop: int, locked: bool, progress: Progress | None
+    ) -> None:
+        """What is built from nothing, as far as other processes can do some of it meanwhile."""
+        new = [fold for fold in folds if fold.building and not fold.table.applied]
+        _, *others = shares([Work(fold.table, fold.size, fold.inode) for fold in new])
+        if not others:
+            return
+
+        def look() -> None:
+            for table in helpers.tables:
+                if progress is not None:
+                    progress(table.schema.name, table.applied, stop)
+
+        def tell(name: str, done: int, of: int) -> None:
+            if progress is not None:
+                progress(name, done, of)
+            look()
+
+        with helping(self._log, others, stop, self._boot_id) as helpers:
+            rest = [fold for fold in folds if fold.table not in helpers.tables]
+            self._fold_blocks(rest, stop, locked, tell)
+            helpers.wait(look)
+
     def _fold_blocks(
         self, folds: Sequence[_Fold], stop: int, locked: bool, progress: Progress | None
     ) -> None:
         start = min(fold.table.applied for fold in folds)
-        chain = self._log.chain_at(self._log.block(start).first) if start < stop else b""
-        for block in self._log.blocks(start, stop):
-            block.check_chain(chain)
-            if block.stop > stop:  # as of an offset inside it
-                block = Block(block.prefix(stop, chain))
-            chain = block.chain
-            kinds = Counter(block.kinds.tolist())
+        for block, kinds in checked_blocks(self._log, start, stop):
             for fold in folds:
                 applied = fold.table.applied
                 if applied < block.stop:
@@ -405,29 +433,9 @@ class Views:
     def _fold_one(
         self, fold: _Fold, block: Block, start: int, kinds: Counter[int], locked: bool
     ) -> None:
-        view = fold.view
-        count = block.count if view.sees_all else sum(kinds[kind] for kind in view.kinds)
+        view, count = fold.view, count_for(fold.view, block, kinds)
         fold.writer = self._room(view, fold.table, count, building=fold.building, locked=locked)
-        self._fold_block(view, fold.writer, block, start, kinds.keys())
-
-    def _fold_block(
-        self, view: View, writer: TableWriter, block: Block, start: int, kinds: Set[int]
-    ) -> None:
-        if not view.concerns(block, kinds):
-            writer.skip_to(block.stop)
-            return
-        writer.begin(block.stop)
-        try:
-            view.fold_block(block, start, writer, self._log.event)
-        except AlphaPulseError:
-            raise
-        except Exception as error:  # bytes whose chain holds and which still make no sense
-            raise Corrupt(
-                f"folding events into view {view.schema.name}",
-                problem=f"one cannot be understood: {type(error).__name__}: {error}",
-                first_offset=block.first, events=block.count,
-            ) from error  # fmt: skip
-        writer.finish(block.stop)
+        fold_block(view, fold.writer, block, start, kinds.keys(), self._log.event)
 
     # Rebuilding by hand
 

@@ -1,0 +1,59 @@
+"""A stretch of the log into tables, block by block: the steps that every process that folds takes.
+
+A block's hash is checked before anything of it is folded, and there must be room for all that its
+events could need, so that a fold once begun ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Set
+
+from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog
+
+from .table import TableWriter
+from .views import Fetch, View
+
+
+def checked_blocks(log: EventLog, start: int, stop: int) -> Iterator[tuple[Block, Counter[int]]]:
+    """Blocks from the one that holds `start`, the last cut at `stop`, each with how many events it
+    has of each kind. Raises ChainBroken, Corrupt."""
+    chain = log.chain_at(log.block(start).first) if start < stop else b""
+    for block in log.blocks(start, stop):
+        block.check_chain(chain)
+        if block.stop > stop:  # as of an offset inside it
+            block = Block(block.prefix(stop, chain))
+        chain = block.chain
+        yield block, Counter(block.kinds.tolist())
+
+
+def count_for(view: View, block: Block, kinds: Mapping[int, int]) -> int:
+    """How many events of a block the view folds at most."""
+    return block.count if view.sees_all else sum(kinds.get(kind, 0) for kind in view.kinds)
+
+
+def has_room(view: View, writer: TableWriter, count: int) -> bool:
+    """Whether so many events fit for certain; `writer.refresh()` comes before."""
+    most, each = view.links_per_event
+    return writer.room_for(count, most * count, links_each_index=each * count)
+
+
+def fold_block(
+    view: View, writer: TableWriter, block: Block, start: int, kinds: Set[int], fetch: Fetch
+) -> None:
+    """Folds the events of a block from offset `start` on. Raises Corrupt, ViewFull."""
+    if not view.concerns(block, kinds):
+        writer.skip_to(block.stop)
+        return
+    writer.begin(block.stop)
+    try:
+        view.fold_block(block, start, writer, fetch)
+    except AlphaPulseError:
+        raise
+    except Exception as error:  # bytes whose chain holds and which still make no sense
+        raise Corrupt(
+            f"folding events into view {view.schema.name}",
+            problem=f"one cannot be understood: {type(error).__name__}: {error}",
+            first_offset=block.first, events=block.count,
+        ) from error  # fmt: skip
+    writer.finish(block.stop)
