@@ -16,7 +16,7 @@ from .facets import Columns, columns_of, text_number
 from .frame import FRAME_HEADER_SIZE_BYTES, Event
 from .kinds import INSTRUMENT_KINDS, KIND_NAMES, LISTING_KINDS
 from .message import MESSAGE_SIZE_BYTES
-from .sheet import Numbers, Sheet, first_difference
+from .sheet import Sheet, first_difference, mark_of
 from .upcast import VERSIONS
 
 
@@ -35,11 +35,22 @@ class _Listed(msgspec.Struct):
     asset_class: int
 
 
-# A log names few chains and venues; what it names again is not computed again.
-_number: Final = lru_cache(maxsize=4096)(text_number)
+class _TextNumbers(dict[str, int]):
+    """`text_number`, remembered: a log names few chains and venues, and names them again."""
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= _TEXTS_MAX:
+            self.clear()
+        number = self[text] = text_number(text)
+        return number
+
+
+_TEXTS_MAX: Final = 4096
+_numbers: Final = _TextNumbers()
 _decode_placed: Final = msgspec.msgpack.Decoder(_Placed).decode
 _decode_listed: Final = msgspec.msgpack.Decoder(_Listed).decode
-_FREQUENT: Final = INSTRUMENT_KINDS | LISTING_KINDS
+_SEVERITY_OF_FLAGS: Final = bytes(flags & 3 for flags in range(256))
+_OTHER, _INSTRUMENT, _LISTING = range(3)
 _NO_MIC: Final = bytes(4)
 _FIXED_END: Final = FRAME_HEADER_SIZE_BYTES + MESSAGE_SIZE_BYTES
 
@@ -50,48 +61,61 @@ def check_columns(sheet: Sheet) -> None:
     For frames whose sizes, CRCs, kinds and versions are right. Cost: 0.7 µs an event.
     """
     entities, instruments, chains, venues, kinds, classes, severities = sheet.columns
+    said = memoryview(sheet.flags.tobytes().translate(_SEVERITY_OF_FLAGS))
     _same(sheet, "kinds", kinds, sheet.kinds)
     _same(sheet, "entity ids", entities, sheet.entities)
-    _same(sheet, "severities", severities, tuple([flags & 3 for flags in sheet.flags]))
+    _same(sheet, "severities", severities, said)
+    marks, numbers = sheet.marks.tolist(), _numbers
+    layouts = {mark: _layout_of(mark) for mark in set(marks)}
     offset = sheet.first
     try:
         for (
-            buffer, start, end, kind, version, codec, flags, metadata, entity, instrument, chain,
-            venue, asset_class,
+            buffer, start, end, mark, entity, instrument, chain, venue, asset_class,
         ) in zip(
-            sheet.buffers, sheet.starts, sheet.ends, kinds, sheet.versions, sheet.codecs,
-            sheet.flags, sheet.metadata_sizes, entities, instruments, chains, venues, classes,
-            strict=True,
+            sheet.buffers, sheet.starts, sheet.ends, marks, entities.tolist(),
+            instruments.tolist(), chains.tolist(), venues.tolist(), classes.tolist(), strict=True,
         ):  # fmt: skip
-            body_end = end - metadata - (flags >> 2 & 7)
-            if codec or kind not in _FREQUENT or version != VERSIONS[kind]:
-                says = _columns_of_event(buffer, start, offset)
-                stored = (entity, instrument, chain, venue, kind, asset_class, flags & 3)
-                good = says == stored
-            elif kind in INSTRUMENT_KINDS:
-                placed = _decode_placed(buffer[start + _FIXED_END : body_end])
+            layout, tail = layouts[mark]
+            if layout == _INSTRUMENT:
+                placed = _decode_placed(buffer[start + _FIXED_END : end - tail])
                 mic = buffer[start + 144 : start + 148]
                 good = (
                     instrument == entity
                     and asset_class == buffer[start + 58]
-                    and chain == _number(placed.chain)
-                    and venue == (_number(placed.venue) if mic == _NO_MIC else _mic_number(mic))
+                    and chain == numbers[placed.chain]
+                    and venue == (numbers[placed.venue] if mic == _NO_MIC else _mic_number(mic))
                 )
-            else:
-                listed = _decode_listed(buffer[start + FRAME_HEADER_SIZE_BYTES : body_end])
+            elif layout == _LISTING:
+                listed = _decode_listed(buffer[start + FRAME_HEADER_SIZE_BYTES : end - tail])
                 good = (
                     instrument == listed.instrument
                     and asset_class == listed.asset_class
                     and chain == 0
-                    and venue == _number(listed.venue)
+                    and venue == numbers[listed.venue]
                 )
+            else:
+                says = _columns_of_event(buffer, start, offset)
+                kind, severity = mark_of(mark).kind, mark_of(mark).severity
+                good = says == (entity, instrument, chain, venue, kind, asset_class, severity)
             if not good:
-                raise _differ(offset, kind)
+                raise _differ(offset, mark_of(mark).kind)
             offset += 1
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotDecodable(
             "auditing", problem=f"a body cannot be read: {error}", offset=offset
         ) from error
+
+
+def _layout_of(number: int) -> tuple[int, int]:
+    """How a body with this mark is read, and the bytes after it."""
+    mark = mark_of(number)
+    layout = _OTHER
+    if mark.codec == 0 and mark.version == VERSIONS[mark.kind]:
+        if mark.kind in INSTRUMENT_KINDS:
+            layout = _INSTRUMENT
+        elif mark.kind in LISTING_KINDS:
+            layout = _LISTING
+    return layout, mark.tail_size_bytes
 
 
 @lru_cache(maxsize=4096)
@@ -109,7 +133,7 @@ def _columns_of_event(buffer: bytes, start: int, offset: int) -> Columns:
         raise
 
 
-def _same(sheet: Sheet, what: str, stored: Numbers, says: Numbers) -> None:
+def _same(sheet: Sheet, what: str, stored: memoryview, says: memoryview) -> None:
     index = first_difference(stored, says)
     if index < sheet.event_count:
         raise _differ(sheet.first + index, sheet.kinds[index], what)

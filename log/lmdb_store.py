@@ -330,13 +330,10 @@ class LmdbStore:
             if _ends_by(cursor, start) and not cursor.next():
                 return found  # at the head: the last block is not copied for nothing
             events = 0
-            while events < events_max:
-                value = bytes(cursor.value())
-                found.append(value)
-                if len(value) < BLOCK_HEADER.size:
-                    break
-                events += BLOCK_HEADER.unpack_from(value)[5]
-                if not cursor.next():
+            for value in cursor.iternext(keys=False):
+                found.append(bytes(value))
+                events += (count := _count(value))
+                if events >= events_max or not count:
                     break
         return found
 
