@@ -157,7 +157,11 @@ def _fields(
     headers: bytes, stride: int, start: int, fields: Sequence[tuple[str, int]]
 ) -> list[memoryview]:
     """Each field of headers that stand `stride` bytes apart; its place counts from `start`."""
-    views = {form: memoryview(headers).cast(form) for form in _WIDTHS}  # type: ignore[call-overload]
+    whole = memoryview(headers)
+    views = {
+        form: whole.cast(form)  # type: ignore[call-overload]  # not a literal
+        for form in _WIDTHS
+    }
     return [
         views[form][(start + place) // _WIDTHS[form] :: stride // _WIDTHS[form]]
         for form, place in fields

@@ -115,22 +115,21 @@ class _Run:
 
 
 class _Check:
-    """Runs one kind of check on run after run until its first failure, and times it."""
+    """Makes one kind of check on run after run until its first failure, and times it."""
 
-    def __init__(self, name: str, step: Callable[[_Run], None]) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._step = step
         self._checked = 0
         self._ns = 0
         self._failure: tuple[int | None, str, str] | None = None
 
-    def run(self, run: _Run, expected: int) -> None:
+    def run(self, step: Callable[[_Run], None], run: _Run, expected: int) -> None:
         """expected: the offset at which the run should start, since its own may be damaged."""
         if self._failure is not None:
             return
         began = perf_counter_ns()
         try:
-            self._step(run)
+            step(run)
             self._checked += run.stop - run.first
         except AlphaPulseError as error:
             offset = error.facts.get("offset")
@@ -232,9 +231,7 @@ class _Audit:
     def __init__(
         self, first: int, chain: bytes, checkpoints: set[int], *, from_start: bool
     ) -> None:
-        self.bytes = _Check("bytes", _check_bytes)
-        self.continuity = _Check("continuity", self._check_continuity)
-        self.chain = _Check("chain", self._check_chain)
+        self.bytes, self.continuity, self.chain = map(_Check, ("bytes", "continuity", "chain"))
         self.checks = (self.bytes, self.continuity, self.chain)
         self.next_offset = first
         self.seen: dict[int, bytes] = {}
@@ -263,8 +260,9 @@ class _Audit:
         return True
 
     def _check(self, run: _Run) -> None:
-        for check in self.checks:
-            check.run(run, self.next_offset)
+        self.bytes.run(_check_bytes, run, self.next_offset)
+        self.continuity.run(self._check_continuity, run, self.next_offset)
+        self.chain.run(self._check_chain, run, self.next_offset)
         heads = range(run.stop - len(run.blocks) + 1, run.stop + 1)
         for at in self._checkpoints.intersection(heads):
             self.seen[at] = run.blocks[at - heads.start][_CHAIN]
