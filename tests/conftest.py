@@ -17,7 +17,10 @@ if not 0 < SCALE < 1e6:
 # interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_EXAMPLES = max(10, round(100 * SCALE))
+# Tests start interpreters by the hundred, each of which would compile all sources anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+_EXAMPLES = max(10, round(50 * SCALE))
 # Deadlines are off because a timed assertion is a flaky test. print_blob: a failure prints the
 # @reproduce_failure line that replays it.
 settings.register_profile(

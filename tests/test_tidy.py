@@ -7,6 +7,7 @@ import re
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import click
@@ -44,8 +45,10 @@ def _room(path: Path) -> str:
     return path.relative_to(ROOT).parts[0]
 
 
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes(), filename=str(path))
+@cache
+def _nodes(path: Path) -> list[ast.AST]:
+    """All of a module's syntax tree; parsing them all takes two seconds."""
+    return list(ast.walk(ast.parse(path.read_bytes(), filename=str(path))))
 
 
 def test_the_walk_sees_the_tree() -> None:
@@ -58,8 +61,8 @@ def test_modules_are_short() -> None:
     assert not long, f"split by idea, at most {MODULE_LINES_MAX} lines: {long}"
 
 
-def _functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    for node in ast.walk(tree):
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in _nodes(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -68,7 +71,7 @@ def test_functions_are_short() -> None:
     long = {
         f"{_show(path)}:{node.lineno} {node.name}": lines
         for path in MODULES
-        for node in _functions(_tree(path))
+        for node in _functions(path)
         if (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
     }
     assert not long, f"at most {FUNCTION_LINES_MAX} lines: {long}"
@@ -84,8 +87,8 @@ def test_lines_are_short() -> None:
     assert not long, f"at most {LINE_LENGTH_MAX} characters: {long}"
 
 
-def _absolute_imports(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree):
+def _absolute_imports(path: Path) -> Iterator[tuple[int, str]]:
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
@@ -97,7 +100,7 @@ def test_rooms_are_imported_by_their_installed_names() -> None:
     bare = [
         f"{_show(path)}:{line} {name}"
         for path in MODULES
-        for line, name in _absolute_imports(_tree(path))
+        for line, name in _absolute_imports(path)
         if name.split(".")[0] in ROOMS
     ]
     assert not bare, f"write alphapulse.<room>, the bare name exists only in a checkout: {bare}"

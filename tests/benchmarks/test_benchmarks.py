@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import TOPICS
+from benchmarks import follow, machine, register
+from benchmarks.__main__ import TOPICS, main
 from benchmarks.budgets import BUDGETS, OURS, Budget
 from benchmarks.data import instrument, isin_of
 from benchmarks.harness import (
@@ -27,17 +28,24 @@ ROOT = Path(__file__).resolve().parents[2]
 FIELDS = set(Row.__struct_fields__)
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+@pytest.fixture
+def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`main` runs in this process, which knows its imports, and warms up less than for numbers."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(machine, "KEYS", 10_000)
+    monkeypatch.setattr(machine, "CALLS", 1_000)
+    monkeypatch.setattr(machine, "measure", machine._measure)
+    monkeypatch.setattr(register, "WARM_UP", 500)
+    monkeypatch.setattr(register, "BATCHES_MAX", 4)
+    monkeypatch.setattr(follow, "EVENTS_MAX", 20)
+    monkeypatch.setattr("benchmarks.open.REPEATS_MAX", 1)
 
 
-def test_json_lines_carry_every_field(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("fewer")
+def test_json_lines_carry_every_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = ("--cache", str(tmp_path / "cache"))
-    done = _run("--json", "--size", "1000", *cache, "message", "lookup", "catchup", "open")
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert main(["--json", "--size", "1000", *cache, "message", "lookup", "catchup", "open"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert all(set(row) == FIELDS for row in rows)
     assert {row["benchmark"] for row in rows} == {"message", "lookup", "catchup", "open"}
     by_id = {row["who"]: row for row in rows if row["case"] == "id"}
@@ -50,20 +58,33 @@ def test_json_lines_carry_every_field(tmp_path: Path) -> None:
     assert opened["private_dirty_bytes"] > 0
 
 
-def test_a_table_shows_budgets_and_writing_works() -> None:
-    done = _run("--size", "1000", "register", "audit", "rebuild", "follow")
-    assert done.returncode == 0, done.stderr
+@pytest.mark.usefixtures("fewer")
+def test_a_table_shows_budgets_and_writing_works(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--size", "1000", "register", "audit", "rebuild", "follow"]) == 0
+    told = capsys.readouterr()
     for text in ("p99.9", "must", "≥ 100 k/s", "1,000, durable", "blocks of 1", "all views"):
-        assert text in done.stdout
-    assert "made a home of 1,000 instruments" in done.stderr
-    assert "machine: " in done.stderr and "Blake3 of a short key" in done.stderr
+        assert text in told.out
+    assert "made a home of 1,000 instruments" in told.err
+    assert "machine: " in told.err and "Blake3 of a short key" in told.err
 
 
-def test_unknown_names_and_sizes_are_refused() -> None:
-    done = _run("lokup")
-    assert done.returncode == 2
-    assert "lokup" in done.stderr and "lookup" in done.stderr
-    assert _run("--size", "0", "message").returncode == 2
+def test_it_runs_as_a_module() -> None:
+    """Nothing is smaller here, and the machine's speed is measured in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "--json", "--size", "1000", "message"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert {json.loads(line)["benchmark"] for line in done.stdout.splitlines()} == {"message"}
+    assert "machine: " in done.stderr
+
+
+def test_unknown_names_and_sizes_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["lokup"], ["--size", "0", "message"]):
+        with pytest.raises(SystemExit) as caught:
+            main(arguments)
+        assert caught.value.code == 2
+    told = capsys.readouterr().err
+    assert "lokup" in told and "lookup" in told and "at least 1000" in told
 
 
 def test_budgets_name_topics_that_exist() -> None:
@@ -102,16 +123,14 @@ def test_a_budget_is_judged() -> None:
     assert not Budget("p99_ns", 5.0).is_met(6.0, 5.0)
 
 
-def test_a_missing_peer_is_said() -> None:
-    code = (
-        "import sys; sys.modules['databento_dbn'] = None\n"
-        "from benchmarks.__main__ import main; main(['--json', '--size', '1000', 'message'])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
+@pytest.mark.usefixtures("fewer")
+def test_a_missing_peer_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "databento_dbn", None)
+    assert main(["--json", "--size", "1000", "message"]) == 0
     absent = [
-        row for line in done.stdout.splitlines()
+        row for line in capsys.readouterr().out.splitlines()
         if (row := json.loads(line))["who"] == "databento-dbn"
     ]  # fmt: skip
     assert absent and all(

@@ -109,7 +109,8 @@ class Logs(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if self.session is not None:
-                self.session.release()
+                self.session.discard()
+                self.session.__exit__(None, None, None)
             self.log.close()
         finally:
             shutil.rmtree(self.folder)
@@ -335,8 +336,9 @@ class Forgetful(Logs):
 
 
 STEPS = 50
+_PROFILE = settings.get_profile(settings.get_current_profile_name())
 _SETTINGS = settings(
-    settings.get_profile(settings.get_current_profile_name()), stateful_step_count=STEPS
+    _PROFILE, max_examples=2 * _PROFILE.max_examples, stateful_step_count=STEPS
 )
 
 
