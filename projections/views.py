@@ -13,8 +13,8 @@ would count too; see `rows`.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Set
-from typing import Final, Protocol
+from collections.abc import Callable, Sequence, Set
+from typing import Final, Protocol, TypeAlias
 
 import msgspec
 from blake3 import blake3
@@ -65,6 +65,8 @@ from .table import TableWriter
 
 Fetch = Callable[[int], Event]
 """Reads an earlier event by offset."""
+First: TypeAlias = tuple[int, int, bytes, int]
+"""The first event of an entity: its id, the offset, the body's bytes, valid from."""
 
 CONFLICT_FIELDS: Final = (
     "symbol", "name", "decimals", "isin", "currency", "class", "tick", "lot", "cusip", "sedol",
@@ -151,11 +153,8 @@ class _EntityView(_EventView):
     def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
         raise TypeError("each entity view has its own links")
 
-    def put_new(
-        self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
-    ) -> bool:
-        """Folds the first event of an entity from its body's bytes, packed by no codec; False, and
-        nothing done, when the table knows the entity."""
+    def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
+        """Folds the first events of entities, up to one that the table knows; how many."""
         raise TypeError("each entity view has its own short way")
 
     def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
@@ -166,18 +165,30 @@ class _EntityView(_EventView):
         """
         data, offset, first_kind, kinds = block.data, block.first, self.first_kind, self.kinds
         plain = VERSIONS[first_kind] | Codec.NONE << 8
-        put_new = self.put_new
+        new: list[First] = []
         at = block.frame_bounds(0)[0]
         for kind, end in zip(block.kinds.tolist(), block.ends.tolist(), strict=True):
             if kind in kinds and offset >= start:
                 packing, flags, metadata_size, valid_from, entity = _unpack_brief(data, at)
-                body_at, body_end = at + FRAME_HEADER_SIZE_BYTES, end - metadata_size
-                if kind != first_kind or packing != plain or not put_new(
-                    table, entity, offset, data[body_at : body_end - (flags >> 2 & 7)], valid_from
-                ):
+                if kind == first_kind and packing == plain:
+                    body_end = end - metadata_size - (flags >> 2 & 7)
+                    body = data[at + FRAME_HEADER_SIZE_BYTES : body_end]
+                    new.append((entity, offset, body, valid_from))
+                else:
+                    self._fold_new(new, block, table, fetch)
+                    new.clear()
                     self.fold(block.event(offset - block.first, verify=False), table, fetch)
             at = end
             offset += 1
+        self._fold_new(new, block, table, fetch)
+
+    def _fold_new(
+        self, new: Sequence[First], block: Block, table: TableWriter, fetch: Fetch
+    ) -> None:
+        """All in their order, which postings keep: the long way from the first known one on."""
+        done = self.put_new(table, new) if new else 0
+        for _, offset, _, _ in new[done:]:
+            self.fold(block.event(offset - block.first, verify=False), table, fetch)
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         if event.space != self.space:
@@ -292,23 +303,22 @@ class InstrumentView(_EntityView):
         if address:
             table.link(2, address_key(address), cell)
 
-    def put_new(
-        self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
-    ) -> bool:
-        rest = data[MESSAGE_SIZE_BYTES:]
-        indexed = _decode_indexed(rest)
-        row = b"".join((data[:40], data[48:84], data[88:124], rest))
-        cell = table.insert(entity, data[:MESSAGE_SIZE_BYTES], offset, blake3(row).digest())
-        if not cell:
-            return False
-        if data[96]:
-            table.link(0, isin_key(data[96:108]), cell, fresh=True)
-        symbol = indexed.symbol.encode() or data[108 : 108 + data[82]]
-        if symbol:
-            table.link(1, bytes_key(symbol), cell, fresh=True)
-        if indexed.address:
-            table.link(2, address_key(indexed.address), cell, fresh=True)
-        return True
+    def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
+        rows, isins, symbols, addresses = [], [], [], []
+        for entity, offset, data, _ in new:
+            message, rest = data[:MESSAGE_SIZE_BYTES], data[MESSAGE_SIZE_BYTES:]
+            indexed = _decode_indexed(rest)
+            row = b"".join((data[:40], data[48:84], data[88:124], rest))
+            rows.append((entity, message, offset, blake3(row).digest()))
+            isins.append(isin_key(data[96:108]) if data[96] else 0)
+            symbol = indexed.symbol.encode() or data[108 : 108 + data[82]]
+            symbols.append(bytes_key(symbol) if symbol else 0)
+            addresses.append(address_key(indexed.address) if indexed.address else 0)
+        cells = table.insert_all(rows)
+        done = len(cells)
+        for number, keys in enumerate((isins, symbols, addresses)):
+            table.link_all(number, keys[:done], cells)
+        return done
 
 
 class ListingView(_EntityView):
@@ -333,22 +343,23 @@ class ListingView(_EntityView):
             table.link(2, text_key(body.symbol), cell)
         table.link(3, text_key(body.venue), cell)
 
-    def put_new(
-        self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
-    ) -> bool:
-        body = _decode_listing(data)
-        row = _without_class(data) if body.revision == 1 else canonical_row(body)
-        cell = table.insert(entity, pack_listing(entity, body), offset, blake3(row).digest())
-        if not cell:
-            return False
-        link, venue = table.link, text_key(body.venue)
-        link(0, body.instrument, cell, fresh=True)
-        if body.symbol:
-            symbol = text_key(body.symbol)
-            link(1, mixed_key(venue, symbol), cell, fresh=True)
-            link(2, symbol, cell, fresh=True)
-        link(3, venue, cell, fresh=True)
-        return True
+    def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
+        rows, instruments, pairs, symbols, venues = [], [], [], [], []
+        for entity, offset, data, _ in new:
+            body = _decode_listing(data)
+            row = _without_class(data) if body.revision == 1 else canonical_row(body)
+            payload = pack_listing(entity, body)
+            rows.append((entity, payload, offset, blake3(row).digest()))
+            venue, symbol = text_key(body.venue), text_key(body.symbol) if body.symbol else 0
+            instruments.append(body.instrument)
+            pairs.append(mixed_key(venue, symbol) if symbol else 0)
+            symbols.append(symbol)
+            venues.append(venue)
+        cells = table.insert_all(rows)
+        done = len(cells)
+        for number, keys in enumerate((instruments, pairs, symbols, venues)):
+            table.link_all(number, keys[:done], cells)
+        return done
 
 
 class RelationView(_EntityView):
@@ -373,15 +384,17 @@ class RelationView(_EntityView):
         if body.group:
             table.link(1, group_key(body.group_source, body.group), cell)
 
-    def put_new(
-        self, table: TableWriter, entity: int, offset: int, data: bytes, valid_from: int
-    ) -> bool:
-        body = _decode_relation(data)
-        row, payload = _without_class(data), pack_relation(entity, body, valid_from)
-        cell = table.insert(entity, payload, offset, blake3(row).digest())
-        if cell:
+    def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
+        rows, bodies = [], []
+        for entity, offset, data, valid_from in new:
+            body = _decode_relation(data)
+            payload, digest = pack_relation(entity, body, valid_from), blake3(_without_class(data))
+            rows.append((entity, payload, offset, digest.digest()))
+            bodies.append(body)
+        cells = table.insert_all(rows)
+        for body, cell in zip(bodies, cells, strict=False):
             self.link(body, table, cell)
-        return cell > 0
+        return len(cells)
 
 
 class AlertView(_EventView):

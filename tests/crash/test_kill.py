@@ -216,7 +216,7 @@ def test_ctrl_c_while_importing_leaves_a_good_home(tmp_path: Path, scale: float)
 
 
 @pytest.mark.parametrize(
-    ("new", "again"), [("insert", "put"), ("link", "link"), ("finish", "finish")]
+    ("new", "again"), [("insert_all", "put"), ("link_all", "link"), ("finish", "finish")]
 )
 def test_ctrl_c_within_a_fold(tmp_path: Path, new: str, again: str) -> None:
     """The commit is in the log and the view half folded: the same process may go on, or close."""

@@ -131,6 +131,37 @@ def fold_range(table: TableWriter, seed: int, stop: int, batch: int) -> None:
         table.finish(end)
 
 
+class CutOff(BaseException):
+    """Stands for a kill: nothing after it is stored, and nobody handles it."""
+
+
+class Tripwire:
+    """Lets a number of stores through, over all views of a table together, then cuts off."""
+
+    def __init__(self, target: object, left: list[int]) -> None:
+        self.target, self.left = target, left
+
+    def __getitem__(self, key: object) -> object:
+        return self.target[key]  # type: ignore[index]
+
+    def __len__(self) -> int:
+        return len(self.target)  # type: ignore[arg-type]
+
+    def __setitem__(self, key: object, value: object) -> None:
+        if self.left[0] <= 0:
+            raise CutOff
+        self.left[0] -= 1
+        self.target[key] = value  # type: ignore[index]
+
+
+def trip_after(table: TableWriter, stores: int) -> None:
+    left = [stores]
+    for name in ("_map", "_index", "_postings", "words"):
+        setattr(table, name, Tripwire(getattr(table, name), left))
+    tripped = [(Tripwire(slots, left), shift, mask) for slots, shift, mask in table._secondaries]
+    table._secondaries = tuple(tripped)  # type: ignore[arg-type]
+
+
 def in_child(work: Callable[[], None]) -> int:
     """Runs work in a forked child; its exit status is 0 unless work raises."""
     pid = os.fork()

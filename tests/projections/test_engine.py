@@ -240,7 +240,7 @@ def test_a_view_left_dirty_by_another_boot_is_rebuilt(
 # --- folds that were cut off -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("where", ["begin", "insert", "link", "finish"])
+@pytest.mark.parametrize("where", ["begin", "insert_all", "link_all", "finish"])
 def test_an_interrupted_fold_is_folded_again(
     home: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -248,7 +248,7 @@ def test_an_interrupted_fold_is_folded_again(
     whole(home)
     real = getattr(TableWriter, where)
     registry = open_home(home)
-    left = [2 if where in ("insert", "link") else 1]
+    left = [2 if where == "link_all" else 1]
 
     def breaks(self: TableWriter, *arguments: Any, **more: Any) -> Any:
         left[0] -= 1

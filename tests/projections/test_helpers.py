@@ -158,7 +158,10 @@ TableWriter.{where} = dies
 
 @pytest.mark.parametrize(
     ("where", "count"),
-    [("begin", 1), ("insert", 1), ("insert", 60), ("link", 3), ("link", 250), ("finish", 50)],
+    [
+        ("begin", 1), ("insert_all", 1), ("insert_all", 60), ("link_all", 3), ("link_all", 250),
+        ("finish", 50),
+    ],
 )
 def test_a_killed_helper_costs_only_time(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, folded: list[tuple[str, int]],

@@ -429,3 +429,74 @@ def test_writes_outside_of_a_fold_are_our_own_mistake(tmp_path: Path) -> None:
             table.link(0, 1, 1)
         with pytest.raises(AssertionError, match="begin"):
             table.finish(5)
+
+
+# --- many at once ----------------------------------------------------------------------------
+
+
+def test_many_at_once_are_as_one_by_one(tmp_path: Path) -> None:
+    """Keys that collide, that share a secondary key, none, and twice the same for one cell."""
+    keys = [1, 1 + (1 << 63), 7, 7 + (1 << 40), 900, 3]
+    firsts, seconds = [5, 5, 5, 0, 5, 9], [8, 8, 0, 8, 4, 4]
+    rows = [
+        (key, payload_of(key, at), at, ((1 << 256) - key).to_bytes(32, "little"))
+        for at, key in enumerate(keys, 20)
+    ]
+    with create(tmp_path / "one") as one, create(tmp_path / "many") as many:
+        one.begin(50)
+        for key, payload, at, digest in rows:
+            one.put(key, payload, last_offset=at, data_offset=at,
+                    row_digest=int.from_bytes(digest, "little"))  # fmt: skip
+        for number, secondary in enumerate((firsts, seconds)):
+            for key, under in zip(keys, secondary, strict=True):
+                if under:
+                    one.link(number, under, one.cell(key))
+        one.finish(50)
+        many.begin(50)
+        cells = many.insert_all(rows)
+        assert cells == [many.cell(key) for key in keys]
+        many.link_all(0, firsts, cells)
+        many.link_all(1, [key for key in seconds for _ in range(2)],
+                      [cell for cell in cells for _ in range(2)])  # fmt: skip
+        many.finish(50)
+        assert many.totals == one.totals == many.sum_rows()
+        for key in keys:
+            assert many.payload(many.find(key)) == one.payload(one.find(key))
+            assert many.trailer(many.find(key)) == one.trailer(one.find(key))
+        for number in range(2):
+            assert {
+                under: [many.key_of(cell) for cell in cells]
+                for under, cells in many.posting_keys(number)
+            } == {
+                under: [one.key_of(cell) for cell in cells]
+                for under, cells in one.posting_keys(number)
+            }
+
+
+def test_many_at_once_end_before_one_that_is_known(tmp_path: Path) -> None:
+    rows = [(key, payload_of(key, 1), 1, bytes(31) + b"\1") for key in (4, 5, 6, 5, 7)]
+    with create(tmp_path / "v") as table:
+        table.begin(9)
+        cells = table.insert_all(rows)
+        assert cells == [table.cell(key) for key in (4, 5, 6)]
+        assert table.find(7) == -1
+        assert table.insert_all(rows[1:]) == []
+        assert table.arena_used == 3
+        assert len(table.insert_all(rows[4:])) == 1
+        table.finish(9)
+        assert table.totals == table.sum_rows()
+        assert (table.row_count, table.arena_used) == (4, 4)
+
+
+def test_too_many_at_once_change_nothing(tmp_path: Path) -> None:
+    with create(tmp_path / "v") as table:
+        capacity = table.arena_capacity
+        rows = [(key, payload_of(key, 1), 1, bytes(32)) for key in range(1, capacity + 2)]
+        table.begin(9)
+        with pytest.raises(ViewFull):
+            table.insert_all(rows)
+        assert table.find(1) == -1
+        assert table.arena_used == 0
+        assert len(table.insert_all(rows[:128])) == 128
+        with pytest.raises(ViewFull):
+            table.link_all(0, range(1, 1_000), range(1, 1_999, 2))

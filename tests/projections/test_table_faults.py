@@ -27,46 +27,17 @@ from .table_model import (
     BOOT_ID,
     LOG_ID,
     SCHEMA,
+    CutOff,
     create,
     fold_range,
     in_child,
     model_of,
     payload_of,
     put,
+    trip_after,
     wait,
     write,
 )
-
-
-class CutOff(Exception):
-    """Stands for a kill: nothing after it is stored."""
-
-
-class Tripwire:
-    """Lets a number of stores through, over all views of a table together, then cuts off."""
-
-    def __init__(self, target: object, left: list[int]) -> None:
-        self.target, self.left = target, left
-
-    def __getitem__(self, key: object) -> object:
-        return self.target[key]  # type: ignore[index]
-
-    def __len__(self) -> int:
-        return len(self.target)  # type: ignore[arg-type]
-
-    def __setitem__(self, key: object, value: object) -> None:
-        if self.left[0] <= 0:
-            raise CutOff
-        self.left[0] -= 1
-        self.target[key] = value  # type: ignore[index]
-
-
-def trip_after(table: TableWriter, stores: int) -> None:
-    left = [stores]
-    for name in ("_map", "_index", "_postings", "words"):
-        setattr(table, name, Tripwire(getattr(table, name), left))
-    tripped = [(Tripwire(slots, left), shift, mask) for slots, shift, mask in table._secondaries]
-    table._secondaries = tuple(tripped)  # type: ignore[arg-type]
 
 
 def cut_off_at(path: Path, stores: int) -> bool:
