@@ -59,6 +59,7 @@ from .sheet import (
     sheet_of_singles,
 )
 from .upcast import VERSIONS
+from .verify_halves import Checked, Helper, share
 
 PROGRESS_EVENTS: Final = 50_000
 PROGRESS_S: Final = 5.0
@@ -68,6 +69,7 @@ STALLED_S: Final = 120.0
 SINGLES_MAX: Final = 1_000
 """Blocks of one event that are checked together."""
 _CHAIN: Final = slice(CHAIN_SIZE_BYTES)
+_FIRST: Final = slice(40, 48)
 CURE: Final = (
     "keep this home as it is; `alphapulse replay --to {last} --into DIR` makes a home with the "
     "good events before it, or restore a backup"
@@ -161,14 +163,15 @@ def cure_at(first_bad_offset: int | None) -> str:
 
 def verify_blocks(
     blocks: Iterable[bytes], chain: bytes, checkpoints: Iterable[Checkpoint], *,
-    first: int = 0, progress: Callable[[int], None] | None = None,
+    first: int = 0, progress: Callable[[int], None] | None = None, elsewhere: range = range(0),
 ) -> list[Verdict]:  # fmt: skip
     """The three verdicts on blocks in order, the first of which must start at offset `first`.
 
-    chain: of the block before. Cost: 2 µs an event in blocks of 1,000, 4 µs in blocks of 1.
+    chain: of the block before. elsewhere: events whose bytes somebody else checks.
+    Cost: 1.3 µs an event in blocks of 1,000, 2 µs in blocks of 1.
     """
     checkpoints = list(checkpoints)
-    audit = _Audit(first, chain, {at for at, _ in checkpoints}, from_start=first == 0)
+    audit = _Audit(first, chain, {at for at, _ in checkpoints}, elsewhere)
     reported, reported_at = 0, monotonic()
     for run in _runs(blocks):
         if not audit.take(run):
@@ -197,6 +200,16 @@ def _runs(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
             yield [data]
     if singles:
         yield singles
+
+
+def _runs_of(blocks: list[bytes], first: int) -> Iterator[_Run]:
+    """One of them all, or one of each block. Raises NotDecodable at one that cannot be read."""
+    if len(blocks) > 1 and (sheet := sheet_of_singles(blocks, first)) is not None:
+        yield _Run(blocks, first, sheet.stop, lambda: sheet)
+        return
+    for data in blocks:
+        block = Block(data)
+        yield _Run([data], block.first, block.stop, partial(sheet_of, block))
 
 
 def _with_one_cure(verdicts: list[Verdict]) -> list[Verdict]:
@@ -228,9 +241,7 @@ def _check_checkpoints(
 class _Audit:
     """The three checks, and what they remember from run to run."""
 
-    def __init__(
-        self, first: int, chain: bytes, checkpoints: set[int], *, from_start: bool
-    ) -> None:
+    def __init__(self, first: int, chain: bytes, checkpoints: set[int], elsewhere: range) -> None:
         self.bytes, self.continuity, self.chain = map(_Check, ("bytes", "continuity", "chain"))
         self.checks = (self.bytes, self.continuity, self.chain)
         self.next_offset = first
@@ -241,26 +252,23 @@ class _Audit:
         self._hasher = blake3()
         self._time = 0
         self._newest: dict[int, int] = {}
-        self._from_start = from_start
+        self._from_start = first == 0
+        self._elsewhere = elsewhere
 
     def take(self, blocks: list[bytes]) -> bool:
         """Checks the next blocks; False when one cannot be read, so that nothing after it can."""
-        first = self.next_offset
-        if len(blocks) > 1 and (sheet := sheet_of_singles(blocks, first)) is not None:
-            self._check(_Run(blocks, first, sheet.stop, lambda: sheet))
-            return True
-        for data in blocks:
-            try:
-                block = Block(data)
-            except NotDecodable as error:
-                for check in self.checks:
-                    check.fail(self.next_offset, error.why)
-                return False
-            self._check(_Run([data], block.first, block.stop, partial(sheet_of, block)))
+        try:
+            for run in _runs_of(blocks, self.next_offset):
+                self._check(run)
+        except NotDecodable as error:
+            for check in self.checks:
+                check.fail(self.next_offset, error.why)
+            return False
         return True
 
     def _check(self, run: _Run) -> None:
-        self.bytes.run(_check_bytes, run, self.next_offset)
+        if run.first not in self._elsewhere or run.stop > self._elsewhere.stop:
+            self.bytes.run(_check_bytes, run, self.next_offset)
         self.continuity.run(self._check_continuity, run, self.next_offset)
         self.chain.run(self._check_chain, run, self.next_offset)
         heads = range(run.stop - len(run.blocks) + 1, run.stop + 1)
@@ -366,7 +374,10 @@ def _strange(mark: Mark) -> str:
 def verify_store(
     home: Home, *, last_blocks: int | None = None, progress: Callable[[int], None] | None = None
 ) -> list[Verdict]:
-    """Opens the log of a home in this process and checks it, or only its newest blocks."""
+    """Opens the log of a home in this process and checks it, or only its newest blocks.
+
+    Of a long log, most bytes are checked in one more process while that one is at it.
+    """
     checkpoints = list(Checkpoints(home.checkpoints))
     store = LmdbStore.open(home.log)
     try:
@@ -374,11 +385,53 @@ def verify_store(
         head = store.head().offset
         if last_blocks is not None and head:
             first, chain = _start_of_last(store, head, last_blocks, chain)
-        return verify_blocks(
-            all_blocks(store, first), chain, checkpoints, first=first, progress=progress
+        verify = partial(
+            verify_blocks, chain=chain, checkpoints=checkpoints, first=first, progress=progress
         )
+        if first == 0 and (theirs := share(head)):
+            with Helper(home.path, theirs) as helper:
+                verdicts = verify(all_blocks(store), elsewhere=helper.offsets)
+                left = verdicts[1].checked - verdicts[0].checked
+                if all(verdict.ok for verdict in verdicts):
+                    checked = helper.result(lambda: progress and progress(head))
+                    if checked is not None and checked.events >= left:
+                        return [_with_theirs(verdicts[0], checked, left), *verdicts[1:]]
+        return verify(all_blocks(store, first))
     finally:
         store.close()
+
+
+def _with_theirs(ours: Verdict, theirs: Checked, left: int) -> Verdict:
+    took_s = ours.checked / max(ours.rate_per_s, 1) + theirs.events / max(theirs.rate_per_s, 1)
+    rate_per_s = int((ours.checked + theirs.events) / took_s)
+    return ours._replace(checked=ours.checked + left, rate_per_s=rate_per_s)
+
+
+def verify_bytes(home: Home, offsets: range, tell: Callable[[], None]) -> Verdict:
+    """The first verdict only, on the blocks that begin within `offsets`."""
+    check, at = _Check("bytes"), offsets.start
+    store = LmdbStore.open(home.log)
+    try:
+        for blocks in _runs(_between(all_blocks(store, at), offsets)):
+            try:
+                for run in _runs_of(blocks, at):
+                    check.run(_check_bytes, run, at)
+                    at = run.stop
+            except NotDecodable as error:
+                check.fail(at, error.why)
+            tell()
+    finally:
+        store.close()
+    return check.verdict()
+
+
+def _between(blocks: Iterable[bytes], offsets: range) -> Iterator[bytes]:
+    for data in blocks:
+        first = int.from_bytes(data[_FIRST], "little")
+        if first >= offsets.stop:
+            return
+        if first >= offsets.start:
+            yield data
 
 
 def _start_of_last(store: LmdbStore, head: int, count: int, seed: bytes) -> tuple[int, bytes]:
