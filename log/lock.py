@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import Final
 
 from .errors import Closed, ForkedProcess, LogBusy
+from .interrupts import HeldInterrupts, safe_point
 from .refusals import refused
 
 WAIT_S_DEFAULT: Final = 10.0
 _PAUSE_S_MIN: Final = 0.0001
 _PAUSE_S_MAX: Final = 0.005
+_LOOK_S: Final = 0.1
+"""How often who waits for another thread lets a signal interrupt it."""
 
 
 class WriterLock:
@@ -47,23 +50,28 @@ class WriterLock:
         if os.getpid() != self._pid:
             raise ForkedProcess("waiting for the write session", opened_by_pid=self._pid)
         deadline = time.monotonic() + wait_s
-        self._acquire_threads("waiting for the write session", wait_s)
-        try:
-            self._holder = threading.get_ident()
-            self._check_open()
-            self._acquire_file(deadline, wait_s)
-            if os.pread(self._file, len(self._name), 0) != self._name:  # cheaper than to write it
-                os.pwrite(self._file, self._name, 0)
-        except OSError as error:
-            self.release()
-            raise refused("waiting for the write session", error) from error
-        except BaseException:
-            self.release()
-            raise
+        with HeldInterrupts():
+            self._acquire_threads("waiting for the write session", deadline, wait_s)
+            try:
+                self._holder = threading.get_ident()
+                self._check_open()
+                self._acquire_file(deadline, wait_s)
+                if os.pread(self._file, len(self._name), 0) != self._name:  # cheaper than to write
+                    os.pwrite(self._file, self._name, 0)
+            except OSError as error:
+                self.release()
+                raise refused("waiting for the write session", error) from error
+            except BaseException:
+                self.release()
+                raise
 
-    def _acquire_threads(self, doing: str, wait_s: float) -> None:
-        if not self._thread_lock.acquire(timeout=max(wait_s, 0)):
-            raise busy_thread(doing, wait_s)
+    def _acquire_threads(self, doing: str, deadline: float, wait_s: float) -> None:
+        left_s = wait_s
+        while not self._thread_lock.acquire(timeout=min(max(left_s, 0), _LOOK_S)):
+            safe_point()
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                raise busy_thread(doing, wait_s)
 
     def _check_open(self) -> None:
         if self._file < 0:
@@ -82,6 +90,7 @@ class WriterLock:
                         "waiting for the write session", waited_s=wait_s, holder_pid=pid,
                         holder=process_state(pid),
                     ) from None  # fmt: skip
+            safe_point()
             time.sleep(pause_s)
             pause_s = min(pause_s * 2, _PAUSE_S_MAX)
 
@@ -93,10 +102,7 @@ class WriterLock:
         return True
 
     def release(self) -> None:
-        """By the thread that holds it; by any other, or again, it does nothing.
-
-        So a release that an interrupt cut short is completed by another call of it.
-        """
+        """By the thread that holds it; by any other, or again, it does nothing."""
         if self._holder != threading.get_ident():
             return
         try:
@@ -121,11 +127,13 @@ class WriterLock:
         """
         if self._file < 0:
             return False
-        self._acquire_threads("closing the writer lock", wait_s)
-        try:
-            return self._drop()
-        finally:
-            self._thread_lock.release()
+        with HeldInterrupts():
+            deadline = time.monotonic() + wait_s
+            self._acquire_threads("closing the writer lock", deadline, wait_s)
+            try:
+                return self._drop()
+            finally:
+                self._thread_lock.release()
 
     def _drop(self) -> bool:
         file, self._file = self._file, -1

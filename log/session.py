@@ -25,6 +25,7 @@ from .codec import Codec
 from .errors import TooLarge
 from .facets import Columns, columns_of
 from .frame import NO_PREVIOUS, encode_body, encode_frame
+from .interrupts import HeldInterrupts
 from .kinds import SEVERITIES
 from .store import Head
 
@@ -85,25 +86,21 @@ class WriteSession:
         self._base = Head(0, b"", 0)
 
     def __enter__(self) -> WriteSession:
-        self._log.lock.acquire(self._wait_s)
-        self._held = True
         try:
+            with HeldInterrupts():
+                self._log.lock.acquire(self._wait_s)
+                self._held = True
             self._log.check_writable()
             self._base = self._log.store.head()
         except BaseException:
-            self.release()
+            self._release()
             raise
         return self
 
-    def release(self) -> None:
-        """Gives the lock back if it is still held; what is pending is forgotten.
-
-        Leaving the session does it. Who must be sure calls it too: an interrupt can come at the
-        very first step of leaving, before anything of it has run.
-        """
+    def _release(self) -> None:
         if self._held:
-            self._log.lock.release()
             self._held = False
+            self._log.lock.release()
 
     @property
     def head(self) -> int:
@@ -213,4 +210,4 @@ class WriteSession:
             if kind is None:
                 self.commit()
         finally:
-            self.release()
+            self._release()

@@ -1,9 +1,9 @@
 """Tickets: one for each call that waits for the group commit, from a thread or from a coroutine.
 
 A ticket is woken for one of two reasons: it is done, or it is its turn to lead. A thread sleeps on
-a lock of its own and then leads itself. A coroutine must never block its event loop, and the main
-thread can be interrupted at any step, so another thread leads in their place (`lead`). What became
-of a coroutine's is handed over to its loop, with one call for all tickets of that loop.
+a lock of its own and then leads itself. A coroutine must never block its event loop, so another
+thread leads in its place (`lead`). What became of a coroutine's is handed over to its loop, with
+one call for all tickets of that loop.
 """
 
 from __future__ import annotations

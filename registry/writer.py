@@ -6,10 +6,8 @@ at most 1,000 events. Each caller then gets its own receipts or its own error. A
 commands that stand or fall together; one that is refused leaves no trace and touches no other.
 Threads lead by themselves; in the place of a coroutine the writer's helper, one thread, leads. All
 are woken at once: woken one after the other, each by the one before, they came back in smaller
-groups and were slower.
-An interrupt can come at any step of the main thread, and at no other thread's. What others wait for
-is therefore done once more when an interrupt cut it short, and the lock is taken with `with` and no
-Condition, whose Python code an interrupt can leave with the lock held.
+groups and were slower. A signal may interrupt the main thread only where nobody depends on it:
+while it waits for its turn or for the session.
 Acknowledged means: on stable storage, and in this process's views.
 """
 
@@ -20,7 +18,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from queue import SimpleQueue
@@ -37,6 +35,7 @@ from alphapulse.log import (
     Staged,
     WriteSession,
 )
+from alphapulse.log.interrupts import HeldInterrupts, safe_point
 from alphapulse.log.lock import busy_thread
 from alphapulse.projections import Views
 
@@ -46,13 +45,10 @@ from .state import State
 from .tickets import CoroutineTicket, Outcome, ThreadTicket, Ticket, Unit, finish
 
 _LOGGER: Final = logging.getLogger("alphapulse")
-LOOK_S: Final = 0.5
-"""How often a caller whose time is over looks whether its units are still being carried out."""
+LOOK_S: Final = 0.1
+"""How often a caller that waits lets a signal interrupt it."""
 CLOSE_LOOK_S: Final = 0.001
 """How often `close` looks whether those who write are done."""
-
-_LOST: Final = "the thread that wrote is gone; whether this was written is not known"
-_LOST_CURE: Final = "look whether it was written before sending it again"
 
 
 class Writer:
@@ -67,14 +63,11 @@ class Writer:
         """Who waits, in order."""
         self._leader: Ticket | None = None
         """Whoever enters the session next, for all who wait. None only while nobody waits."""
-        self._carried: Collection[Ticket] = ()
-        """Whom the leader in the session carries out."""
-        self._carrier: threading.Thread | None = None
         self._helper: _Helper | None = None
         """Leads in the place of coroutines, once they write."""
         self._rehearsals = 0
         self._closed = False
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         """Held for the queue, the leader, and the count of rehearsals. Never for long, so that an
         event loop may wait for it."""
         self.groups = 0
@@ -90,17 +83,14 @@ class Writer:
         """
         self._check_process()
         ticket = ThreadTicket(units, self._wait_s)
-        try:
-            self._enter(ticket)
-            self._wait(ticket)
-            if not ticket.done:
-                self._lead(ticket)
-        finally:
+        with HeldInterrupts():
             try:
+                self._enter(ticket)
+                self._wait(ticket)
+                if not ticket.done:
+                    self._lead(ticket)
+            finally:
                 self._leave(ticket)
-            except BaseException:  # an interrupt came in its way; it is safe to do again
-                self._leave(ticket)
-                raise
         return ticket.result()
 
     async def submit_async(self, units: Sequence[Unit]) -> list[Outcome]:
@@ -110,11 +100,12 @@ class Writer:
         them they are carried out all the same, and nobody hears of it.
         """
         self._check_process()
-        self._have_helper()
         ticket = CoroutineTicket(units, self._wait_s, self._lead_later)
         timer = ticket.loop.call_later(self._wait_s, self._give_up, ticket)
         try:
-            self._enter_led(ticket)
+            with HeldInterrupts():
+                self._have_helper()
+                self._enter(ticket)
             await ticket.finished
         finally:
             timer.cancel()
@@ -131,22 +122,6 @@ class Writer:
                 return
         finish((ticket,), Closed("writing"))
 
-    def _enter_led(self, ticket: Ticket) -> None:
-        """As `_enter`, for the helper's: it appoints, since an interrupt could cut that short. It
-        is called first, so no ticket stays in the queue without somebody on the way to it."""
-        with self._lock:
-            if not self._closed:
-                assert self._helper is not None
-                self._helper.work.put(self._look)
-                self._queue[ticket] = None
-                return
-        finish((ticket,), Closed("writing"))
-
-    def _look(self) -> None:
-        with self._lock:
-            if self._leader is None:
-                self._appoint()
-
     def _appoint(self) -> None:
         """A ticket that is woken without being done leads. Called with `_lock` held."""
         self._leader = next(iter(self._queue), None)
@@ -155,20 +130,12 @@ class Writer:
 
     def _wait(self, ticket: ThreadTicket) -> None:
         """Until the ticket leads or is done."""
-        if ticket.sleep(ticket.left_s):
-            return
-        self._give_up(ticket)
-        while not ticket.sleep(LOOK_S):  # it is being carried out: its outcome is near
-            if self._is_lost(ticket):
-                finish((ticket,), Closed("writing", problem=_LOST, cure=_LOST_CURE))
-
-    def _is_lost(self, ticket: Ticket) -> bool:
-        """Whether nobody will finish it: who carried it out is gone, and it is not."""
-        with self._lock:
-            if ticket.done or ticket is self._leader or ticket in self._queue:
-                return False
-            alive = self._carrier is not None and self._carrier.is_alive()
-            return not alive or ticket not in self._carried
+        gave_up = False  # one that is being carried out then goes on: its outcome is near
+        while not ticket.sleep(LOOK_S if gave_up else min(ticket.left_s, LOOK_S)):
+            safe_point()
+            if not (gave_up or ticket.left_s):
+                self._give_up(ticket)
+                gave_up = True
 
     def _give_up(self, ticket: Ticket) -> None:
         """Its time is over. One that leads fails by itself when it cannot enter the session."""
@@ -187,7 +154,6 @@ class Writer:
         with self._lock:
             self._queue.pop(ticket, None)
             if self._leader is ticket:
-                self._carried = ()
                 self._appoint()
 
     def _check_process(self) -> None:
@@ -238,12 +204,10 @@ class Writer:
         """
         tickets: Iterable[Ticket] = (leader,)
         failure: AlphaPulseError = Closed("writing", problem="the writing process was interrupted")
-        session = self._log.writing(leader.left_s)
         try:
-            with session:
+            with self._log.writing(leader.left_s) as session:
                 with self._lock:
-                    tickets = self._carried = self._queue
-                    self._queue, self._carrier = {}, threading.current_thread()
+                    tickets, self._queue = self._queue, {}
                 self.groups += 1
                 self._carry_out(session, tickets)
         except AlphaPulseError as error:
@@ -253,13 +217,7 @@ class Writer:
             if None in leader.outcomes:
                 leader.mistake = leader.mistake or error
         finally:
-            try:
-                session.release()
-                finish(tickets, failure)
-            except BaseException:  # an interrupt came in their way; both are safe to do again
-                session.release()
-                finish(tickets, failure)
-                raise
+            finish(tickets, failure)
 
     def _carry_out(self, session: WriteSession, tickets: Iterable[Ticket]) -> None:
         """Decides again, once, when the log turns out to be longer than the session saw.
@@ -298,10 +256,7 @@ class Writer:
 
 
 class _Helper:
-    """A thread that does what is put into `work`, until it is stopped.
-
-    A queue of the standard library that one C call feeds: an interrupt comes before it or after.
-    """
+    """A thread that does what is put into `work`, until it is stopped."""
 
     def __init__(self) -> None:
         self.work: SimpleQueue[Callable[[], object] | None] = SimpleQueue()

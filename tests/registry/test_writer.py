@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import itertools
+import random
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +39,7 @@ from alphapulse.registry import (
 from alphapulse.registry.commands import Command
 from alphapulse.registry.state import State
 from alphapulse.registry.writer import Writer
+from tests.crash.children import seeds
 from tests.log.logs import finish, python
 
 from .homes import APPLE, open_home, receipts, record, rows, token, tokens, unit
@@ -315,6 +319,41 @@ def test_an_interrupt_at_any_step_leaves_the_next_writer_free(
         next_one.start()
         next_one.join(30)
         assert done, "the next writer waits for a leader that is gone"
+
+
+def test_signals_at_random_moments_stop_nobody(registry: Registry) -> None:
+    """Eight threads write while the main thread, which does so too, gets Ctrl-C all the time."""
+    numbers, stop = itertools.count(), threading.Event()
+    written = [0] * 8
+
+    def work(thread: int) -> None:
+        while not stop.is_set():
+            registry.register(token(next(numbers)))
+            written[thread] += 1
+
+    def write_until_interrupted(moments: random.Random) -> None:
+        main = threading.get_ident()
+        timer = threading.Timer(
+            moments.uniform(0.001, 0.012), signal.pthread_kill, (main, signal.SIGINT)
+        )
+        timer.start()
+        while True:
+            registry.register(token(next(numbers)))
+
+    threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for seed in seeds(200):
+        with pytest.raises(KeyboardInterrupt):
+            write_until_interrupted(random.Random(seed))
+    seen = list(written)
+    _until(lambda: all(now > then for now, then in zip(written, seen, strict=True)))
+    stop.set()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()
+    assert registry.register(token(next(numbers))).outcome == "new"
+    registry.close()
 
 
 FORKING = """
