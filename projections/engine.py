@@ -24,7 +24,7 @@ from .errors import ViewUnusable
 from .folding import checked_blocks, count_for, fold_block, has_room
 from .generations import NO_CURRENT, Generations, supersede_file
 from .helpers import Work, helping, shares
-from .layout import SUPERSEDED
+from .layout import APPLIED, IN_PROGRESS, SUPERSEDED
 from .table import Table, TableWriter
 from .table_reader import TableReader
 from .views import VIEWS, VIEWS_BY_NAME, View
@@ -220,6 +220,8 @@ class Views:
             self._writers.clear()
             self._log.home.make_directories()
             self._writers_stamp = stamp
+        elif self._are_at(head):
+            return
         behind = []
         for view in VIEWS:
             writer = self._writer_locked(view)
@@ -229,6 +231,14 @@ class Views:
                 behind.append(_Fold(view, writer))
         if behind:
             self._bring_locked(behind, head)
+
+    def _are_at(self, head: int) -> bool:
+        """Whether all writers are open, in force, and have folded just so much: nothing to do."""
+        for writer in self._writers.values():
+            words = writer.words
+            if words[SUPERSEDED] or not words[APPLIED] == words[IN_PROGRESS] == head:
+                return False
+        return len(self._writers) == len(VIEWS)
 
     def _bring_locked(self, behind: list[_Fold], head: int) -> None:
         """Folds the views up to the head; those without a writer are built and put in force."""
@@ -339,7 +349,7 @@ class Views:
         """Makes room for events of these kinds, before they are committed. Raises ViewFull."""
         kinds = list(kinds)
         for view in VIEWS:
-            count = len(kinds) if view.sees_all else sum(kind in view.kinds for kind in kinds)
+            count = len(kinds) if view.sees_all else sum(map(view.kinds.__contains__, kinds))
             if count:
                 self._room(view, self._writers[view.schema.name], count)
 
