@@ -46,6 +46,7 @@ from .errors import (
     PatternError,
 )
 from .frame import Event
+from .interrupts import HeldInterrupts
 from .pattern import Pattern
 from .subscription import Start, Subscription
 
@@ -101,7 +102,7 @@ class CursorSubscription(Subscription):
         self._saved_at = time.monotonic()
         self._save_error = ""
         self._saving = threading.Lock()
-        """Closing may come from another thread."""
+        """Closing may come from another thread; from a signal's handler, only once it is free."""
 
     @property
     def cursor(self) -> str:
@@ -169,7 +170,7 @@ class CursorSubscription(Subscription):
 
     def _save(self, *, publish: bool = False, **changes: object) -> None:
         """Raises CursorNotSaved."""
-        with self._saving:
+        with HeldInterrupts(), self._saving:
             if not self._hold.held:  # closed by another thread, or inherited by a forked child
                 return
             cursor = msgspec.structs.replace(
@@ -304,7 +305,7 @@ class CursorSubscription(Subscription):
             if self._done != self._cursor.offset:
                 self._save()
         finally:
-            with self._saving:
+            with HeldInterrupts(), self._saving:
                 self._hold.release()
 
 

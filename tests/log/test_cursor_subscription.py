@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import os
 import random
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -498,6 +499,27 @@ def test_ctrl_c_that_is_caught_loses_no_event(
             events.handle(print, stop_when_caught_up=True)
     assert handled == [0, 1, 2]
     assert drained(log)[-7:] == list(range(3, 10))
+
+
+def test_a_signal_handler_may_close_it_within_a_save(
+    log: EventLog, save_each: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events, real = log.subscribe("", "beginning", cursor="a"), Cursors.write
+
+    def write(*given: Any, **kept: Any) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        real(*given, **kept)
+
+    before = signal.signal(signal.SIGTERM, lambda *_: events.close())
+    try:
+        assert events.poll() is not None
+        with monkeypatch.context() as patch:
+            patch.setattr(Cursors, "write", write)
+            events.poll()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert events.closed
+    assert drained(log) == list(range(1, 10))
 
 
 def test_cancelling_the_wait_for_an_event_closes_nothing(log: EventLog) -> None:
