@@ -21,6 +21,7 @@ from .bodies import (
 )
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
+from .closing import Closing
 from .codec import Codec
 from .copying import BlockSource, Copied, copy_blocks, copy_prefix, stop_offset
 from .cursor_subscription import Ack, CursorStatistics, CursorSubscription
@@ -175,6 +176,7 @@ __all__ = [
     "Checkpoints",
     "ClockOff",
     "Closed",
+    "Closing",
     "Codec",
     "CollisionBody",
     "Columns",

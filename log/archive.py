@@ -23,7 +23,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
 from typing import BinaryIO, Final, NamedTuple
 from zlib import crc32
 
@@ -31,6 +30,7 @@ import zstandard
 from blake3 import blake3
 
 from .block import BLOCK_HEADER, BLOCK_HEADER_SIZE_BYTES, Block, chain_hash
+from .closing import Closing
 from .codec import zstd_unpack
 from .copying import Copied, Progress, check_stop, check_unbroken, checked_blocks, copy_blocks
 from .errors import (
@@ -241,7 +241,7 @@ def _write(
     return head, at + len(end)
 
 
-class Archive:
+class Archive(Closing):
     """An exported log to read from: its genesis, its head, any block. A context manager.
 
     Opening reads header, index and trailer; `verify` reads all. Every chunk is checked when it is
@@ -420,15 +420,6 @@ class Archive:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-
-    def __enter__(self) -> Archive:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
 
 
 @SystemCalls("importing a log")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from types import TracebackType
 from typing import Final, Literal, NamedTuple, overload
 
 from .bell import Ringer
 from .block import CHAIN_SIZE_BYTES, Block, chain_hash
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
+from .closing import Closing
 from .cursor_subscription import Ack, CursorSubscription, open_cursor
 from .errors import (
     ChainBroken,
@@ -52,7 +52,7 @@ class LogStatistics(NamedTuple):
     durable: bool
 
 
-class EventLog:
+class EventLog(Closing):
     """Open with `EventLog.open`, close it or use it as a context manager. Thread-safe.
 
     Made directly it stands on any engine: the home is where its lock and checkpoints are.
@@ -313,15 +313,6 @@ class EventLog:
             self._ringer.close()
             if self._marker is not None:
                 self._marker.remove()
-
-    def __enter__(self) -> EventLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()
 
 
 def _contradiction(store: BlockStore, newest: Checkpoint | None) -> str:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from .closing import Closing
 from .errors import Closed, Corrupt, InvalidInput, NotDecodable
 from .frame import Event
 from .markers import Marked
@@ -67,7 +68,7 @@ def offset_given(doing: str, point: int | str) -> int | None:
     return int(text)
 
 
-class Subscription:
+class Subscription(Closing):
     """Iterate it, with `for` or `async for`. Made by `EventLog.subscribe`.
 
     `position` may be stored with the effect of an event and given as `start` later: that is
@@ -283,9 +284,3 @@ class Subscription:
         wake = seat.wake
         if wake is not None:
             wake()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

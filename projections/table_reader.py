@@ -20,10 +20,10 @@ import os
 import stat
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Final, NoReturn, Self, TypeAlias, cast
+from typing import Final, NoReturn, TypeAlias, cast
 from zlib import crc32
 
-from alphapulse.log import Closed
+from alphapulse.log import Closed, Closing
 
 from .errors import ViewUnusable
 from .layout import (
@@ -104,7 +104,7 @@ def map_table(
         os.close(fd)
 
 
-class TableReader:
+class TableReader(Closing):
     """One generation of a view, mapped. Safe for threads; holds no lock and no descriptor of ours.
 
     words: the whole file as u64, for a caller that polls `words[SUPERSEDED]` before each probe.
@@ -351,12 +351,6 @@ class TableReader:
     def postings_used(self) -> int:
         """Words of the posting area in use, garbage included."""
         return self.words[POSTINGS_USED]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def close(self) -> None:
         """Lets go of the mapping. Reads after it raise Closed; flyweights made before stay good."""

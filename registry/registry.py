@@ -6,12 +6,12 @@ import contextlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import NamedTuple, overload
 
 from alphapulse.log import (
     Ack,
     AnyBody,
+    Closing,
     CursorSubscription,
     Event,
     EventLog,
@@ -78,7 +78,7 @@ class RegistryStatistics(NamedTuple):
     views: dict[str, ViewState]
 
 
-class Registry(Writing[Receipt, list[Receipt]]):
+class Registry(Writing[Receipt, list[Receipt]], Closing):
     """Open with `Registry.open`; a context manager. Thread-safe, one for each home and process.
 
     Reading takes no lock. Writing returns when the event is on stable storage and in the views.
@@ -423,12 +423,3 @@ class Registry(Writing[Receipt, list[Receipt]]):
             self.views.close()
         finally:
             self.log.close()
-
-    def __enter__(self) -> Registry:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:  # fmt: skip
-        self.close()

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, NoReturn, Protocol
 
 from blake3 import blake3
 
-from alphapulse.log import InvalidInput
+from alphapulse.log import Closing, InvalidInput
 from alphapulse.registry.commands import Command
 
 PIECE_SIZE_BYTES: Final = 1 << 20
@@ -91,7 +91,7 @@ class Line(NamedTuple):
         return self.size_bytes > len(self.data)
 
 
-class InputFile:
+class InputFile(Closing):
     """A regular file (or a link to one), open for reading. A context manager.
 
     What is read is what the file held when it was opened: lines appended since are left for the
@@ -184,9 +184,3 @@ class InputFile:
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> InputFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
