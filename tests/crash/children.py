@@ -14,6 +14,7 @@ import random
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -123,6 +124,32 @@ def _run(work: Callable[[Say, Hear], None], out: int, into: int) -> None:
     finally:
         sys.stderr.flush()
         os._exit(status)
+
+
+def killed(work: Callable[[Say, Hear], None], after_s: float | None) -> tuple[list[str], bool]:
+    """The lines of a child that kills itself or is killed after so long, and whether it was.
+
+    One that is not killed says "complete" when it is done; that line is not among them.
+    """
+    with Child(work) as child:
+        if after_s is not None:
+            time.sleep(after_s)
+            child.send(signal.SIGKILL)
+        lines = child.rest()
+        status = child.wait()
+    assert status in (0, -signal.SIGKILL), status
+    assert (status == 0) <= ("complete" in lines)
+    return [line for line in lines if line != "complete"], status != 0
+
+
+@contextmanager
+def small_tables() -> Iterator[None]:
+    """So that kills meet views that grow."""
+    with (
+        mock.patch("alphapulse.projections.engine.ROWS_MIN", 16),
+        mock.patch("alphapulse.projections.engine.GROWTH_FACTOR", 1),
+    ):
+        yield
 
 
 def verify_in_fork(

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -31,8 +32,10 @@ from .children import (
     complaints,
     forked_verification,
     kill_self_after,
+    killed,
     report,
     seeds,
+    small_tables,
 )
 from .lists import ROWS, token_of, tokens, write_list
 
@@ -54,16 +57,14 @@ class Work(NamedTuple):
     early: int = 0
 
 
-def importing(work: Work, say: Say) -> None:
+def importing(work: Work, say: Say, _: Hear) -> None:
     """Says how many rows are acknowledged, each time there are more."""
     if work.calls is not None:
         kill_self_after(work.calls)
     with (
         forked_verification(),
         mock.patch("alphapulse.registry.importing.CHUNK_ROWS_MAX", work.chunk_rows),
-        # Small tables, so that the kills meet views that grow.
-        mock.patch("alphapulse.projections.engine.ROWS_MIN", 16),
-        mock.patch("alphapulse.projections.engine.GROWTH_FACTOR", 1),
+        small_tables(),
         Registry.open(work.home, durability=work.durability) as registry,
     ):
         import_file(
@@ -71,20 +72,6 @@ def importing(work: Work, say: Say) -> None:
             progress=lambda done, total: say(str(min(done + work.early, total))),
         )  # fmt: skip
         say("complete")
-
-
-def killed(work: Work, after_s: float | None) -> tuple[int, bool]:
-    """(rows acknowledged, whether it was killed) of one round."""
-    with Child(lambda say, _: importing(work, say)) as child:
-        if after_s is not None:
-            time.sleep(after_s)
-            child.send(signal.SIGKILL)
-        lines = child.rest()
-        status = child.wait()
-    assert status in (0, -signal.SIGKILL), status
-    assert (status == 0) <= ("complete" in lines)
-    counts = [int(line) for line in lines if line != "complete"]
-    return max(counts, default=0), status != 0
 
 
 def lost(home: Path, rows: list[dict[str, Any]], acknowledged: int) -> list[str]:
@@ -123,8 +110,9 @@ def live(directory: Path, seed: int, *, broken: bool = False) -> tuple[int, list
             home, file, rng.choice((1, 7, 20, 60)), rng.choice(("fsync", "relaxed")),
             calls=_calls(rng) if counted else None, early=20 if broken else 0,
         )  # fmt: skip
-        said, was_killed = killed(work, None if counted else rng.uniform(0, 0.1))
-        acknowledged = max(acknowledged, said)
+        after_s = None if counted else rng.uniform(0, 0.1)
+        said, was_killed = killed(partial(importing, work), after_s)
+        acknowledged = max(acknowledged, *map(int, said), 0)
         kills += was_killed
         wrong += [f"seed {seed}, kill {kills}: {text}" for text in lost(home, rows, acknowledged)]
     with forked_verification(), Registry.open(home) as registry:
@@ -198,11 +186,7 @@ def test_ctrl_c_while_importing_leaves_a_good_home(tmp_path: Path, scale: float)
         rng = random.Random(seed)
         home = tmp_path / str(number)
         work = Work(home, file, rng.choice((1, 10, 50)), "relaxed")
-
-        def interrupted_importing(say: Say, _: Hear, work: Work = work) -> None:
-            importing(work, say)
-
-        with Child(interrupted_importing) as child:
+        with Child(partial(importing, work)) as child:
             assert child.hear()
             time.sleep(rng.uniform(0, 0.08))
             child.send(signal.SIGINT)

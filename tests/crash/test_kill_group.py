@@ -12,13 +12,11 @@ from __future__ import annotations
 import itertools
 import os
 import random
-import signal
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
-from unittest import mock
 
 import pytest
 
@@ -27,13 +25,15 @@ from alphapulse.registry import Amend, Registry, Unit
 
 from .children import (
     SEED_NAME,
-    Child,
+    Hear,
     Say,
     complaints,
     forked_verification,
     kill_self_after,
+    killed,
     report,
     seeds,
+    small_tables,
 )
 from .lists import tokens
 
@@ -60,15 +60,13 @@ class Work(NamedTuple):
     broken: Broken
 
 
-def writing(work: Work, say: Say) -> None:
+def writing(work: Work, say: Say, _: Hear) -> None:
     """Says each client and request that is acknowledged."""
     if work.calls is not None:
         kill_self_after(work.calls)
     with (
         forked_verification(),
-        # Small tables, so that the kills meet views that grow.
-        mock.patch("alphapulse.projections.engine.ROWS_MIN", 16),
-        mock.patch("alphapulse.projections.engine.GROWTH_FACTOR", 1),
+        small_tables(),
         Registry.open(work.home) as registry,
         ThreadPoolExecutor(CLIENTS) as pool,
     ):
@@ -104,22 +102,14 @@ def units(registry: Registry, work: Work, client: int, number: int) -> list[Unit
     return [Unit(commands, registry.origin("", name))]
 
 
-def killed(work: Work, after_s: float | None) -> tuple[dict[int, int], bool]:
+def round_of(work: Work, after_s: float | None) -> tuple[list[int], bool]:
     """(count of acknowledged requests of each client, whether it was killed) of one round."""
-    with Child(lambda say, _: writing(work, say)) as child:
-        if after_s is not None:
-            time.sleep(after_s)
-            child.send(signal.SIGKILL)
-        lines = child.rest()
-        status = child.wait()
-    assert status in (0, -signal.SIGKILL), status
-    assert (status == 0) <= ("complete" in lines)
-    said = dict.fromkeys(range(CLIENTS), 0)
+    lines, was_killed = killed(partial(writing, work), after_s)
+    done = list(work.done)
     for line in lines:
-        if line != "complete":
-            client, number = map(int, line.split())
-            said[client] = max(said[client], number + 1)
-    return said, status != 0
+        client, number = map(int, line.split())
+        done[client] = max(done[client], number + 1)
+    return done, was_killed
 
 
 class Found(NamedTuple):
@@ -172,9 +162,8 @@ def live(home: Path, seed: int, broken: Broken = "") -> tuple[int, Found]:
         counted = not last and rng.random() < 0.6
         # Opening takes some 10,000 calls, and all requests of a life 500,000.
         work = work._replace(round=round, calls=rng.randint(1_000, 130_000) if counted else None)
-        said, was_killed = killed(work, None if counted or last else rng.uniform(0.005, 0.1))
+        done, was_killed = round_of(work, None if counted or last else rng.uniform(0.005, 0.1))
         kills += was_killed
-        done = [max(before, said[client]) for client, before in enumerate(work.done)]
         work = work._replace(done=done)
         found = find(work)
         wrong += [f"seed {seed}, kill {kills}: {text}" for text in found.wrong]

@@ -150,6 +150,16 @@ def test_a_forked_child_cannot_touch_the_parents_lock(tmp_path: Path) -> None:
     assert finish(python(FORKING, tmp_path / "writer")) == "fine\n"
 
 
+def assert_free(lock: WriterLock, path: Path) -> None:
+    """Another handle gets the lock, and then this one."""
+    other = WriterLock(path)
+    assert other.try_acquire()
+    other.release()
+    other.close()
+    lock.acquire(0)
+    lock.release()
+
+
 def test_a_pid_that_cannot_be_written_leaves_the_lock_free(
     lock: WriterLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,12 +170,7 @@ def test_a_pid_that_cannot_be_written_leaves_the_lock_free(
         broken.setattr(os, "pwrite", full)
         with pytest.raises(SystemRefused, match="No space"):
             lock.acquire()
-    other = WriterLock(tmp_path / "writer")
-    assert other.try_acquire()
-    other.release()
-    other.close()
-    lock.acquire(0)
-    lock.release()
+    assert_free(lock, tmp_path / "writer")
 
 
 def test_a_closed_lock_says_so(lock: WriterLock) -> None:
@@ -206,12 +211,7 @@ def test_a_release_lets_go_when_an_interrupt_cuts_it_short(
         patch.setattr("alphapulse.log.lock.fcntl.flock", interrupted)
         with pytest.raises(KeyboardInterrupt):
             lock.release()
-    other = WriterLock(tmp_path / "writer")
-    assert other.try_acquire()
-    other.release()
-    other.close()
-    lock.acquire(0)
-    lock.release()
+    assert_free(lock, tmp_path / "writer")
 
 
 def test_only_its_holder_releases_it_and_again_does_nothing(lock: WriterLock) -> None:
