@@ -32,9 +32,7 @@ settings.register_profile(
 )
 # In CI the examples follow from the code alone, so the verdict on a commit never changes; new
 # examples are found on developers' machines and by a larger scale.
-settings.register_profile(
-    "ci", settings.get_profile("local"), derandomize=True, database=None
-)
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 
 

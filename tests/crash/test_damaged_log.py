@@ -36,7 +36,6 @@ from alphapulse.log import (
     encode_frame,
     encode_metadata,
 )
-from alphapulse.log.verify import verify_blocks
 from alphapulse.registry import Equity, Registry, audit, replay_into
 
 from .children import forked_verification, seeds
@@ -110,34 +109,6 @@ def flip(home: Path, data: bytes, bit: int) -> None:
         for at in places(home, data):
             file.seek(at + (bit >> 3))
             file.write(bytes([data[bit >> 3] ^ 1 << (bit & 7)]))
-
-
-def test_every_bit_of_a_block(pristine: Path) -> None:
-    """In process: whichever bit of the block is another, verification names one of its events."""
-    blocks = stored(pristine)
-    genesis_chain = chain_before(pristine, 0)
-    number = SIZES.index(1)
-    target = Block(blocks[number])
-    for bit in range(len(target.data) * 8):
-        changed = bytearray(target.data)
-        changed[bit >> 3] ^= 1 << (bit & 7)
-        damaged = [*blocks[:number], bytes(changed), *blocks[number + 1 :]]
-        chain = genesis_chain
-        if bit:  # the blocks before it are good: verified once is enough
-            damaged, chain = damaged[number:], Block(blocks[number - 1]).chain
-        first = target.first if bit else 0
-        verdicts = verify_blocks(damaged, chain, [], first=first)
-        bad = [verdict for verdict in verdicts if not verdict.ok]
-        assert bad, f"bit {bit}"
-        named = min(v.first_bad_offset for v in bad if v.first_bad_offset is not None)
-        assert named in (target.first, target.stop), f"bit {bit}: {bad}"
-
-
-def chain_before(home: Path, number: int) -> bytes:
-    with Registry.open(home, mode="r") as registry:
-        genesis = chain_hash(b"", registry.log.genesis.encode())
-    shutil.rmtree(home / "views")
-    return Block(stored(home)[number - 1]).chain if number else genesis
 
 
 def test_any_bit_of_a_live_copy_in_the_file(home: Path, scale: float) -> None:

@@ -73,7 +73,7 @@ def test_two_processes_feed_the_same_tokens_at_once(tmp_path: Path, scale: float
             assert collisions == outcomes["collision"] == len(registry.alerts()) > 100
             assert len(kinds) == len(instruments) + collisions
             found += collisions
-            for token, id in zip(instruments, ids, strict=True):
+            for token, id in list(zip(instruments, ids, strict=True))[seed % 5 :: 5]:
                 match = registry.describe(id or 0)
                 assert match is not None
                 assert token.address.lower() in key_text(match.body.extension.key)
