@@ -58,6 +58,7 @@ read pins all pages freed since, and within a second the file would be many time
 RESERVE_SIZE_BYTES: Final = 64 << 20
 """Appends are refused when less than this would stay free, so that there is room to act."""
 _KEY: Final = struct.Struct(">Q")
+_COUNT: Final = struct.Struct("<I").unpack_from
 _KEY_MAX: Final = (1 << 64) - 1
 _DISK_REFUSED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_MEANS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK})
@@ -441,7 +442,7 @@ def _unreadable(doing: str, error: lmdb.Error) -> Corrupt | SystemRefused:
 
 
 def _count(block: bytes | memoryview) -> int:
-    return int(BLOCK_HEADER.unpack_from(block)[5]) if len(block) >= BLOCK_HEADER.size else 0
+    return int(_COUNT(block, 56)[0]) if len(block) >= BLOCK_HEADER.size else 0
 
 
 def _ends_by(cursor: lmdb.Cursor, offset: int) -> bool:

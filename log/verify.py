@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
-from itertools import repeat
+from itertools import groupby, islice, repeat
 from operator import gt, itemgetter, sub
 from pathlib import Path
 from threading import Timer
@@ -188,18 +188,13 @@ def verify_blocks(
 
 def _runs(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Blocks in order: as many of one event as follow each other, at most 1,000, or one other."""
-    singles: list[bytes] = []
-    for data in blocks:
-        single = is_single(data)
-        if singles and (not single or len(singles) == SINGLES_MAX):
-            yield singles
-            singles = []
+    for single, group in groupby(blocks, is_single):
         if single:
-            singles.append(data)
+            while run := list(islice(group, SINGLES_MAX)):
+                yield run
         else:
-            yield [data]
-    if singles:
-        yield singles
+            for data in group:
+                yield [data]
 
 
 def _runs_of(blocks: list[bytes], first: int) -> Iterator[_Run]:
