@@ -43,7 +43,10 @@ def _rate(verdict: Verdict) -> float:
 
 
 def _log(home: Path, size: int, suffix: str) -> Iterator[Row]:
-    """The best of three passes: verdicts time themselves, so passes cannot take turns."""
+    """The best of three passes: verdicts time themselves, so passes cannot take turns.
+
+    Two processes share a long log; `bytes` is then what one of them does in its own time.
+    """
     rates: dict[str, float] = {}
     best = 0.0
     before = private_dirty_bytes()

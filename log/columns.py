@@ -58,7 +58,7 @@ _FIXED_END: Final = FRAME_HEADER_SIZE_BYTES + MESSAGE_SIZE_BYTES
 def check_columns(sheet: Sheet) -> None:
     """Raises Corrupt or NotDecodable, naming the offset, where a column is not its frame's.
 
-    For frames whose sizes, CRCs, kinds and versions are right. Cost: 0.7 µs an event.
+    For frames whose sizes, CRCs, kinds and versions are right. Cost: 0.5 µs an event.
     """
     entities, instruments, chains, venues, kinds, classes, severities = sheet.columns
     said = memoryview(sheet.flags.tobytes().translate(_SEVERITY_OF_FLAGS))
