@@ -22,6 +22,7 @@ from .topics import Context
 def run(context: Context) -> Iterator[Row]:
     home = context.homes.copy(context.homes.home(context.size))
     try:
+        os.sync()  # else who dirties pages waits for the disk to take the copy
         with Registry.open(home) as registry:
             yield from _all_views(registry, context.size)
             for view in registry.views.states():
