@@ -22,6 +22,7 @@ import mmap
 import os
 import random
 import shutil
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -38,6 +39,7 @@ from alphapulse.log.lmdb_store import LmdbStore
 from alphapulse.registry import Listing, Origin, Receipt, Registry, Token, Unit
 from alphapulse.registry.audit import audit_meaning, audit_views
 from alphapulse.registry.commands import Register
+from tests.places import in_memory
 
 from .children import report, seeds
 
@@ -319,6 +321,13 @@ def fail_at(home: Path, faults: Faults, nth: int, wanted: Left) -> str:
     assert left_in(home, fold=nth % VIEWS_EVERY < 2) == wanted
     assert nothing_left_open(before), "a descriptor stayed open"
     return said
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: no power is lost here."""
+    with tempfile.TemporaryDirectory(dir=in_memory()) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+from tests.places import in_memory  # found by the line above
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """In memory: what a disk keeps is not the subject here."""
+    with tempfile.TemporaryDirectory(dir=in_memory()) as directory:
+        yield Path(directory)

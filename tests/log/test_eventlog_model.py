@@ -32,6 +32,7 @@ from alphapulse.log.pattern import Pattern
 from alphapulse.log.session import WriteSession
 from alphapulse.log.subscription import Subscription
 from tests.crash.children import report
+from tests.places import in_memory
 
 from .builders import columns_of_event, instrument_body, listing_body
 from .logs import GENESIS, Ticks, draft, ticking
@@ -86,7 +87,7 @@ class Logs(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         Logs.runs += 1
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=in_memory()))
         self.clock = Ticks(step=STEP_NS)
         EventLog.create(self.folder / "home", genesis=GENESIS)
         self.committed: list[Said] = []
