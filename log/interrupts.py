@@ -8,7 +8,8 @@ waits long within it calls `safe_point` where nothing is half done.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # what `signal` wraps in enums, five times the cost
+# What `signal` wraps in enums, which cost five times as much.
+import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 from collections.abc import Callable
