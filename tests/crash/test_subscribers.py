@@ -6,19 +6,21 @@ The killed ones die inside of a read transaction, where it hurts most: their slo
 of readers still pin pages. The slow ones take an event now and then, their buffers run over, and
 later they read on from the log.
 
-How long after a commit the healthy one has its event is printed, alone and beside them, and
-asserted nowhere: a timed assertion is a flaky test.
+How long after a commit the healthy one has its event is measured alone and beside them: its p99
+may at most double. Two cores do all of it, other tests too, so what a scheduler can do is let pass,
+and one that is late is measured again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import random
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -27,7 +29,7 @@ from unittest import mock
 import pytest
 
 from alphapulse.log import AcknowledgedBody, Draft, EventLog, Kind, Space, Subscription
-from alphapulse.log.bell import Bell
+from alphapulse.log.bell import Bell, Ringer
 from alphapulse.log.live import Live
 from alphapulse.log.store import Head
 
@@ -42,8 +44,12 @@ PAUSE_S = 0.01
 BUFFER_EVENTS_MAX = 20
 """Small, so that buffers run over."""
 GROWTH_MAX = 1.2
+LATE_US = 4_000
+"""Up to here late says nothing: two cores are shared with thirteen processes."""
+ROUNDS_MAX = 5
 Broken = Literal[
-    "", "stalls within a transaction", "looks for no dead readers", "drops what has no room"
+    "", "stalls within a transaction", "looks for no dead readers", "drops what has no room",
+    "waits at each bell",
 ]
 
 
@@ -149,6 +155,16 @@ def drop(live: Live, seat: object, event: object, *, real: object = Live._give) 
         real(live, seat, event)  # type: ignore[operator]
 
 
+_rings = itertools.count()
+
+
+def ring_slowly(ringer: Ringer, *, real: Callable[[Ringer], None] = Ringer.ring) -> None:
+    """After three in a hundred commits, so that it takes no minute."""
+    if next(_rings) % 100 < 3:
+        time.sleep(0.02 * len(list(ringer)))
+    real(ringer)
+
+
 class Told(NamedTuple):
     """What came of a crowd of subscribers."""
 
@@ -214,6 +230,8 @@ def crowded(
         stack.enter_context(mock.patch("alphapulse.log.live.BUFFER_EVENTS_MAX", BUFFER_EVENTS_MAX))
         if broken == "drops what has no room":
             stack.enter_context(mock.patch.object(Live, "_give", drop))
+        if broken == "waits at each bell":
+            stack.enter_context(mock.patch.object(Ringer, "ring", ring_slowly))
         if broken == "looks for no dead readers":
             never = mock.patch("alphapulse.log.lmdb_store.READER_CHECK_PAGES", 1 << 40)
             stack.enter_context(never)
@@ -226,20 +244,28 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Told:
     return crowded(tmp_path_factory.mktemp("alone") / "home", processes={})
 
 
+def is_late(alone: Told, told: Told) -> bool:
+    return told.late_us(0.99) > max(2 * alone.late_us(0.99), LATE_US)
+
+
 def test_a_healthy_subscriber_beside_stalled_killed_and_slow_ones(
     tmp_path: Path, quiet: Told
 ) -> None:
     (seed,) = seeds(1)
-    told = crowded(tmp_path / "home", seed)
+    told, rounds = crowded(tmp_path / "home", seed), 1
+    while is_late(quiet, told) and rounds < ROUNDS_MAX:
+        quiet = crowded(tmp_path / f"alone {rounds}", processes={})
+        told, rounds = crowded(tmp_path / f"home {rounds}", seed), rounds + 1
     growth = told.file_size_bytes / quiet.file_size_bytes
     each = {role: PROCESSES[role] * count for role, count in SUBSCRIPTIONS_OF_A_PROCESS.items()}
     report(
         "stalled, killed and slow subscribers", [seed], **each, growth=f"{growth:.2f}",
         healthy_p50_us=f"{quiet.late_us(0.5)}->{told.late_us(0.5)}",
-        healthy_p99_us=f"{quiet.late_us(0.99)}->{told.late_us(0.99)}",
+        healthy_p99_us=f"{quiet.late_us(0.99)}->{told.late_us(0.99)}", rounds=rounds,
     )  # fmt: skip
     assert told.wrong == []
     assert growth <= GROWTH_MAX
+    assert not is_late(quiet, told), "the others hold it back"
 
 
 @pytest.mark.parametrize(
@@ -254,6 +280,16 @@ def test_subscribers_controls_of_growth(
     growth = told.file_size_bytes / quiet.file_size_bytes
     report(f"subscribers, control: {broken}", [1], growth=f"{growth:.2f}")
     assert growth > GROWTH_MAX
+
+
+def test_subscribers_control_of_lateness(tmp_path: Path, quiet: Told) -> None:
+    """The test above can fail: at a writer that waits for each of them."""
+    told = crowded(tmp_path / "home", 1, "waits at each bell", {"slow": 4})
+    report(
+        "subscribers, control: waits at each bell",
+        healthy_p99_us=f"{quiet.late_us(0.99)}->{told.late_us(0.99)}",
+    )
+    assert is_late(quiet, told)
 
 
 def test_subscribers_control_of_order(tmp_path: Path) -> None:
