@@ -8,19 +8,21 @@ one call for all tickets of that loop.
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from alphapulse.log import AlphaPulseError
 
 from .commands import Command
 from .deciding import Receipt
 from .state import Origin
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 class Unit(NamedTuple):
@@ -94,6 +96,8 @@ class CoroutineTicket(Ticket):
     def __init__(
         self, units: Sequence[Unit], wait_s: float, lead: Callable[[Ticket], object]
     ) -> None:
+        import asyncio  # takes 20 ms to load, which a command line would pay each time
+
         super().__init__(units, wait_s)
         self.loop = asyncio.get_running_loop()
         self.finished: asyncio.Future[None] = self.loop.create_future()
