@@ -152,7 +152,7 @@ def _alone(place: Home, doing: str) -> Iterator[None]:
     place.make_directories()
     lock = WriterLock(place.run / "maker")
     try:
-        lock.acquire(0)
+        holding = lock.hold(0)
     except LogBusy as busy:
         lock.close()
         raise LogBusy(
@@ -160,13 +160,13 @@ def _alone(place: Home, doing: str) -> Iterator[None]:
             cure="wait for it, or name another directory", **busy.facts,
         ) from busy  # fmt: skip
     try:
-        yield
+        with holding:
+            yield
     except BaseException:
         if made and not place.exists():
             shutil.rmtree(place.path, ignore_errors=True)
         raise
     finally:
-        lock.release()
         lock.close()
 
 

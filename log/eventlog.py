@@ -27,6 +27,7 @@ from .errors import (
 )
 from .frame import Event
 from .home import Genesis, Home, new_genesis
+from .interrupts import opened
 from .live import Live
 from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore
 from .lock import WAIT_S_DEFAULT, WriterLock
@@ -103,6 +104,13 @@ class EventLog(Closing):
         Raises HomeMissing, HomeUnsupported, FormatTooNew, Corrupt. A log that its checkpoints
         contradict opens, read-only: `broken` says why.
         """
+        return opened(lambda: cls._open(home, mode, durability, reserve_size_bytes, clock))
+
+    @classmethod
+    def _open(
+        cls, home: str | os.PathLike[str], mode: Mode, durability: Durability,
+        reserve_size_bytes: int, clock: RecordingClock | None,
+    ) -> EventLog:  # fmt: skip
         place = Home(home)
         place.require()
         on_disk = place.is_durable()

@@ -14,10 +14,14 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeVar
 
-_SIGNALS: Final = (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGALRM))
-"""Those whose handlers are known to raise. A handler of another signal runs at once."""
+_SIGNALS: Final = tuple(
+    int(getattr(signal, f"SIG{name}"))
+    for name in ("HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "TERM")
+)
+"""Those that programs handle. A handler of any other signal runs at once."""
+Handler = Callable[[int, FrameType | None], Any]
 _current: HeldInterrupts | None = None
 """The outermost one of the main thread, while it is within one."""
 
@@ -31,9 +35,10 @@ class HeldInterrupts:
     __slots__ = ("_handlers", "_noted")
 
     def __init__(self) -> None:
-        self._handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+        self._handlers: dict[int, Handler] = {}
         """In force before, of the signals that are noted now."""
-        self._noted: list[tuple[Callable[[int, FrameType | None], Any], int, FrameType | None]] = []
+        self._noted: dict[int, FrameType | None] = {}
+        """Each once, as the kernel keeps them."""
 
     def __enter__(self) -> None:
         global _current
@@ -45,41 +50,63 @@ class HeldInterrupts:
                 if callable(handler):
                     self._handlers[number] = handler
                     _signal.signal(number, self._note)
+            _current = self
         except BaseException:  # by the handler of one that is not noted yet
-            self._restore()
+            self._leave()
             raise
-        _current = self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         global _current
         if _current is self:
             _current = None
-            try:
-                self._restore()
-            finally:
-                self.deliver()
+            self._leave()
+
+    def _leave(self) -> None:
+        try:
+            self._restore()
+        finally:
+            self.deliver()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._noted.append((self._handlers[number], number, frame))
+        self._noted[number] = frame
 
     def _restore(self) -> None:
-        """All of them, even when one that is in force again raises meanwhile."""
-        handlers = dict(self._handlers)
+        """All of them; from the start when one that is in force again raises meanwhile."""
         try:
-            while handlers:
-                _signal.signal(*handlers.popitem())
-        finally:
-            for number, handler in handlers.items():
+            for number, handler in self._handlers.items():
                 _signal.signal(number, handler)
+        except BaseException:
+            self._restore()
+            raise
 
     def deliver(self) -> None:
-        """Runs the handlers that were noted, each, whatever one of them raises."""
+        """Runs the handlers of what was noted, each, whatever one of them raises."""
         if self._noted:
-            handler, number, frame = self._noted.pop(0)
+            number, frame = self._noted.popitem()
             try:
-                handler(number, frame)
+                self._handlers[number](number, frame)
             finally:
                 self.deliver()
+
+
+class _Open(Protocol):
+    def close(self) -> None: ...
+
+
+Opened = TypeVar("Opened", bound=_Open)
+
+
+def opened(make: Callable[[], Opened]) -> Opened:
+    """What `make` opens; closed again when a signal that came meanwhile raises."""
+    found: Opened | None = None
+    try:
+        with HeldInterrupts():
+            found = make()
+    except BaseException:
+        if found is not None:
+            found.close()
+        raise
+    return found
 
 
 def safe_point() -> None:

@@ -22,11 +22,11 @@ from .block import (
 )
 from .bodies import AnyBody
 from .codec import Codec
-from .errors import TooLarge
+from .errors import Closed, TooLarge
 from .facets import Columns, columns_of
 from .frame import NO_PREVIOUS, encode_body, encode_frame
-from .interrupts import HeldInterrupts
 from .kinds import SEVERITIES
+from .lock import Holding
 from .store import Head
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class WriteSession:
     def __init__(self, log: EventLog, wait_s: float) -> None:
         self._log = log
         self._wait_s = wait_s
-        self._held = False
+        self._holding: Holding | None = None
         self._frames: list[bytes] = []
         self._columns: list[Columns] = []
         self._size_bytes = 0
@@ -86,21 +86,15 @@ class WriteSession:
         self._base = Head(0, b"", 0)
 
     def __enter__(self) -> WriteSession:
+        holding = self._log.lock.hold(self._wait_s)
         try:
-            with HeldInterrupts():
-                self._log.lock.acquire(self._wait_s)
-                self._held = True
             self._log.check_writable()
             self._base = self._log.store.head()
         except BaseException:
-            self._release()
+            holding.release()
             raise
+        self._holding = holding
         return self
-
-    def _release(self) -> None:
-        if self._held:
-            self._held = False
-            self._log.lock.release()
 
     @property
     def head(self) -> int:
@@ -188,10 +182,13 @@ class WriteSession:
     def commit(self) -> Commit | None:
         """Writes what is pending as one block and waits for the flush; None if there is nothing.
 
-        On an error nothing of it is in the log, and it is no longer pending.
+        On an error nothing of it is in the log, and it is no longer pending. Raises Closed when
+        the log was closed since the session began.
         """
         if not self._frames:
             return None
+        if not self._log.lock.is_mine:
+            raise Closed("committing", problem="the session's log was closed")
         frames, columns = self._frames, self._columns
         self.discard()
         block = Block(
@@ -210,4 +207,5 @@ class WriteSession:
             if kind is None:
                 self.commit()
         finally:
-            self._release()
+            if self._holding is not None:
+                self._holding.release()

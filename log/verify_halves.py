@@ -20,6 +20,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, NamedTuple
 
+import msgspec
+
 from .home import Home
 
 EVENTS_MIN: Final = 200_000
@@ -86,7 +88,7 @@ class Helper:
                 said, _ = self._child.communicate(timeout=PATIENCE_S)
             except subprocess.TimeoutExpired:
                 continue
-            return Checked(**json.loads(said)) if self._child.returncode == 0 else None
+            return _checked(said) if self._child.returncode == 0 else None
         return None
 
     def __enter__(self) -> Helper:
@@ -96,6 +98,15 @@ class Helper:
         if self._child is not None:
             self._child.kill()
             self._child.communicate()
+
+
+def _checked(said: str) -> Checked | None:
+    """None for what is no word of a helper: one that was killed seems to have ended well where
+    SIGCHLD is ignored."""
+    try:
+        return msgspec.json.decode(said, type=Checked)
+    except msgspec.MsgspecError:
+        return None
 
 
 # In the helper
@@ -115,5 +126,5 @@ def main(arguments: list[str]) -> int:
     verdict = verify_bytes(Home(home), range(int(start), int(stop)), end_alone)
     if not verdict.ok:
         return 1
-    print(json.dumps(Checked(verdict.checked, verdict.rate_per_s)._asdict()))
+    print(json.dumps(Checked(verdict.checked, verdict.rate_per_s)))
     return 0

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Final, NamedTuple
 
 from alphapulse.log import Block, EventLog, LogBusy, SystemCalls
+from alphapulse.log.interrupts import safe_point
 
 from .compare import differing
 from .errors import ViewUnusable
@@ -119,16 +120,14 @@ class Views:
     @SystemCalls("opening the views")
     def _open(self) -> None:
         """Advances the views if the lock is free; else serves what is there."""
-        if self._log.lock.try_acquire():
-            try:
+        if (holding := self._log.lock.try_hold()) is not None:
+            with holding:
                 self.catch_up_locked()
-            finally:
-                self._log.lock.release()
             return
         try:
             self._remap()
         except ViewUnusable:
-            with self._lock_held():
+            with self._log.lock.hold():
                 self.catch_up_locked()
 
     @SystemCalls("mapping the views again")
@@ -138,11 +137,9 @@ class Views:
         try:
             self._remap()
         except ViewUnusable:
-            if self._log.lock.try_acquire():
-                try:
+            if (holding := self._log.lock.try_hold()) is not None:
+                with holding:
                     self.catch_up_locked()
-                finally:
-                    self._log.lock.release()
 
     # Reading
 
@@ -365,7 +362,7 @@ class Views:
         writer.refresh()
         if has_room(view, writer, count):
             return writer
-        with contextlib.nullcontext() if locked else self._lock_held():
+        with contextlib.nullcontext() if locked else self._log.lock.hold():
             name = view.schema.name
             generation = self._next_number(name)
             rows = max(GROWTH_FACTOR * writer.arena_used, GROWTH_FACTOR * count, ROWS_MIN)
@@ -375,14 +372,6 @@ class Views:
             else:
                 self._switch(name, grown)
         return grown
-
-    @contextlib.contextmanager
-    def _lock_held(self) -> Iterator[None]:
-        self._log.lock.acquire()
-        try:
-            yield
-        finally:
-            self._log.lock.release()
 
     def apply_locked(self, block: Block) -> None:
         """Folds a block that was just committed."""
@@ -433,6 +422,7 @@ class Views:
     ) -> None:
         start = min(fold.table.applied for fold in folds)
         for block, kinds in checked_blocks(self._log, start, stop):
+            safe_point()
             for fold in folds:
                 applied = fold.table.applied
                 if applied < block.stop:
@@ -464,14 +454,14 @@ class Views:
     def _rebuild(
         self, folds: Sequence[_Fold], check: bool, progress: Progress | None
     ) -> list[Rebuilt]:
-        with self._lock_held():
+        with self._log.lock.hold():
             self.catch_up_locked()
             self._create_for(folds)
         began = perf_counter()
         self._fold_range(folds, self._log.head, locked=False, progress=progress)
         results, lives = [], []
         try:
-            with self._lock_held():
+            with self._log.lock.hold():
                 self.catch_up_locked()
                 self._fold_range(folds, self._log.head)
                 elapsed_s = max(perf_counter() - began, 1e-9)
@@ -532,7 +522,7 @@ class Views:
         The caller closes it and removes `path`. Cost: a rebuild up to there.
         """
         fold = _Fold(VIEWS_BY_NAME[name], None)
-        with self._lock_held():
+        with self._log.lock.hold():
             self._create_for([fold])
         self._fold_range([fold], stop, locked=False)
         return fold.table
@@ -549,14 +539,11 @@ class Views:
             self._unmap()
 
     def _mark_clean(self) -> None:
-        self._log.lock.acquire(0)
-        try:
+        with self._log.lock.hold(0):
             for writer in self._writers.values():
                 whole = writer.applied == writer.in_progress
                 if whole and not (writer.superseded or writer.clean):
                     writer.mark_clean()
-        finally:
-            self._log.lock.release()
 
     def _unmap(self) -> None:
         for table in (*self._readers.values(), *self._writers.values()):

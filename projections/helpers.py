@@ -24,6 +24,7 @@ from time import monotonic
 from typing import Final, NamedTuple
 
 from alphapulse.log import EventLog
+from alphapulse.log.interrupts import safe_point
 
 from .folding import checked_blocks, count_for, fold_block, has_room
 from .table import TableWriter
@@ -65,6 +66,7 @@ class Helpers:
         seen, moved_at = self.applied(), monotonic()
         for child in self.children:
             while child.poll() is None:
+                safe_point()
                 tell()
                 now = self.applied()
                 if now != seen:

@@ -29,6 +29,7 @@ from alphapulse.log import (
     parse_time,
 )
 from alphapulse.log.eventlog import Durability, Mode
+from alphapulse.log.interrupts import opened
 from alphapulse.projections import (
     SUPERSEDED,
     AlertRecord,
@@ -110,14 +111,18 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         if mode == "rw" and create and not Home(home).exists():
             with contextlib.suppress(HomeExists):  # another process was first
                 EventLog.create(home, id_bits=id_bits)
-        log = EventLog.open(
-            home, mode=mode, durability=durability, reserve_size_bytes=reserve_size_bytes
-        )
-        try:
-            return cls(log, wait_s)
-        except BaseException:
-            log.close()
-            raise
+
+        def make() -> Registry:
+            log = EventLog.open(
+                home, mode=mode, durability=durability, reserve_size_bytes=reserve_size_bytes
+            )
+            try:
+                return cls(log, wait_s)
+            except BaseException:
+                log.close()
+                raise
+
+        return opened(make)
 
     # Writing: the commands are those of `Writing`
 

@@ -235,7 +235,7 @@ FORKING = """
                     refused += 1
             os._exit(refused)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-        assert not __import__("alphapulse.log").log.WriterLock(log.home.writer_lock).try_acquire()
+        assert not __import__("alphapulse.log").log.WriterLock(log.home.writer_lock).try_hold()
     log.close()
     print("fine")
 """

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]
 import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from alphapulse.log.interrupts import HeldInterrupts, safe_point
+from alphapulse.log.interrupts import HeldInterrupts, opened, safe_point
 
 
 class Told(Exception):
@@ -47,8 +48,8 @@ def test_a_signal_waits_for_the_end(told: list[int]) -> None:
 
 def test_every_noted_signal_is_delivered_once(told: list[int]) -> None:
     with pytest.raises(Told):
-        held(told, [signal.SIGINT, signal.SIGTERM, signal.SIGINT])
-    assert told == [signal.SIGINT, signal.SIGTERM, signal.SIGINT]
+        held(told, [signal.SIGINT, signal.SIGTERM, *[signal.SIGINT] * 2_000])
+    assert sorted(told) == [signal.SIGINT, signal.SIGTERM]
 
 
 def test_a_safe_point_delivers_what_was_noted(told: list[int]) -> None:
@@ -113,19 +114,66 @@ def test_handlers_that_are_no_functions_stay() -> None:
 def test_a_handler_that_raises_while_they_are_put_in_place(
     told: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The one signal comes between the two calls: nothing stays replaced."""
-    real = signal.getsignal
+    """The signal comes before its own handler is replaced and after another's was."""
+    real = _signal.getsignal
 
     def get(number: int) -> object:
-        if number == signal.SIGINT:
-            signal.raise_signal(signal.SIGINT)
+        if number == signal.SIGTERM:
+            signal.raise_signal(number)
         return real(number)
 
-    handlers = {n: real(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGINT)}
+    handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
     with monkeypatch.context() as patch:
         patch.setattr("alphapulse.log.interrupts._signal.getsignal", get)
         with pytest.raises(Told), HeldInterrupts():
             raise AssertionError("it was entered")
-    assert {n: real(n) for n in handlers} == handlers
+    assert {n: signal.getsignal(n) for n in handlers} == handlers
     with HeldInterrupts():
         pass
+    assert told == [signal.SIGTERM]
+
+
+def test_a_handler_that_raises_while_they_are_put_back(
+    told: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever comes between two of them: every handler is in force again, and stays."""
+    real = _signal.signal
+    handlers: dict[int, object] = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+
+    def put(number: int, handler: object) -> object:
+        found = real(number, handler)
+        if number in handlers and handler is handlers[number] and len(told) < 3:
+            signal.raise_signal(number)
+        return found
+
+    def hold() -> None:
+        with HeldInterrupts():
+            pass
+
+    with monkeypatch.context() as patch:
+        patch.setattr("alphapulse.log.interrupts._signal.signal", put)
+        with pytest.raises(Told):
+            hold()
+    assert len(told) == 3
+    assert {n: signal.getsignal(n) for n in handlers} == handlers
+
+
+class Thing:
+    def __init__(self) -> None:
+        self.closed = False
+        signal.raise_signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_what_was_opened_is_closed_when_a_signal_came_meanwhile(told: list[int]) -> None:
+    made: list[Thing] = []
+
+    def make() -> Thing:
+        made.append(Thing())
+        return made[0]
+
+    with pytest.raises(Told):
+        opened(make)
+    assert [thing.closed for thing in made] == [True]

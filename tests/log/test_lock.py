@@ -4,14 +4,15 @@ import fcntl
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from alphapulse.log.errors import Closed, LogBusy, SystemRefused
-from alphapulse.log.lock import WriterLock
+from alphapulse.log.lock import Holding, WriterLock
 
 from .logs import finish, python, says, until
 
@@ -39,9 +40,9 @@ def test_it_is_free_held_and_free_again(lock: WriterLock, tmp_path: Path) -> Non
     assert lock.holder_pid() == 0
     lock.acquire()
     assert (tmp_path / "writer").read_bytes() == f"{os.getpid():<20}\n".encode()
-    assert not other.try_acquire()
+    assert other.try_hold() is None
     lock.release()
-    assert other.try_acquire()
+    other.acquire(0)
     assert other.holder_pid() == os.getpid()
     other.release()
     other.close()
@@ -141,7 +142,7 @@ FORKING = """
             os._exit(7)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
-    assert not WriterLock(path).try_acquire(), "the child let go of the parent's lock"
+    assert WriterLock(path).try_hold() is None, "the child let go of the parent's lock"
     print("fine")
 """
 
@@ -153,7 +154,7 @@ def test_a_forked_child_cannot_touch_the_parents_lock(tmp_path: Path) -> None:
 def assert_free(lock: WriterLock, path: Path) -> None:
     """Another handle gets the lock, and then this one."""
     other = WriterLock(path)
-    assert other.try_acquire()
+    other.acquire(0)
     other.release()
     other.close()
     lock.acquire(0)
@@ -176,23 +177,22 @@ def test_a_pid_that_cannot_be_written_leaves_the_lock_free(
 def test_a_closed_lock_says_so(lock: WriterLock) -> None:
     assert lock.close()
     assert not lock.close()
-    for use in (lock.acquire, lock.try_acquire, lock.holder_pid):
+    for use in (lock.acquire, lock.try_hold, lock.holder_pid):
         with pytest.raises(Closed):
             use()
 
 
 def test_closing_waits_for_the_thread_that_holds_it(lock: WriterLock, tmp_path: Path) -> None:
     lock.acquire()
-    with pytest.raises(LogBusy, match="another thread"):
-        lock.close(0.01)
     other = WriterLock(tmp_path / "writer")
-    assert not other.try_acquire(), "the holder still holds it"
-    closing = threading.Thread(target=lock.close)
-    closing.start()
-    lock.release()
-    closing.join(30)
-    assert not closing.is_alive()
-    assert other.try_acquire()
+    with ThreadPoolExecutor(1) as another:
+        with pytest.raises(LogBusy, match="another thread"):
+            another.submit(lock.close, 0.01).result()
+        assert other.try_hold() is None, "the holder still holds it"
+        closing = another.submit(lock.close)
+        lock.release()
+        assert closing.result(30)
+    other.acquire(0)
     other.release()
     other.close()
 
@@ -218,8 +218,61 @@ def test_only_its_holder_releases_it_and_again_does_nothing(lock: WriterLock) ->
     lock.acquire()
     with ThreadPoolExecutor(1) as another:
         another.submit(lock.release).result()
-        assert not another.submit(lock.try_acquire).result()
+        assert another.submit(lock.try_hold).result() is None
     lock.release()
     lock.release()
     lock.acquire(0)
     lock.release()
+
+
+def test_its_own_thread_closes_it_at_once(lock: WriterLock, tmp_path: Path) -> None:
+    lock.acquire()
+    assert lock.close(0)
+    other = WriterLock(tmp_path / "writer")
+    other.acquire(0)
+    other.close()
+
+
+@pytest.mark.parametrize("use", [WriterLock.acquire, WriterLock.hold])
+@pytest.mark.parametrize("step", [fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.LOCK_UN])
+def test_a_signal_at_a_step_leaves_nobody_holding_it(
+    lock: WriterLock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int,
+    use: Callable[[WriterLock], Holding | None],
+) -> None:  # fmt: skip
+    """It is told when taking or giving back is done, and then the lock is free."""
+    flock = fcntl.flock
+
+    def signalled(file: int, operation: int) -> None:
+        if operation == step:
+            signal.raise_signal(signal.SIGINT)
+        flock(file, operation)
+
+    def take_and_give_back() -> None:
+        held = use(lock)
+        (held or lock).release()
+
+    with monkeypatch.context() as patch:
+        patch.setattr("alphapulse.log.lock.fcntl.flock", signalled)
+        with pytest.raises(KeyboardInterrupt):
+            take_and_give_back()
+    assert_free(lock, tmp_path / "writer")
+
+
+def test_who_waits_for_another_process_can_be_interrupted(lock: WriterLock, tmp_path: Path) -> None:
+    other = WriterLock(tmp_path / "writer")
+    main = threading.get_ident()
+    with other.hold():
+        threading.Timer(0.05, signal.pthread_kill, (main, signal.SIGINT)).start()
+        began = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            lock.acquire(30)
+    assert time.monotonic() - began < 20
+    assert_free(lock, tmp_path / "writer")
+    other.close()
+
+
+def test_a_hold_that_nobody_has_any_more_is_let_go(lock: WriterLock, tmp_path: Path) -> None:
+    holding = lock.hold()
+    assert lock.is_mine
+    del holding
+    assert_free(lock, tmp_path / "writer")

@@ -9,7 +9,7 @@ import pytest
 from alphapulse.log.block import BLOCK_SIZE_BYTES_MAX, Block
 from alphapulse.log.bodies import AcknowledgedBody, Extension, InstrumentBody
 from alphapulse.log.codec import Codec
-from alphapulse.log.errors import HeadMoved, LogBusy, LogFull, ReadOnly, TooLarge
+from alphapulse.log.errors import Closed, HeadMoved, LogBusy, LogFull, ReadOnly, TooLarge
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.kinds import Kind
 
@@ -241,3 +241,13 @@ def test_two_processes_append_at_once(tmp_path: Path) -> None:
         for block in map(Block, log.store.blocks(0, 100)):
             block.check_chain(chain)
             chain = block.chain
+
+
+def test_a_session_whose_log_was_closed_writes_no_more(log: EventLog) -> None:
+    other = EventLog.open(log.home.path)
+    session = other.writing().__enter__()
+    session.append(draft(1))
+    other.close()
+    with pytest.raises(Closed):
+        session.commit()
+    assert log.head == 0
