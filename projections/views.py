@@ -91,7 +91,6 @@ class View(Protocol):
     def links_per_event(self) -> tuple[int, int]:
         """How many links one event makes at most: in all, and in one index."""
 
-
     def concerns(self, block: Block, kinds: Set[int]) -> bool:
         """False when folding the block, whose events are of these kinds, would change nothing."""
 

@@ -48,7 +48,6 @@ class Receipt(NamedTuple):
     durable: bool = False
 
 
-
 def allocate(state: State, space: int, fingerprint: bytes) -> tuple[int, int, Held | None]:
     """(counter, id, first holder) for a fingerprint that is not registered in `space`."""
     primary = primary_id(fingerprint, state.id_bits)
@@ -99,7 +98,6 @@ def key_of(body: DataBody) -> bytes:
     return group_relation_key(body.instrument_fingerprint, body.group_source, body.group)
 
 
-
 def may_correct(said_by: Origin, origin: Origin) -> bool:
     """A source may correct itself. A file that contradicts itself is no correction: it would amend
     to and fro with each import, and the same file again must add nothing."""
@@ -108,11 +106,9 @@ def may_correct(said_by: Origin, origin: Origin) -> bool:
     )
 
 
-
 def instrument_body(held: Held) -> InstrumentBody:
     assert isinstance(held.body, InstrumentBody)
     return held.body
-
 
 
 def held_instrument(state: State, id: int) -> Held:
@@ -120,7 +116,6 @@ def held_instrument(state: State, id: int) -> Held:
     if held is None:
         raise UnknownInstrument(DOING, id=f"0x{id:016x}")
     return held
-
 
 
 def raise_conflicts(
@@ -146,5 +141,3 @@ def raise_conflicts(
         elif before[1] is None:
             raised.append(before[0])
     return tuple(raised)
-
-

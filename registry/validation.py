@@ -79,8 +79,6 @@ def shown(value: object) -> str:
     return repr(value) if isinstance(value, int | float | None) else f"a {type(value).__name__}"
 
 
-
-
 def refuse(field: str, problem: str, value: object, cure: str | None = None) -> NoReturn:
     raise InvalidInput(f"reading field {field}", problem=problem, value=shown(value), cure=cure)
 
