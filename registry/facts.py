@@ -8,7 +8,7 @@ of the fields are those of conflicts, amendments and `projections.rows`.
     facts_of(typed) ── validates ──► Facts ◄── facts_from(body) ── body_of(facts, …) ──► body
 
 `facts_from(body_of(facts, …)) == facts`: which part of the wire a field lives in is decided here
-alone. A class is added with one function and a row in _READERS and _AMENDABLE.
+alone. A class is added with one function and a row in _READERS.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from alphapulse.log import symbol_of as _symbol_of
 from . import validation as check
 from .chains import native_slip44
 from .identity import currency_key, key_fields, security_key, token_key
-from .instruments import Coin, Currency, Instrument, Listing, Security, Token
+from .instruments import CLASSES, Coin, Currency, Instrument, Listing, Security, Token
 from .validation import IDENTIFIER_SCHEMES, refuse
 
 Value = str | int
@@ -319,15 +319,19 @@ def _ascii(padded: bytes) -> str:
 
 IDENTITY_FIELDS: Final = frozenset({"chain", "namespace", "address", "slip44", "code"})
 """What a person may call the parts of a key. They are never amended: that is another instrument."""
-_EVERY: Final = frozenset({"name", "decimals", "tick", "lot"})
-_SECURITY: Final = _EVERY | {"symbol", "currency", "class"} | set(IDENTIFIER_SCHEMES)
+_NO_FACTS: Final = frozenset({"status", "valid_from"})
+
+
+def _amendable(kind: type[Instrument]) -> frozenset[str]:
+    """What a registration may say, but for its identity; so no field fits only one of the two."""
+    fields = frozenset(kind.__struct_fields__) - IDENTITY_FIELDS - _NO_FACTS
+    if issubclass(kind, Security):
+        return fields | {"class"}
+    return fields - {"symbol"} if issubclass(kind, Currency) else fields
+
+
 _AMENDABLE: Final[dict[AssetClass, frozenset[str]]] = {
-    AssetClass.TOKEN: _EVERY | {"symbol"},
-    AssetClass.COIN: _EVERY | {"symbol"},
-    AssetClass.EQUITY: _SECURITY,
-    AssetClass.ETF: _SECURITY,
-    AssetClass.BOND: _SECURITY,
-    AssetClass.CURRENCY: _EVERY,
+    CLASSES_BY_NAME[name]: _amendable(kind) for name, kind in CLASSES.items()
 }
 AMENDABLE_FIELDS: Final = frozenset().union(*_AMENDABLE.values())
 """Of any class; `amendable_fields(asset_class)` gives those of one."""

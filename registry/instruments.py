@@ -25,7 +25,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     symbol: str = ""
     name: str = ""
     decimals: int | None = None
-    """0 to 77. None = not known; never guessed."""
+    """Of the smallest unit that is counted, 0 to 77: 6 for USDC, 2 for EUR; of a security, of its
+    fractions. None = not known; never guessed."""
     tick: str | int | None = None
     lot: str | int | None = None
     status: str = ""

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from alphapulse.log import AssetClass, InstrumentRecord, InvalidInput, Status, encode_body
 from alphapulse.registry.facts import (
     _READERS,
+    AMENDABLE_FIELDS,
     IDENTITY_FIELDS,
     PLACEHOLDERS,
     Facts,
@@ -36,6 +37,7 @@ from alphapulse.registry.instruments import (
     Instrument,
     Listing,
     Token,
+    from_mapping,
 )
 
 USDC = "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48"
@@ -164,6 +166,33 @@ def test_every_class_has_a_reader_and_says_what_can_change() -> None:
         assert not fields & IDENTITY_FIELDS
     with pytest.raises(TypeError):
         facts_of(Instrument())
+
+
+_CUSIP = {"cusip": "037833100"}
+_IDENTITIES = {
+    "token": {"chain": "eip155:1", "address": USDC}, "coin": {"chain": "eip155:1"},
+    "currency": {"code": "EUR"}, "equity": _CUSIP, "etf": _CUSIP, "bond": _CUSIP,
+}  # fmt: skip
+_GOOD: dict[str, object] = {
+    "symbol": "X", "name": "N", "decimals": 3, "tick": "0.01", "lot": "1", "currency": "USD",
+    "isin": "US0378331005", "figi": "BBG001S5N8V8", "cusip": "037833100", "sedol": "2046251",
+    "composite_figi": "BBG000B9XRY4", "lei": "HWUPKR0MPOU8FGXBT394",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_what_can_be_registered_of_a_class_can_be_amended_and_nothing_else(name: str) -> None:
+    identity, kind = _IDENTITIES[name], CLASSES[name]
+    held = facts_of(from_mapping(kind, identity))
+    assert _GOOD.keys() == AMENDABLE_FIELDS - {"class"}
+    for field, value in _GOOD.items():
+        try:
+            wanted = facts_of(from_mapping(kind, {**identity, field: value})).values[field]
+        except InvalidInput:
+            with pytest.raises(InvalidInput):
+                amended(held, {field: value})
+        else:
+            assert amended(held, {field: value}).values[field] == wanted
 
 
 def test_a_listing_is_normalised() -> None:
