@@ -153,13 +153,14 @@ def _text(token: dict[str, Any], field: str) -> str:
     return value
 
 
-def _int(token: dict[str, Any], field: str) -> int | None:
+def _int(token: dict[str, Any], field: str, example: int) -> int | None:
     value = token.get(field, _MISSING)
     if value is _MISSING:
         return None
     if type(value) is not int:
         given = str(value) if isinstance(value, Decimal) else value
-        validation.refuse(field, "it must be an integer", given, "write it like 18, no quotes")
+        cure = f"write it like {example}, no quotes"
+        validation.refuse(field, "it must be an integer", given, cure)
     return value
 
 
@@ -170,7 +171,7 @@ def _commands(token: object, source: str) -> tuple[Command, ...]:
                            cure="write an object in braces")  # fmt: skip
     if flaw := _flaw(token):
         raise InvalidInput("reading a token", problem=flaw)
-    chain_number = _int(token, "chainId")
+    chain_number = _int(token, "chainId", 10)
     if chain_number is None:
         validation.refuse("chainId", "it is missing", None, "give the EIP-155 chain number")
     if not 0 < chain_number < 1 << 63:
@@ -179,7 +180,7 @@ def _commands(token: object, source: str) -> tuple[Command, ...]:
         Token(
             chain=f"eip155:{chain_number}", address=_text(token, "address"),
             symbol=_text(token, "symbol"), name=_text(token, "name"),
-            decimals=_int(token, "decimals"),
+            decimals=_int(token, "decimals", 18),
         )
     )  # fmt: skip
     group = _group(token)

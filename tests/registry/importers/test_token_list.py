@@ -73,7 +73,7 @@ def test_what_is_missing_is_not_known(path: Path) -> None:
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"chainId": "1"}, "chainId: it must be an integer [value='1']"),
+        ({"chainId": "1"}, "chainId: it must be an integer [value='1'] (write it like 10, no"),
         ({"chainId": True}, "chainId: it must be an integer"),
         ({"chainId": 1.0}, "chainId: it must be an integer [value='1.0']"),
         ({"chainId": 0}, "chainId: it is no EIP-155 chain number"),
@@ -88,7 +88,7 @@ def test_what_is_missing_is_not_known(path: Path) -> None:
         ({"symbol": "US\u202eDC"}, "symbol: it contains U+202E"),
         ({"name": "a\x1b[31m"}, "name: it contains U+001B"),
         ({"name": "\ud800"}, "name: it contains U+D800"),
-        ({"decimals": "6"}, "decimals: it must be an integer"),
+        ({"decimals": "6"}, "decimals: it must be an integer [value='6'] (write it like 18, no"),
         ({"decimals": 6.5}, "decimals: it must be an integer [value='6.5']"),
         ({"decimals": None}, "decimals: it must be an integer"),
         ({"decimals": -1}, "decimals: it must be 0 to 77"),
