@@ -2,13 +2,15 @@
 
 bytes, continuity and chain come from the log's own verifier, in a child process. If they hold,
 `meaning` folds the whole log through the very `check` that writers call, and `views` compares
-each view, healed and brought to the head, with a fresh fold. Nothing is changed but views.
+each view, healed and brought to the head, with a fresh fold. Nothing is changed but views. What
+keeps the views from being built, such as a full disk, fails `views` and leaves the rest judged.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import closing
 from struct import Struct
 from time import perf_counter_ns
 from typing import Final
@@ -159,13 +161,17 @@ def audit_meaning(log: EventLog, *, progress: Callable[[int], None] | None = Non
 
 def audit_views(log: EventLog, *, progress: Callable[[int], None] | None = None) -> Verdict:
     """Heals and advances the views, then compares each with a fresh fold."""
-    views, began = Views(log), perf_counter_ns()
+    began = perf_counter_ns()
     try:
-        results = views.rebuild(
-            check=True, progress=None if progress is None else lambda _, done, __: progress(done)
-        )
-    finally:
-        views.close()
+        with closing(Views(log)) as views:
+            results = views.rebuild(
+                check=True,
+                progress=None if progress is None else lambda _, done, __: progress(done),
+            )
+    except AlphaPulseError as error:  # no space, a busy lock: what was judged before still holds
+        _, _, problem = error.as_json()["error"].partition(": ")
+        detail = f"not judged: {error.doing}: {problem}"
+        return Verdict("views", False, 0, 0, None, detail, error.advice)
     checked = sum(result.events for result in results)
     rate = checked * 1_000_000_000 // max(perf_counter_ns() - began, 1)
     different = [result.view for result in results if not result.equal]

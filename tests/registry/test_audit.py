@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -16,7 +18,7 @@ from alphapulse.log import (
     Space,
 )
 from alphapulse.log.eventlog import Durability
-from alphapulse.projections import VIEWS, Views
+from alphapulse.projections import VIEWS, ViewFull, Views
 from alphapulse.projections.layout import IN_PROGRESS
 from alphapulse.registry import Registry, audit, facts_from, fingerprint_of, replay_into
 from alphapulse.registry.audit import NAMES, Remembered, audit_views
@@ -119,6 +121,28 @@ def test_lagging_and_missing_views_are_healed_first(home: Path) -> None:
         views = Views(log)
         assert views.rebuilt == []
         views.close()
+
+
+def test_views_that_cannot_be_built_leave_the_other_verdicts(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a full disk, which this acts."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    files = sorted((home / "views").iterdir())
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    *others, views = audit(home)
+    assert [each.name for each in others] == list(NAMES[:4])
+    assert all(each.ok for each in others)
+    assert (views.name, views.ok, views.first_bad_offset) == ("views", False, None)
+    assert views.detail.startswith("not judged: making view ")
+    assert ViewFull.problem in views.detail
+    assert views.cure == ViewFull.cure
+    assert sorted((home / "views").iterdir()) == files
+    monkeypatch.undo()
+    assert all(each.ok for each in audit(home))
 
 
 @pytest.mark.parametrize("durability", ["fsync", "relaxed"])
