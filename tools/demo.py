@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import resources
 from io import BytesIO
 from pathlib import Path
@@ -34,7 +35,7 @@ WAIT_S_MAX: Final = 30
 
 
 @click.command()
-@settings
+@partial(settings, home_help="Where to make a new home and keep it [else a temporary one].")
 def demo(cli: Cli) -> int:
     """Show what the registry does, on the real samples that come with it.
 

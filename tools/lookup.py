@@ -90,7 +90,10 @@ def listings(cli: Cli, key: str, as_of: str | None) -> None:
         cli.out.records(rows)
         return
     if not rows:
-        cli.note(f"no listing of {key} is known; `alphapulse add-listing` adds one")
+        if as_of is None:
+            cli.note(f"no listing of {key} is known; `alphapulse add-listing` adds one")
+        else:
+            cli.note(f"no listing of {key} was known then; without --as-of: those known now")
         return
     from alphapulse.registry import CHAINS
 
@@ -114,7 +117,7 @@ def listings(cli: Cli, key: str, as_of: str | None) -> None:
         ],
     )  # fmt: skip
     if not several:
-        cli.note(f"{len(rows)} listings of {rows[0]['instrument']}")
+        cli.note(f"{len(rows)} listing{'s' * (len(rows) > 1)} of {rows[0]['instrument']}")
 
 
 def _listing_rows(

@@ -107,13 +107,16 @@ def alerts_on_stderr() -> Iterator[None]:
         handler.close()
 
 
-def settings(function: Callable[..., int | None]) -> Callable[..., int]:
-    """Gives a verb its Cli, from --home and --json before or after it. It returns an exit code."""
+def settings(
+    function: Callable[..., int | None], *,
+    home_help: str = f"The registry's directory [else $ALPHAPULSE_HOME, else {HOME_DEFAULT}].",
+) -> Callable[..., int]:  # fmt: skip
+    """Gives a verb its Cli, from --home and --json before or after it. It returns an exit code.
 
-    @click.option(
-        "--home", metavar="DIR",
-        help=f"The registry's directory [else $ALPHAPULSE_HOME, else {HOME_DEFAULT}].",
-    )  # fmt: skip
+    home_help: what --home means to this verb, when that is not where it else finds the home.
+    """
+
+    @click.option("--home", metavar="DIR", help=home_help)
     @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
     @functools.wraps(function)
     def wrapper(*, home: str | None, as_json: bool, **arguments: object) -> int:
@@ -203,7 +206,7 @@ def find(
         f"looking up {key[:80]}",
         problem="nothing matches" if stop is None else "nothing matched then",
         cure="look up one of those" if lines and not later
-        else "ask about a later time" if later
+        else "ask about a time when it was known" if later
         else "check the spelling; a key is an id, fingerprint, ISIN, CHAIN:ADDRESS or symbol",
     )  # fmt: skip
     raise with_lines(error, lines)

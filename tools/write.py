@@ -30,7 +30,7 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "chain": "token, coin: CAIP-2 chain, such as eip155:1.",
     "address": "token: contract address, mint or denom.",
     "namespace": "token: CAIP-19 asset namespace [erc20 on eip155, token on solana].",
-    "decimals": "0 to 77; unknown when left out.",
+    "decimals": "Of its smallest unit, any class: 0 to 77; unknown when left out.",
     "slip44": "coin: its SLIP-44 number, for chains that are not in our table.",
     "isin": "equity, etf, bond: ISIN.",
     "figi": "equity, etf, bond: share-class FIGI.",
@@ -271,10 +271,11 @@ def _unit(registry: Registry, verb: str, fields: Fields) -> Unit:
     """The command that the fields ask for. Raises AlphaPulseError.
 
     The key of a request that is sent again means whom it meant before the request was carried out,
-    which may have changed that very key.
+    which may have changed that very key. Where it meant nobody, the request was another command:
+    RequestReused.
     """
     from alphapulse.log import InvalidInput
-    from alphapulse.registry import Unit
+    from alphapulse.registry import RequestReused, Unit, UnknownInstrument
 
     source, request_id = fields.pop("source", None), fields.pop("request_id", None)
     said_by = registry.origin(source or "", request_id or "")
@@ -284,7 +285,15 @@ def _unit(registry: Registry, verb: str, fields: Fields) -> Unit:
             "ending a listing", problem="a request that can be sent again must say when",
             cure="give valid_to too",
         )  # fmt: skip
-    command = _COMMANDS[verb](registry, fields, first - 1 if first else None)
+    try:
+        command = _COMMANDS[verb](registry, fields, first - 1 if first else None)
+    except UnknownInstrument as error:
+        if first is None:
+            raise
+        raise RequestReused(
+            error.doing, request_id=said_by.request_id[:40], offset=first,
+            used_for=f"0x{registry.log.event(first).entity:016x}",
+        ) from error  # fmt: skip
     return Unit((command,), said_by)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,25 @@ def test_a_flipped_bit_fails_and_names_the_place(run: Run, home: Path, apple: in
     assert people.code == 1
     assert "FAILED" in people.out
     assert "cure: " in people.err
+
+
+def test_a_full_disk_fails_the_views_and_shows_what_was_judged(
+    run: Run, apple: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    ran = run("audit", "--json")
+    assert ran.code == 1
+    assert [(row["verdict"], row["ok"]) for row in ran.rows] == [
+        *((name, True) for name in NAMES[:4]), ("views", False)
+    ]  # fmt: skip
+    assert ran.rows[-1]["cure"].startswith("free disk space")
+    people = run("audit")
+    assert (people.code, people.out.count(" ok ")) == (1, 4)
+    assert "no space" in people.out
+    assert "cure: free disk space" in people.err
 
 
 def test_rebuild_and_compare(run: Run, apple: int) -> None:

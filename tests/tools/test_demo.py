@@ -44,6 +44,14 @@ def test_the_demo_shows_everything_and_leaves_nothing(
     assert list(scratch.iterdir()) == []
 
 
+def test_help_says_what_home_means_to_the_demo(run: Run) -> None:
+    text = " ".join(run("demo", "--help").out.split())
+    assert text.count("ALPHAPULSE_HOME") == 1
+    assert "$ALPHAPULSE_HOME is left alone" in text
+    assert "keep it [else a temporary one]" in text
+    assert "else $ALPHAPULSE_HOME" in " ".join(run("stats", "--help").out.split())
+
+
 def test_the_demo_for_people_ends_with_what_to_type_next(run: Run, tmp_path: Path) -> None:
     kept = str(tmp_path / "kept")
     ran = run("demo", "--home", kept)

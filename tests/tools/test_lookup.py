@@ -80,6 +80,10 @@ def test_as_of_shows_what_was_known_then(run: Run, apple: int) -> None:
     early = run("lookup", APPLE, "--as-of", "2001-01-01")
     assert early.code == 1
     assert f"later: 0x{apple:016x}" in early.err
+    machine = run("lookup", APPLE, "--as-of", "2001-01-01", "--json").error
+    assert machine["cure"] == (
+        f"ask about a time when it was known: later: 0x{apple:016x} equity APPL {APPLE}"
+    )
     assert run("lookup", APPLE, "--as-of", "yesterday").code == 2
 
 
@@ -105,7 +109,9 @@ def test_listings_in_json(run: Run, apple: int) -> None:
     }  # fmt: skip
     assert (past["symbol"], past["status"], past["current"]) == (None, "delisted", False)
     assert past["valid_to"] == "2004-12-01T00:00:00.000000000Z"
-    assert "1980-12-12" in run("listings", "AAPL").out
+    people = run("listings", "AAPL")
+    assert "1980-12-12" in people.out
+    assert f"2 listings of 0x{apple:016x}\n" in people.err
 
 
 def test_a_listing_that_begins_later_is_pending(run: Run, apple: int) -> None:
@@ -117,7 +123,11 @@ def test_a_listing_that_begins_later_is_pending(run: Run, apple: int) -> None:
 def test_listings_as_of(run: Run, apple: int) -> None:
     venues = [row["venue"] for row in run("listings", APPLE, "--json", "--as-of", "1").rows]
     assert venues == ["XNAS"]
-    assert run("listings", APPLE, "--as-of", "0").out == ""
+    assert f"1 listing of 0x{apple:016x}\n" in run("listings", APPLE, "--as-of", "1").err
+    before = run("listings", APPLE, "--as-of", "0")
+    assert before.out == ""
+    assert "was known then" in before.err
+    assert "add-listing" not in before.err
     assert len(run("listings", APPLE, "--json", "--as-of", "2200-01-01").rows) == 2  # as now
 
 

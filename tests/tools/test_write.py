@@ -231,6 +231,33 @@ def test_a_retry_finds_whom_its_key_meant(run: Run, apple: int) -> None:
     assert run("stats", "--json").rows[0]["head"] == 10
 
 
+def test_a_request_id_of_another_command_is_told_though_the_key_meant_nobody_then(
+    run: Run,
+) -> None:
+    """Nothing was called AAPL when r1 was carried out."""
+    (apple,) = run("register", "equity", "--isin", APPLE, "--symbol", "APPL", "--json").rows
+    assert run("amend", "APPL", "--symbol", "AAPL", "--request-id", "r1").code == 0
+    words = ("amend", "AAPL", "--symbol", "AAPX")
+    other = run(*words, "--request-id", "r1", "--json")
+    assert (other.code, other.out) == (2, "")
+    assert other.error["error"] == (
+        "RequestReused: this request id was used for something else "
+        f"[request_id=r1, offset=1, used_for={apple['id']}]"
+    )
+    assert "a new request id" in other.error["cure"]
+    line = json.dumps({"key": "AAPL", "symbol": "AAPX", "request_id": "r1"})
+    assert run("amend", "-", "--json", stdin=line).rows[0]["error"] == other.error["error"]
+    assert run(*words, "--request-id", "r2").code == 0
+
+
+def test_the_first_event_of_all_has_a_request_id_too(run: Run) -> None:
+    assert run("register", "currency", "--code", "XAU", "--request-id", "r0").code == 0
+    for key in ("XAU", "NOBODY"):
+        other = run("amend", key, "--name", "Gold", "--request-id", "r0", "--json")
+        assert (other.code, other.error["error"].split(":")[0]) == (2, "RequestReused")
+        assert "offset=0" in other.error["error"]
+
+
 def test_the_end_of_a_listing_that_can_be_asked_for_again_is_said(run: Run, apple: int) -> None:
     words = ("end-listing", APPLE, "--venue", "XNAS", "--request-id", "r1", "--json")
     refused = run(*words)
