@@ -1,12 +1,25 @@
-"""What every test shares: the scale of heavy tests and how random tests are seeded."""
+"""What every test shares: the scale of heavy tests, how random tests are seeded, and places.
+
+It also lets tests use what other folders of tests share (`from tests.log.logs import ...`), and
+the tests of `benchmarks`, which is not installed, import it from the checkout.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# At the end, so that the rooms' folders hide nothing of that name that is installed.
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from tests.places import in_memory  # found by the line above
 
 SCALE = float(os.environ.get("ALPHAPULSE_TEST_SCALE", "1"))
 """Multiplies the counts of heavy tests; 1 keeps the whole run under three minutes."""
@@ -40,6 +53,34 @@ settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
 def scale() -> float:
     """ALPHAPULSE_TEST_SCALE, 1 unless set: `rounds = max(1, round(60 * scale))`."""
     return SCALE
+
+
+ON_DISK = {
+    "test_readme.py",
+    *(f"benchmarks/test_{name}.py" for name in ("benchmarks", "log")),
+    *(f"crash/test_{name}.py" for name in (
+        "cursor_sink", "disk_full", "failed_meta_write", "kill_group", "nth_call", "subscribers",
+    )),
+    *(f"log/test_{name}.py" for name in (
+        "eventlog", "home", "lmdb_store", "lock", "session",
+    )),
+}  # fmt: skip
+"""Tests of what a disk does, or of durable commits, which no home in memory has."""
+
+
+@pytest.fixture
+def on_disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("on-disk")
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """In memory, but for tests of the disk: a third of the run would be syncs and unlinks."""
+    if request.path.relative_to(Path(__file__).parent).as_posix() in ON_DISK:
+        yield request.getfixturevalue("on_disk")
+        return
+    with tempfile.TemporaryDirectory(dir=in_memory()) as directory:
+        yield Path(directory)
 
 
 def pytest_report_header() -> str:

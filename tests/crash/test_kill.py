@@ -128,11 +128,12 @@ def live(directory: Path, seed: int, *, broken: bool = False) -> tuple[int, list
     return kills, wrong + complaints(home)
 
 
-def test_kill_9_while_importing(tmp_path: Path, scale: float) -> None:
+def test_kill_9_while_importing(tmp_path: Path, on_disk: Path, scale: float) -> None:
+    """Every other home on a disk, where a kill may come while the writer waits for it."""
     kills_min, total = max(1, round(KILLS * scale)), 0
     tried: list[int] = []
     for seed in seeds(kills_min):  # a life that is completed before its kills has fewer
-        directory = tmp_path / str(len(tried))
+        directory = (tmp_path, on_disk)[len(tried) % 2] / str(len(tried))
         directory.mkdir()
         tried.append(seed)
         kills, wrong = live(directory, seed)

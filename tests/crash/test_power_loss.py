@@ -227,8 +227,10 @@ def check_all(
 
 @pytest.mark.parametrize("preallocated", [False, True], ids=["growing", "preallocated"])
 @pytest.mark.parametrize("size_events", [1, 64])
-def test_power_loss(tmp_path: Path, size_events: int, preallocated: bool, scale: float) -> None:
-    recording = record(tmp_path, size_events, preallocated=preallocated)
+def test_power_loss(
+    tmp_path: Path, on_disk: Path, size_events: int, preallocated: bool, scale: float
+) -> None:
+    recording = record(on_disk, size_events, preallocated=preallocated)
     wanted = list(seeds(max(1, round(75 * scale))))
     cuts = list(check_all(recording, wanted, tmp_path))
     bad = [cut for cut in cuts if cut.complaint]
@@ -244,10 +246,10 @@ def test_power_loss(tmp_path: Path, size_events: int, preallocated: bool, scale:
     ("broken", "size_events"),
     [("relaxed", 1), ("relaxed", 64), ("no metasync", 1), ("a disk that lies", 64)],
 )
-def test_power_loss_controls(tmp_path: Path, broken: str, size_events: int) -> None:
+def test_power_loss_controls(tmp_path: Path, on_disk: Path, broken: str, size_events: int) -> None:
     """The test above can fail: it finds writers that wait for too little, and a disk that lies."""
     lies = broken == "a disk that lies"
-    recording = record(tmp_path, size_events, durability="fsync" if lies else broken)
+    recording = record(on_disk, size_events, durability="fsync" if lies else broken)
     wanted = list(range(30))
     cuts = list(check_all(recording, wanted, tmp_path, syncs_count=not lies))
     bad = [cut for cut in cuts if cut.complaint]

@@ -19,6 +19,7 @@ import json
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -36,6 +37,7 @@ from alphapulse.log.store import Head
 from .children import Child, Hear, Say, report, seeds
 
 EVENTS = 1_000
+EVENTS_OF_CONTROLS = 250
 SUBSCRIPTIONS_OF_A_PROCESS = {"stalled": 10, "killed": 10, "slow": 25}
 PROCESSES = {"stalled": 5, "killed": 5, "slow": 2}
 PACE_S = 0.001
@@ -238,20 +240,20 @@ def crowded(
         return write_beside(home, [stack.enter_context(Child(work)) for work in works], killed)
 
 
-@pytest.fixture(scope="module")
-def quiet(tmp_path_factory: pytest.TempPathFactory) -> Told:
-    """The healthy subscriber alone."""
-    return crowded(tmp_path_factory.mktemp("alone") / "home", processes={})
+@pytest.fixture
+def quiet_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """The healthy subscriber alone, with as many events as a control and its crowd need."""
+    monkeypatch.setattr(sys.modules[__name__], "EVENTS", EVENTS_OF_CONTROLS)
+    return crowded(tmp_path / "alone", processes={})
 
 
 def is_late(alone: Told, told: Told) -> bool:
     return told.late_us(0.99) > max(2 * alone.late_us(0.99), LATE_US)
 
 
-def test_a_healthy_subscriber_beside_stalled_killed_and_slow_ones(
-    tmp_path: Path, quiet: Told
-) -> None:
+def test_a_healthy_subscriber_beside_stalled_killed_and_slow_ones(tmp_path: Path) -> None:
     (seed,) = seeds(1)
+    quiet = crowded(tmp_path / "alone", processes={})
     told, rounds = crowded(tmp_path / "home", seed), 1
     while is_late(quiet, told) and rounds < ROUNDS_MAX:
         quiet = crowded(tmp_path / f"alone {rounds}", processes={})
@@ -273,25 +275,26 @@ def test_a_healthy_subscriber_beside_stalled_killed_and_slow_ones(
     [("stalls within a transaction", "stalled"), ("looks for no dead readers", "killed")],
 )
 def test_subscribers_controls_of_growth(
-    tmp_path: Path, quiet: Told, broken: Broken, role: str
+    tmp_path: Path, quiet_few: Told, broken: Broken, role: str
 ) -> None:
     """The test above can fail: at readers that pin pages, alive or dead."""
     told = crowded(tmp_path / "home", 1, broken, {role: 1})
-    growth = told.file_size_bytes / quiet.file_size_bytes
+    growth = told.file_size_bytes / quiet_few.file_size_bytes
     report(f"subscribers, control: {broken}", [1], growth=f"{growth:.2f}")
     assert growth > GROWTH_MAX
 
 
-def test_subscribers_control_of_lateness(tmp_path: Path, quiet: Told) -> None:
+def test_subscribers_control_of_lateness(tmp_path: Path, quiet_few: Told) -> None:
     """The test above can fail: at a writer that waits for each of them."""
     told = crowded(tmp_path / "home", 1, "waits at each bell", {"slow": 4})
     report(
         "subscribers, control: waits at each bell",
-        healthy_p99_us=f"{quiet.late_us(0.99)}->{told.late_us(0.99)}",
+        healthy_p99_us=f"{quiet_few.late_us(0.99)}->{told.late_us(0.99)}",
     )
-    assert is_late(quiet, told)
+    assert is_late(quiet_few, told)
 
 
+@pytest.mark.usefixtures("quiet_few")
 def test_subscribers_control_of_order(tmp_path: Path) -> None:
     """The test above can fail: at a subscription that loses what it has no room for."""
     told = crowded(tmp_path / "home", 1, "drops what has no room", {"slow": 1})

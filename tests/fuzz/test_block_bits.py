@@ -16,8 +16,8 @@ from unittest import mock
 import pytest
 
 from alphapulse.log import AlphaPulseError, Block, Columns, Event, Kind, Verdict
-from alphapulse.log.columns import _columns_of_event
-from alphapulse.log.verify import verify_blocks
+from alphapulse.log.columns import _columns_of_event, _layout_of
+from alphapulse.log.verify import _strange, verify_blocks
 from tests.crash.children import report
 from tests.log.builders import CHAIN_SEED
 
@@ -34,9 +34,10 @@ PARTS = 8
 
 @pytest.fixture(autouse=True)
 def _cheap() -> Iterator[None]:
-    """63 of 64 frames are the same each time, so what their columns should be is remembered.
+    """63 of 64 frames are the same each time, so what follows from their bytes is remembered:
 
-    That is a function of the frame's bytes alone. And nothing here makes cycles to be collected.
+    what their columns should be, and what a mark says. All of it is functions of these alone. And
+    nothing here makes cycles to be collected.
     """
 
     @lru_cache(maxsize=4096)
@@ -49,7 +50,11 @@ def _cheap() -> Iterator[None]:
         return columns_of_frame(buffer[start : start + size_bytes])
 
     gc.disable()
-    with mock.patch("alphapulse.log.columns._columns_of_event", remembered):
+    with (
+        mock.patch("alphapulse.log.columns._columns_of_event", remembered),
+        mock.patch("alphapulse.log.columns._layout_of", lru_cache(maxsize=4096)(_layout_of)),
+        mock.patch("alphapulse.log.verify._strange", lru_cache(maxsize=4096)(_strange)),
+    ):
         yield
     gc.enable()
 

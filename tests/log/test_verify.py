@@ -409,19 +409,19 @@ def test_a_child_that_stalls_is_ended_and_that_is_the_verdict(
     monkeypatch.setattr("alphapulse.log.verify._CHILD", TELLS.format(times=[1], s=60))
     told: list[int] = []
     began = time.monotonic()
-    verdicts = verify_in_child(home.path, progress=told.append, stalled_s=3)
+    verdicts = verify_in_child(home.path, progress=told.append, stalled_s=1.5)
     assert time.monotonic() - began < 30 and told == [7]
     for verdict in by_name(verdicts).values():
         assert not verdict.ok and (verdict.checked, verdict.first_bad_offset) == (7, 7)
-        assert "told nothing for 3 s" in verdict.detail and "--to 6" in verdict.cure
+        assert "told nothing for 1.5 s" in verdict.detail and "--to 6" in verdict.cure
 
 
 def test_a_child_that_is_slow_but_tells_progress_is_waited_for(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    slow = TELLS.format(times=[1] * 5, s=0.8)
+    slow = TELLS.format(times=[1] * 5, s=0.5)
     monkeypatch.setattr("alphapulse.log.verify._CHILD", slow + verify_module._CHILD)
-    assert fine(verify_in_child(home.path, stalled_s=3)), "which all of it takes longer than"
+    assert fine(verify_in_child(home.path, stalled_s=2)), "which all of it takes longer than"
 
 
 def test_whoever_gives_up_does_not_wait_for_the_child(

@@ -147,20 +147,20 @@ def test_views_that_cannot_be_built_leave_the_other_verdicts(
 
 @pytest.mark.parametrize("durability", ["fsync", "relaxed"])
 def test_a_home_that_this_process_writes_to_is_read_all_the_same(
-    tmp_path: Path, durability: str
+    on_disk: Path, durability: str
 ) -> None:
     """Durability is a promise of those who write: to audit, replay and readers it is nothing."""
-    with open_home(tmp_path / "home", durability=durability) as registry:
+    with open_home(on_disk / "home", durability=durability) as registry:
         registry.register_many(tokens(3))
-        assert all(each.ok for each in audit(tmp_path / "home"))
-        assert replay_into(tmp_path / "home", tmp_path / "copy", 2).events == 2
-        with Registry.open(tmp_path / "home", mode="r") as reader:
+        assert all(each.ok for each in audit(on_disk / "home"))
+        assert replay_into(on_disk / "home", on_disk / "copy", 2).events == 2
+        with Registry.open(on_disk / "home", mode="r") as reader:
             durable = registry.register_many(tokens(1, 9))[0].durable
             assert durable == (durability == "fsync")
             assert reader.log.head == registry.log.head == 4
         other: Durability = "relaxed" if durability == "fsync" else "fsync"
         with pytest.raises(InvalidInput, match="another durability"):
-            EventLog.open(tmp_path / "home", durability=other)
+            EventLog.open(on_disk / "home", durability=other)
 
 
 def test_the_memory_of_the_audit_grows_slowly(tmp_path: Path) -> None:

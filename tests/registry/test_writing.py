@@ -124,7 +124,7 @@ def check_shared(registry: Registry, found: list[list[Receipt]], events: int) ->
     assert all(each.equal for each in registry.rebuild(check=True))
 
 
-def test_threads_share_durable_commits_each_with_its_own_answer(tmp_path: Path) -> None:
+def test_threads_share_durable_commits_each_with_its_own_answer(on_disk: Path) -> None:
     found: list[list[Receipt]] = [[] for _ in range(16)]
     ready = threading.Barrier(16)
 
@@ -133,7 +133,7 @@ def test_threads_share_durable_commits_each_with_its_own_answer(tmp_path: Path) 
         for each in tokens(20, 100 * number):
             found[number].append(registry.register(each, source=f"s{number}"))
 
-    with Registry.open(tmp_path / "home") as registry:
+    with Registry.open(on_disk / "home") as registry:
         threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
         for thread in threads:
             thread.start()

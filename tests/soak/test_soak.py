@@ -10,7 +10,7 @@ from .__main__ import main
 from .slopes import LIMITS, Samples, per_minute
 from .soak import misreceived
 
-MINUTES = "0.04"
+MINUTES = "0.03"
 
 
 def test_a_short_soak(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +24,7 @@ def test_a_short_soak(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_control_writers_that_acknowledge_too_early(capsys: pytest.CaptureFixture[str]) -> None:
     (seed,) = seeds(1)
-    assert main(["--minutes", MINUTES, "--seed", str(seed), "--pause-ms", "0", "--early"]) == 1
+    assert main(["--minutes", "0.01", "--seed", str(seed), "--pause-ms", "0", "--early"]) == 1
     assert "write-and-die: the acknowledged token" in capsys.readouterr().out
 
 

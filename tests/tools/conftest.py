@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,10 +16,6 @@ from click.testing import CliRunner
 
 from alphapulse.registry import Equity, Listing, Registry, Token
 from alphapulse.tools.cli import main
-
-sys.path.append(str(Path(__file__).resolve().parents[2]))
-
-from tests.places import in_memory  # found by the line above
 
 APPLE = "US0378331005"
 MODULE = [sys.executable, "-m", "alphapulse.tools.cli"]
@@ -50,13 +45,6 @@ def environment(home: Path) -> dict[str, str]:
     """As a user has it; PYTHONUNBUFFERED would hide a missing flush."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**kept, "ALPHAPULSE_HOME": str(home), "TERM": "xterm", "COLUMNS": "80"}
-
-
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """In memory: what a disk keeps is not the subject here."""
-    with tempfile.TemporaryDirectory(dir=in_memory()) as directory:
-        yield Path(directory)
 
 
 @pytest.fixture
