@@ -62,7 +62,7 @@ ON_DISK = {
         "cursor_sink", "disk_full", "failed_meta_write", "kill_group", "nth_call", "subscribers",
     )),
     *(f"log/test_{name}.py" for name in (
-        "eventlog", "home", "lmdb_store", "lock", "session",
+        "eventlog", "home", "live", "lmdb_store", "lock", "session",
     )),
 }  # fmt: skip
 """Tests of what a disk does, or of durable commits, which no home in memory has."""

@@ -157,7 +157,8 @@ def test_what_waits_for_the_disk_is_not_scaled() -> None:
     ):  # fmt: skip
         row = rows_of(topic, case, 1, {OURS: Timing(1.0, 10**12)})[0]
         assert row.must_met is False and at_speed(row, 1e9) == row
-    processing = rows_of("register", "alone, processing", 1, {OURS: Timing(1.0, 150_000)})[0]
+    case = "batches of 1,000, processing"
+    processing = rows_of("register", case, 1, {OURS: Timing(1.0, 150_000)})[0]
     assert at_speed(processing, 2.0).must_met_at_speed is True
     against_dict = rows_of("lookup", "id", 10**6, {OURS: Timing(1.0), "dict.get": Timing(2.0)})[1]
     assert against_dict.aim_met is False
