@@ -202,8 +202,9 @@ def _race(log: EventLog, choose: random.Random) -> None:
     total, got = 1_200, dict[int, list[int]]()
     plans = [
         (choose.choice(PATTERNS), choose.randrange(total // 2), choose.random() ** 3 / 300)
-        for _ in range(7)
+        for _ in range(6)
     ]
+    plans.append(("", 0, 0.002))  # there from the beginning, and soon behind
     sizes = [choose.choice((1, 1, 2, 30)) for _ in range(total)]
 
     def follow(number: int) -> None:
