@@ -7,7 +7,8 @@ consumer never holds a transaction open. Nothing above this file knows which eng
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final, Literal, NamedTuple, overload
 
@@ -40,6 +41,8 @@ from .store import BlockStore, Head
 from .subscription import Spin, Start, Subscription
 
 BATCH_EVENTS_MAX: Final = 1_000
+UNSHOWN_NS_MAX: Final = 1_000_000_000
+"""How long after its commit an event waits for the views, before subscribers are told anyway."""
 Durability = Literal["fsync", "relaxed"]
 Mode = Literal["rw", "r"]
 
@@ -73,6 +76,8 @@ class EventLog(Closing):
         self._ringer = Ringer(home)
         self.live = Live(self)
         """What hands new events to the subscriptions that have caught up."""
+        self.shown: Callable[[], int] | None = None
+        """How far the views are; set by who folds the log into some."""
         self.lock = WriterLock(home.writer_lock)
         try:
             self._marker = StopMarker(home) if mode == "rw" else None
@@ -157,9 +162,12 @@ class EventLog(Closing):
                 problem=f"{self.broken}, so it is read-only until a person decides",
             )
 
-    def after_commit(self, head: Head) -> None:
+    def ring(self) -> None:
         """Wakes who waits for events, in any process; waits for none of them."""
         self._ringer.ring()
+
+    def after_commit(self, head: Head) -> None:
+        """Notes a checkpoint now and then."""
         # The commit is durable, and whoever waits for it must not be told otherwise when only the
         # checkpoint cannot be written. The next commit tries again, and `close` raises.
         with suppress(OSError):
@@ -213,6 +221,19 @@ class EventLog(Closing):
                     offset=start, first_offset=block.first,
                 )  # fmt: skip
             start = block.stop
+            yield block
+
+    def new_blocks(self, start: int) -> Iterator[Block]:
+        """As `next_blocks`, for subscriptions: none that the views do not have yet, so who is told
+        of an event finds it there. One that was left unfolded (its writer was killed) waits for a
+        second after its commit, no longer."""
+        shown = self.shown
+        for block in self.next_blocks(start):
+            if (
+                shown is not None and block.stop > shown()
+                and 0 <= time.time_ns() - block.time < UNSHOWN_NS_MAX
+            ):  # fmt: skip
+                return
             yield block
 
     def read(

@@ -112,7 +112,7 @@ class Live:
             return 0
         begin = self.offset
         try:
-            for block in self._log.next_blocks(begin):
+            for block in self._log.new_blocks(begin):
                 self._hand_out(block)
         except (Corrupt, NotDecodable):
             self._detach_all()  # each finds out by itself whether that concerns it

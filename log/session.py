@@ -179,8 +179,10 @@ class WriteSession:
         self.discard()
         self._base = self._log.store.head()
 
-    def commit(self) -> Commit | None:
+    def commit(self, *, ring: bool = True) -> Commit | None:
         """Writes what is pending as one block and waits for the flush; None if there is nothing.
+
+        ring: wake who waits for events; else the caller does, once what they will ask is ready.
 
         On an error nothing of it is in the log, and it is no longer pending. Raises Closed when
         the log was closed since the session began.
@@ -197,6 +199,8 @@ class WriteSession:
         self._log.store.append(block.data, self._base.offset)
         self._base = Head(block.stop, block.chain, block.time)
         self._log.after_commit(self._base)
+        if ring:
+            self._log.ring()
         return Commit(block.first, block.stop - 1, block.time, self._log.store.durable, block)
 
     def __exit__(

@@ -54,13 +54,21 @@ def start_offset(log: EventLog, start: Start) -> int:
 def offset_given(doing: str, point: int | str) -> int | None:
     """The offset that a point of the log names; None when it is text that names a time.
 
-    A bare integer is an offset, as text too: `"2026"` is one, `"2026-01"` is a time.
+    A bare integer is an offset, as text too: `"2026"` is one, `"2026-01"` is a time. Raises
+    InvalidInput for a negative one and for what is neither integer nor text.
     """
+    if isinstance(point, bool) or not isinstance(point, (int, str)):
+        raise InvalidInput(
+            doing, problem="it is neither an offset nor a time", given=repr(point)[:80],
+            cure="give an integer, or a time as text",
+        )  # fmt: skip
     if isinstance(point, int):
         if point < 0:
             raise InvalidInput(doing, problem="offsets start at 0", given=point)
         return point
     text = point.strip()
+    if text[:1] == "-" and text[1:].isdecimal():
+        raise InvalidInput(doing, problem="offsets start at 0", given=text[:_OFFSET_DIGITS_MAX])
     if not (text.isascii() and text.isdecimal()):
         return None
     if len(text) > _OFFSET_DIGITS_MAX:
@@ -182,7 +190,7 @@ class Subscription(Closing):
         if stop is not None and begin >= stop:
             return False
         try:
-            for block in self._log.next_blocks(begin):
+            for block in self._log.new_blocks(begin):
                 last = block.count if stop is None else min(stop - block.first, block.count)
                 self._ready.extend(self.pattern.select(block, seat.scanned - block.first, last))
                 seat.scanned = block.first + last
@@ -215,7 +223,7 @@ class Subscription(Closing):
             else:
                 looks_until = time.monotonic() + min(left_s, BACKSTOP_S)
                 while not self._sees_more(self.spin) and time.monotonic() < looks_until:
-                    pass
+                    time.sleep(0)  # lets go of the interpreter, which a writer here may wait for
         return None
 
     def _sees_more(self, spin: Spin) -> bool:

@@ -149,11 +149,11 @@ class Views:
         return self._remap_one(name) if reader.words[SUPERSEDED] else reader
 
     def head_seen(self) -> int:
-        """The log's head as the views tell it: a commit shows as soon as folding it begins.
+        """The log's head as far as all views have it: they are folded in order.
 
         A hint, for who looks without pause. Cost: 0.3 µs.
         """
-        return self.table(VIEWS[0].schema.name).in_progress
+        return self.table(VIEWS[-1].schema.name).applied
 
     def recheck(self, name: str) -> TableReader | None:
         """After a miss: another table to ask, if CURRENT has changed since; else None."""

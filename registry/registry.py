@@ -11,6 +11,7 @@ from typing import NamedTuple, overload
 from alphapulse.log import (
     Ack,
     AnyBody,
+    Closed,
     Closing,
     CursorSubscription,
     Event,
@@ -94,6 +95,13 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         """The same commands for coroutines: `await registry.aio.register(usdc)`."""
         self._instruments = self.views.table("instruments")
         self._listings = self.views.table("listings")
+        log.shown = self._shown
+
+    def _shown(self) -> int:
+        try:
+            return self.views.head_seen()
+        except Closed:  # by another thread, and then the log is next
+            return self.log.head
 
     @classmethod
     def open(
@@ -384,6 +392,8 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
     ) -> Subscription:  # fmt: skip
         """Events by pattern, from history into live; `for` or `async for`.
 
+        Whoever is told of an event finds it in the views (or a second has passed since a writer
+        was killed between the two).
         spin: waiting looks at a word of a view without pause: some 10 µs sooner, for a core.
         cursor: a name under which the position is kept; see `EventLog.subscribe`.
         """
@@ -424,6 +434,7 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         is closed for writing only. After it, methods raise Closed.
         """
         self._writer.close()
+        self.log.shown = None
         try:
             self.views.close()
         finally:

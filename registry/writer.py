@@ -311,6 +311,7 @@ class _Group:
     """One session's work. Units are in flight from their decision until their block is durable."""
 
     def __init__(self, log: EventLog, views: Views, session: WriteSession) -> None:
+        self._log = log
         self._session = session
         self._views = views
         views.catch_up_locked(session.head)
@@ -353,10 +354,13 @@ class _Group:
         try:
             if self._session.pending:
                 self._views.reserve_locked(self._kinds)
-                commit = self._session.commit()
+                commit = self._session.commit(ring=False)
                 assert commit is not None
                 self._kinds.clear()
-                self._views.apply_locked(commit.block)
+                try:
+                    self._views.apply_locked(commit.block)
+                finally:
+                    self._log.ring()  # who hears of an event finds it in the views
             durable = self._session.durable
             for ticket, index, receipts, _ in self._in_flight:
                 ticket.outcomes[index] = [Receipt(*each[:-1], durable) for each in receipts]

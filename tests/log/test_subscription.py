@@ -85,6 +85,18 @@ def test_a_bare_integer_as_text_is_an_offset(log: EventLog) -> None:
             start_offset(log, bad)
 
 
+@pytest.mark.parametrize("bad", [None, 10.5, True, b"3", []])
+def test_what_is_neither_offset_nor_time_is_refused(log: EventLog, bad: Any) -> None:
+    with pytest.raises(InvalidInput, match="neither an offset nor a time"):
+        log.subscribe("", bad)
+
+
+@pytest.mark.parametrize("bad", [-1, "-1", " -2026 ", "-" + "9" * 100])
+def test_a_negative_offset_is_told_where_offsets_start(log: EventLog, bad: Start) -> None:
+    with pytest.raises(InvalidInput, match="offsets start at 0"):
+        start_offset(log, bad)
+
+
 def test_an_offset_ahead_of_the_head_waits_for_it(log: EventLog) -> None:
     subscription = log.subscribe(start=8)
     assert drained(subscription) == []
@@ -183,14 +195,14 @@ def test_closing_it_while_it_catches_up_ends_the_look(
 ) -> None:
     """Another thread closes it where this one is about to keep what it read."""
     subscription = log.subscribe(start="beginning")
-    real = log.next_blocks
+    real = log.new_blocks
 
     def closed_meanwhile(begin: int) -> Iterator[Any]:
         for block in real(begin):
             subscription.close()
             yield block
 
-    monkeypatch.setattr(log, "next_blocks", closed_meanwhile)
+    monkeypatch.setattr(log, "new_blocks", closed_meanwhile)
     looking = threading.Thread(target=subscription.poll, daemon=True)
     looking.start()
     looking.join(5)

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ from alphapulse.registry import (
     Registry,
     Token,
 )
-from tests.log.logs import until
+from tests.log.logs import draft, until
 
 from .homes import APPLE, isin, open_home, record, rows, token, tokens
 
@@ -397,3 +398,31 @@ def test_a_reopened_home_is_as_it_was(tmp_path: Path) -> None:
         assert rows(registry) == before
         assert [record(registry, each.id).symbol for each in found] == [f"T{n}" for n in range(10)]
     registry.close()  # again, which is fine
+
+
+@pytest.mark.parametrize("spin", [False, True])
+def test_who_is_told_of_an_event_finds_it_in_the_views(tmp_path: Path, spin: bool) -> None:
+    with Registry.open(tmp_path / "home") as registry:
+        events = registry.subscribe("kind=instrument.registered", "now", stop=150, spin=spin)
+        missing: list[int] = []
+
+        def look() -> None:
+            missing.extend(e.offset for e in events if registry.get(e.entity) is None)
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        for number in range(150):
+            registry.register(token(number))
+        looking.join(30)
+        assert not looking.is_alive() and missing == []
+
+
+def test_what_a_killed_writer_left_unfolded_is_told_all_the_same(tmp_path: Path) -> None:
+    with Registry.open(tmp_path / "home") as registry:
+        events = registry.subscribe(start="now")
+        began = time.monotonic()
+        with registry.log.writing() as session:  # commits, and folds nothing
+            session.append(draft(1))
+        event = events.next_event(timeout_s=30)
+        assert event is not None and event.offset == 0
+        assert time.monotonic() - began > 0.9

@@ -211,11 +211,11 @@ def test_a_commit_that_fails_is_nobodys(
     name = "commit" if owner is WriteSession else "reserve_locked"
     real, calls = getattr(owner, name), [0]
 
-    def second_fails(self: object, *arguments: object) -> object:
+    def second_fails(self: object, *arguments: object, **named: object) -> object:
         calls[0] += 1
         if calls[0] == 2:
             raise error
-        return real(self, *arguments)
+        return real(self, *arguments, **named)
 
     monkeypatch.setattr(owner, name, second_fails)
     found = [Register.of(each) for each in tokens(600)]
