@@ -251,7 +251,8 @@ class Archive(Closing):
     def __init__(self, file: str | os.PathLike[str]) -> None:
         self._path = Path(os.path.abspath(file))
         try:
-            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            # Without waiting, as opening a FIFO would, before it is seen to be no file.
+            self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise self._no_export(error.strerror or str(error)) from error
         try:

@@ -33,6 +33,7 @@ from .copying import (
     copy_blocks,
     stop_offset,
 )
+from .cursors import SUFFIX, behind
 from .errors import Corrupt, FormatTooNew, LogBusy, NotABackup
 from .eventlog import EventLog
 from .home import Home, replace_file
@@ -198,7 +199,7 @@ def _update(
 
 def _cursor_files(home: Home) -> dict[str, bytes]:
     found = {}
-    for path in home.cursors.glob("*.cursor"):
+    for path in home.cursors.glob(f"*{SUFFIX}"):
         with contextlib.suppress(FileNotFoundError):  # deleted since we looked
             found[path.name] = path.read_bytes()
     return found
@@ -216,7 +217,7 @@ def _write_beside(place: Home, head: Head, checkpoints: bytes, cursors: dict[str
     """
     replace_file(place.checkpoints, checkpoints)
     Checkpoints(place.checkpoints).note(head.offset, head.chain, head.time, now=True)
-    for path in place.cursors.glob("*.cursor"):
+    for path in place.cursors.glob(f"*{SUFFIX}"):
         if path.name not in cursors:
             path.unlink()
     for name, data in cursors.items():
@@ -244,7 +245,7 @@ def restore_log(
     """Makes the home `target` from a backup, which is verified first, up to and including `to`.
 
     to: an offset, or a time as text and then all that was recorded by it; None is all.
-    The cursors come along; one that is ahead of `to` says so when it is used. Raises NotABackup,
+    The cursors come along; one that was ahead is paused, to go on there. Raises NotABackup,
     Corrupt when the backup is damaged, HomeExists, LogBusy when another restore works on `target`,
     OffsetOutOfRange, InvalidInput, LogFull.
     """
@@ -266,7 +267,11 @@ def restore_log(
             )  # fmt: skip
         stop = manifest.head if to is None else stop_offset(log, to, doing)
         check_stop(log, stop)
-        checkpoints, cursors = Checkpoints(place.checkpoints).until(stop), _cursor_files(place)
+        checkpoints = Checkpoints(place.checkpoints).until(stop)
+        cursors = {
+            name: behind(data, name.removesuffix(SUFFIX), manifest.log_id, stop)
+            for name, data in _cursor_files(place).items()
+        }
         with (
             _alone(made, doing),
             new_log(made, log.genesis, beside=BESIDE[1:]) as store,

@@ -26,6 +26,7 @@ import msgspec
 
 from .cursors import (
     ERROR_TEXT_MAX,
+    LOG_RESTORED,
     Cursor,
     CursorError,
     CursorHold,
@@ -113,9 +114,17 @@ class CursorSubscription(Subscription):
         """Says that this event, or the one at this offset, and all before it are done with.
 
         What was acknowledged before may be again. Raises InvalidInput for an event that was not
-        handed over yet, Closed. It is saved with the next save.
+        handed over yet and for what is none, Closed. It is saved with the next save.
         """
-        offset = event if isinstance(event, int) else event.offset
+        if isinstance(event, Event):
+            offset = event.offset
+        elif isinstance(event, int) and not isinstance(event, bool) and event >= 0:
+            offset = event
+        else:
+            raise InvalidInput(
+                "acknowledging", problem="it is no event and no offset", given=repr(event)[:80],
+                cure="acknowledge events that this subscription gave",
+            )  # fmt: skip
         if not self._hold.held:
             raise Closed(f"acknowledging offset {offset}")
         if offset > self._last:
@@ -350,6 +359,12 @@ def _resumed(log: EventLog, cursor: Cursor, pattern: Pattern | str) -> Pattern:
     check_fits(cursor, log)
     if cursor.state == "paused":
         assert cursor.error is not None
+        if cursor.error.type == LOG_RESTORED:
+            raise CursorPaused(
+                doing, problem=f"it is paused: {cursor.error}",
+                cure=f"`alphapulse cursors reset {cursor.name}` goes on at offset {cursor.offset},"
+                " the head that was restored",
+            )  # fmt: skip
         raise CursorPaused(
             doing, problem=f"it is paused, its handler raised {cursor.error}",
             cure=pause_cure(cursor.name, cursor.error.offset),

@@ -44,9 +44,11 @@ CURSOR_FORMAT: Final = 1
 CURSOR_SIZE_BYTES_MAX: Final = 65_536
 """A pattern has at most 4,096 bytes of text, which JSON may write six times as long."""
 ERROR_TEXT_MAX: Final = 500
+LOG_RESTORED: Final = "log restored"
+"""The type of the error of a cursor that `behind` set back; no handler raises one of that name."""
 Policy = Literal["pause", "skip"]
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-_SUFFIX: Final = ".cursor"
+SUFFIX: Final = ".cursor"
 _CRC_SIZE_BYTES: Final = 9
 _GRACE_S: Final = 0.1
 """How long taking a cursor tries: looks of others last microseconds."""
@@ -55,11 +57,12 @@ _NS_PER_S: Final = 1_000_000_000
 
 
 class CursorError(msgspec.Struct, frozen=True):
-    """What a handler raised."""
+    """What a handler raised, or why the cursor is not where it was (LOG_RESTORED)."""
 
     type: str
     message: str
     offset: int
+    """Of the event; with LOG_RESTORED, where the cursor was."""
     time: int
     """ns since 1970 UTC."""
 
@@ -138,6 +141,26 @@ def _damaged(name: str, problem: str, **facts: object) -> CursorDamaged:
 
 def position_cure(name: str) -> str:
     return f"give it a position: `alphapulse cursors reset {name} --to beginning|now|OFFSET|TIME`"
+
+
+def behind(data: bytes, name: str, log_id: str, head: int) -> bytes:
+    """The file of a cursor for a log that was restored to `head`, which keeps its `log_id`.
+
+    One that was ahead is set back to the head and paused. Left where it was, it would fit again
+    once the log has grown past it, and silently pass over what came before.
+    """
+    try:
+        cursor = decode_cursor(data, name)
+    except CursorDamaged:
+        return data  # it says so when it is used
+    if cursor.log_id != log_id or cursor.offset <= head:
+        return data
+    now = time.time_ns()
+    message = f"to head {head}, behind where this cursor was"
+    error = CursorError(LOG_RESTORED, message, cursor.offset, now)
+    return encode_cursor(
+        msgspec.structs.replace(cursor, offset=head, state="paused", error=error, saved=now)
+    )
 
 
 def check_fits(cursor: Cursor, log: EventLog) -> int:
@@ -228,7 +251,7 @@ class Cursors:
         self._home = home
 
     def names(self) -> list[str]:
-        found = (path.name.removesuffix(_SUFFIX) for path in self._home.cursors.glob(f"*{_SUFFIX}"))
+        found = (path.name.removesuffix(SUFFIX) for path in self._home.cursors.glob(f"*{SUFFIX}"))
         return sorted(name for name in found if _NAME.fullmatch(name))
 
     def read(self, name: str) -> Cursor:
@@ -367,7 +390,7 @@ class Cursors:
                 "naming a cursor", problem="names are 1 to 64 letters, digits, dots, _ and -",
                 name=repr(name[:80]), cure="begin it with a letter or digit",
             )  # fmt: skip
-        return self._home.cursors / f"{name}{_SUFFIX}"
+        return self._home.cursors / f"{name}{SUFFIX}"
 
     def _lock_path(self, name: str) -> Path:
         return self._home.run / f"cursor.{name}"

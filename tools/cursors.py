@@ -33,8 +33,9 @@ def cursors(cli: Cli, action: str, name: str | None, to: str | None) -> None:
       cursors reset NAME --to OFFSET   go on there instead
       cursors delete NAME      forget it
 
-    States: active (somebody holds it now), idle, paused (its handler failed), unusable (its file
-    is damaged, or of another log). One that is active is neither reset nor deleted.
+    States: active (somebody holds it now), idle, paused (its handler failed, or the log was
+    restored to before its position), unusable (its file is damaged, or of another log). One that
+    is active is neither reset nor deleted.
 
     \b
     JSON fields: name, pattern, offset, lag_events, lag_s, state, error; show

@@ -313,7 +313,8 @@ def test_the_limits_of_index_and_chunks(
 def test_what_is_no_export_says_so(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello " * 100)
     (tmp_path / "nothing").touch()
-    for name in ("text", "nothing", "missing", ""):
+    os.mkfifo(tmp_path / "pipe")  # which nobody writes to
+    for name in ("text", "nothing", "missing", "", "pipe"):
         with pytest.raises(NotAnExport):
             Archive(tmp_path / name)
 

@@ -19,7 +19,7 @@ from alphapulse.log.cursors import Cursor, Cursors
 from alphapulse.log.errors import (
     ChainBroken,
     Corrupt,
-    CursorForeign,
+    CursorPaused,
     FormatTooNew,
     HomeExists,
     InvalidInput,
@@ -228,7 +228,7 @@ def test_an_empty_log_is_backed_up_too(tmp_path: Path) -> None:
         assert make_backup(log, tmp_path / "b").head == 2
 
 
-def test_cursors_come_along_and_one_ahead_of_the_log_says_so(
+def test_cursors_come_along_and_one_that_was_ahead_goes_on_at_the_restored_head(
     log: EventLog, tmp_path: Path
 ) -> None:
     def put(name: str, offset: int) -> None:
@@ -248,8 +248,33 @@ def test_cursors_come_along_and_one_ahead_of_the_log_says_so(
     with EventLog.open(tmp_path / "back") as back:
         assert Cursors(back.home).names() == ["early", "late"]
         assert back.subscribe(cursor="early").position == 3
-        with pytest.raises(CursorForeign):
+        fill(back, [5])  # past where it was
+        with pytest.raises(CursorPaused, match=r"restored: to head 5, .*offset 9") as paused:
             back.subscribe(cursor="late")
+        assert "`alphapulse cursors reset late` goes on at offset 5" in str(paused.value)
+        state = Cursors(back.home).state(back, "late")
+        assert (state.state, state.offset, state.lag_events) == ("paused", 5, 5)
+        assert "to head 5" in str(state.error) and "offset 9" in str(state.error)
+        Cursors(back.home).reset("late", back)
+        with back.subscribe(cursor="late") as events:
+            got = [event.offset for event in iter(events.next_by_now, None)]
+        assert got == [5, 6, 7, 8, 9], "nothing is passed over"
+
+
+@pytest.mark.parametrize("to", [8, None])
+def test_a_cursor_that_is_not_ahead_or_not_readable_comes_back_as_it_was(
+    log: EventLog, tmp_path: Path, to: int | None
+) -> None:
+    log_id = log.genesis.log_id.hex()
+    for name, of, offset in (("at", log_id, 9), ("foreign", "00" * 16, 10), ("bad", log_id, 10)):
+        Cursors(log.home).write(Cursor(name=name, log_id=of, pattern="", offset=offset))
+    with (log.home.cursors / "bad.cursor").open("ab") as file:
+        file.write(b"x")
+    make_backup(log, tmp_path / "b")
+    restore_log(tmp_path / "b", tmp_path / "back", to)
+    for name in ("at.cursor", "foreign.cursor", "bad.cursor"):
+        data = (tmp_path / "back" / "cursors" / name).read_bytes()
+        assert data == (log.home.cursors / name).read_bytes()
 
 
 @pytest.mark.parametrize("work", [make_backup, restore_log])

@@ -228,6 +228,10 @@ def test_explicit_acknowledging(log: EventLog, save_each: None) -> None:
         events.ack(taken[0])
         events.ack(3)
         assert saved(log).offset == 4, "what was acknowledged before may be again"
+        none: Any
+        for none in ("x", "0", -1, True, None, 1.0):
+            with pytest.raises(InvalidInput, match="no event and no offset"):
+                events.ack(none)
         for ahead in (8, 10_000):
             with pytest.raises(InvalidInput):
                 events.ack(ahead)

@@ -52,6 +52,29 @@ def test_restore_and_fork_to_a_point(run: Run, home: Path, tmp_path: Path, apple
         assert (log.head, fork.head) == (7, 4)
 
 
+def test_a_cursor_that_restore_sets_back_is_shown_and_reset(
+    run: Run, home: Path, tmp_path: Path, apple: int
+) -> None:
+    assert run("tail", "--cursor", "late").code == 0
+    run("backup", str(tmp_path / "b"), "--no-verify")
+    back = ("--home", str(tmp_path / "r"))
+    assert run("restore", str(tmp_path / "b"), "--to", "3", *back).code == 0
+    why = "log restored: to head 4, behind where this cursor was (offset 7)"
+    for words in ((), ("show", "late")):
+        (row,) = run("cursors", *words, *back, "--json").rows
+        assert (row["state"], row["offset"], row["error"]) == ("paused", 4, why)
+    for number in range(5):
+        assert run("amend", APPLE, "--symbol", f"X{number}", *back).code == 0
+    paused = run("tail", "--cursor", "late", *back, "--json")
+    assert paused.code == 1 and why in paused.error["error"]
+    assert "`alphapulse cursors reset late` goes on at offset 4" in paused.error["cure"]
+    (row,) = run("cursors", "reset", "late", *back, "--json").rows
+    assert (row["state"], row["offset"], row["error"]) == ("idle", 4, None)
+    assert [row["offset"] for row in run("tail", "--cursor", "late", *back, "--json").rows] == [
+        4, 5, 6, 7, 8,
+    ]  # fmt: skip
+
+
 def test_there_and_back_by_a_file(run: Run, home: Path, tmp_path: Path, apple: int) -> None:
     file, back = str(tmp_path / "log.aplog"), tmp_path / "back"
     (made,) = run("export", file, "--json").rows
@@ -75,10 +98,12 @@ def test_there_and_back_by_a_file(run: Run, home: Path, tmp_path: Path, apple: i
         ("restore {0}/b", 2, "HomeExists", "already a registry home"),
         ("restore {0}/b --to 7 --home {0}/r", 2, "OffsetOutOfRange", "no such event"),
         ("restore {0}/b --to soon --home {0}/r", 2, "InvalidInput", ""),
+        ("restore {0}/b --to -1 --home {0}/r", 2, "InvalidInput", "offsets start at 0"),
         ("restore {0}/bad --home {0}/r", 1, "Corrupt", "is damaged"),
         ("backup {0}/home", 2, "NotABackup", "it has no backup.json"),
         ("backup {0}/full", 2, "HomeExists", "letter"),
         ("fork {0}/r --at 7", 2, "OffsetOutOfRange", "no such event"),
+        ("fork {0}/r --at -5", 2, "InvalidInput", "offsets start at 0"),
         ("fork {0}/full --at 1", 2, "HomeExists", "letter"),
         ("export {0}/file", 2, "InvalidInput", "a file of that name"),
         ("export {0}/no/file", 2, "InvalidInput", "No such file"),
