@@ -47,7 +47,7 @@ from .errors import (
 from .eventlog import EventLog
 from .home import Genesis, Home, decode_genesis, sync_directory
 from .lmdb_store import LmdbStore
-from .making import new_log
+from .making import new_log, require_outside
 from .refusals import SystemCalls, refused
 from .store import Head
 from .verify import all_blocks, verify_blocks
@@ -174,11 +174,13 @@ def export_log(
     """Writes the events before `stop` (default: the head now) into a new file, mode 0600.
 
     It appears whole and synced, and not over another. The same events give the same bytes, from
-    the same zstd. Raises InvalidInput when there is a file of that name, OffsetOutOfRange, Corrupt
-    or ChainBroken when the log is not what was written. Cost: 3 µs an event.
+    the same zstd. Raises InvalidInput when there is a file of that name or it is within a home,
+    OffsetOutOfRange, Corrupt or ChainBroken when the log is not what was written.
+    Cost: 3 µs an event.
     """
     path = Path(os.path.abspath(file))
     doing = f"exporting to {path}"
+    require_outside(path, doing)
     check_unbroken(log, doing)
     stop = log.head if stop is None else stop
     check_stop(log, stop)

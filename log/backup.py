@@ -38,7 +38,7 @@ from .errors import Corrupt, FormatTooNew, LogBusy, NotABackup
 from .eventlog import EventLog
 from .home import Home, replace_file
 from .lock import WriterLock
-from .making import new_log
+from .making import new_log, require_outside
 from .refusals import SystemCalls
 from .store import Head
 from .times import format_time
@@ -98,9 +98,10 @@ def make_backup(
     """Makes or updates the backup of `log` in a directory, up to the head as it is now.
 
     Others may write meanwhile. progress: of copying, then of verifying. Raises NotABackup when the
-    directory holds another log's backup or one that went another way, HomeExists when it holds
-    other things, LogBusy when another one works on that directory, LogFull, ChainBroken when the
-    log itself cannot be trusted, and Corrupt when the copy is not what was written.
+    directory holds another log's backup or one that went another way, InvalidInput when it is to be
+    made within a home, HomeExists when it holds other things, LogBusy when another one works on
+    that directory, LogFull, ChainBroken when the log itself cannot be trusted, and Corrupt when the
+    copy is not what was written.
     Cost: that of copying the new events, and of an audit of all.
     """
     check_unbroken(log, doing := f"backing up {log.name}")
@@ -108,6 +109,7 @@ def make_backup(
     if place.exists():
         read_manifest(place.path)  # else nothing is written there, not even a lock
     else:
+        require_outside(place.path, doing)
         place.require_room(BESIDE)
     with _alone(place, doing):
         return _back_up(log, place, doing, verify, progress)
@@ -251,6 +253,7 @@ def restore_log(
     """
     doing, manifest, place = f"restoring {directory}", read_manifest(directory), Home(directory)
     made = Home(target)
+    require_outside(made.path, doing)
     made.require_room(BESIDE[1:])
     if not place.exists():
         raise NotABackup(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from .block import CHAIN_SIZE_BYTES, Block
 from .errors import ChainBroken, OffsetOutOfRange
 from .home import Genesis, Home
-from .making import new_log
+from .making import new_log, require_outside
 from .store import BlockStore, Head
 from .subscription import offset_given
 from .times import parse_time
@@ -62,10 +62,12 @@ def copy_prefix(
 ) -> Copied:  # fmt: skip
     """Makes the home `target` with a log of the events before offset `stop`, and nothing else.
 
-    Raises HomeExists, OffsetOutOfRange when the source is shorter, LogFull, and Corrupt or
-    ChainBroken, naming the offset, when something before `stop` is not what was written.
+    Raises HomeExists, InvalidInput within another home, OffsetOutOfRange when the source is
+    shorter, LogFull, and Corrupt or ChainBroken, naming the offset, when something before `stop` is
+    not what was written.
     """
     check_stop(source, stop)
+    require_outside(target, f"copying {source.name} into {os.path.abspath(target)}")
     with new_log(Home(target), source.genesis) as store:
         head = copy_blocks(source, store, stop, progress=progress)
         size_bytes = store.statistics().size_bytes

@@ -10,10 +10,22 @@ import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterator
+from pathlib import Path
 
+from .errors import InvalidInput
 from .home import BUILDING, Genesis, Home, publish_log, sweep_unfinished
 from .lmdb_store import LmdbStore
 from .refusals import SystemCalls
+
+
+def require_outside(path: str | os.PathLike[str], doing: str) -> None:
+    """Raises InvalidInput for a copy within a home, or a backup: it would go where that goes."""
+    for outer in Path(os.path.realpath(path)).parents:
+        if os.path.isfile(outer / "log" / "data.mdb"):  # a `log/` alone is in many places: /var
+            raise InvalidInput(
+                doing, problem="it lies within a home or backup, and would be lost with it",
+                within=outer, cure="name a place outside of it",
+            )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -100,6 +100,11 @@ def test_there_and_back_by_a_file(run: Run, home: Path, tmp_path: Path, apple: i
         ("restore {0}/b --to soon --home {0}/r", 2, "InvalidInput", ""),
         ("restore {0}/b --to -1 --home {0}/r", 2, "InvalidInput", "offsets start at 0"),
         ("restore {0}/bad --home {0}/r", 1, "Corrupt", "is damaged"),
+        ("restore {0}/b --home {0}/b/views/r", 2, "InvalidInput", "within a home"),
+        ("backup {0}/home/views/deep/er", 2, "InvalidInput", "within a home"),
+        ("backup {0}/link/r", 2, "InvalidInput", "within a home"),
+        ("fork {0}/home/r --at 1", 2, "InvalidInput", "within a home"),
+        ("export {0}/home/file", 2, "InvalidInput", "within a home"),
         ("backup {0}/home", 2, "NotABackup", "it has no backup.json"),
         ("backup {0}/full", 2, "HomeExists", "letter"),
         ("fork {0}/r --at 7", 2, "OffsetOutOfRange", "no such event"),
@@ -118,6 +123,7 @@ def test_what_cannot_be_is_said_clearly(
 ) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter").write_text("dear all")
+    (tmp_path / "link").symlink_to(tmp_path / "home")
     run("export", str(tmp_path / "file"))
     (tmp_path / "cut").write_bytes((tmp_path / "file").read_bytes()[:-1])
     if "/b" in words:
@@ -130,6 +136,12 @@ def test_what_cannot_be_is_said_clearly(
     assert (ran.code, ran.out) == (code, "")
     assert ran.error["error"].startswith(f"{error}: ") and said in ran.error["error"]
     assert ran.error["cure"] and not (tmp_path / "r").exists()
+
+
+def test_a_directory_of_other_logs_is_no_home(run: Run, tmp_path: Path, apple: int) -> None:
+    (tmp_path / "var" / "log").mkdir(parents=True)
+    assert run("backup", str(tmp_path / "var" / "b"), "--no-verify").code == 0
+    assert run("export", str(tmp_path / "var" / "file")).code == 0
 
 
 def test_the_manifest_is_json(run: Run, tmp_path: Path, apple: int) -> None:
