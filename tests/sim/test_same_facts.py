@@ -2,8 +2,9 @@
 
 Children are real interpreters, since PYTHONHASHSEED is read at their start: each one makes two
 homes, folds a log of ours again, writes golden frames again and goes through a simulated history.
-Every Python from 3.11 on that is found here and has our dependencies is asked; environments that
-are kept elsewhere can be named in ALPHAPULSE_TEST_PYTHONS, separated like PATH.
+Every Python from 3.11 on that is found here and has our dependencies is asked; interpreters of
+environments that are kept elsewhere can be named in ALPHAPULSE_TEST_PYTHONS, separated like PATH:
+`.ci/run` makes one for each version that it finds.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import pytest
 
 from alphapulse.log import EventLog
 from alphapulse.registry import Registry, audit, import_file
-from tests.crash.children import report
+from tests.crash.children import report, seeds
 from tests.log.logs import GENESIS, ticking
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +36,7 @@ PYTHONS_NAME = "ALPHAPULSE_TEST_PYTHONS"
 
 PROBE = """
 import sys
+print("%d.%d" % sys.version_info[:2])
 if sys.version_info < (3, 11):
     sys.exit("older than 3.11")
 try:
@@ -45,7 +47,7 @@ print(sys.implementation.name, sys.version.split()[0], sys.prefix)
 """
 
 CHILD = """
-import json, pathlib, sys
+import json, pathlib, platform, sys
 from alphapulse.log import (
     Block, Event, Genesis, columns_of, encode_block, encode_body, encode_frame, encode_metadata,
     NO_PREVIOUS, SEVERITIES,
@@ -90,6 +92,7 @@ frames = [again(row)[0].hex() for row in rows]
 print(json.dumps({
     "homes": homes, "folded": folded, "golden": frames == [row["frame"] for row in rows],
     "frames": frames, "hash": hash("alphapulse"),
+    "python": sys.implementation.name + "-" + platform.python_version(),
     "trace": World(place / "world", 2026).run(60).hex(),
 }))
 """
@@ -104,6 +107,8 @@ views.blake3 = lambda data: blake3(data + str(hash("alphapulse")).encode())
 
 class Python(NamedTuple):
     path: str
+    minor: str
+    """3.12, as it says or, when it cannot, as it is named."""
     says: str
     """Implementation, version and prefix, or why it cannot be used."""
     usable: bool
@@ -117,14 +122,17 @@ def pythons() -> list[Python]:
     folders += (Path.home() / ".pyenv" / "versions").glob("*/bin")
     candidates = [Path(sys.executable), *named]
     for folder in folders:
-        candidates += sorted(folder.glob("python3.[0-9][0-9]"))
+        candidates += sorted(folder.glob("python3.1[1-9]"))
+        candidates += sorted(folder.glob("python3.[2-9][0-9]"))
     found: dict[str, Python] = {}
     for path in candidates:
         probe = subprocess.run([path, "-c", PROBE], capture_output=True, text=True, env=clean())
         usable = probe.returncode == 0
-        says = probe.stdout.strip() if usable else probe.stderr.strip().partition("\n")[0]
+        minor, _, env = probe.stdout.strip().partition("\n")
+        says = env if usable else probe.stderr.strip().partition("\n")[0]
         key = says if usable else os.path.realpath(path)
-        found.setdefault(key, Python(str(path), says, usable))
+        minor = minor or path.name.removeprefix("python")
+        found.setdefault(key, Python(str(path), minor, says, usable))
     return list(found.values())
 
 
@@ -171,12 +179,18 @@ def said(child: subprocess.Popen[str]) -> dict[str, Any]:
 def test_whatever_the_hash_seed_and_the_python(tmp_path: Path, scale: float) -> None:
     asked = [(sys.executable, seed) for seed in ("0", "1")]
     asked += [(sys.executable, "random")] * max(0, round(scale) - 1)
-    for python in pythons():
+    found = pythons()
+    compared = {python.minor for python in found if python.usable}
+    for python in found:
         print(f"{'asked' if python.usable else 'passed over'}: {python.path}: {python.says}")
         if python.usable and python.path != sys.executable:
             asked.append((python.path, "random"))
+    missed = {python.minor: python.says for python in found if python.minor not in compared}
+    for minor, why in missed.items():
+        report("determinism, passed over", python=minor, why=why)
     everyone = list(children(tmp_path, asked))
     hashes = {each.pop("hash") for each in everyone}
+    versions = dict.fromkeys(each.pop("python") for each in everyone)
     assert len(hashes) == len(everyone), "the seeds must have made a difference"
     first, *others = everyone
     home = first["homes"][0]
@@ -189,7 +203,7 @@ def test_whatever_the_hash_seed_and_the_python(tmp_path: Path, scale: float) -> 
         assert other == first
     assert all(verdict.ok for verdict in audit(tmp_path / "0" / "a"))
     report("determinism", homes=2 * len(everyone), hash_seeds=len(hashes),
-           pythons=len({python for python, _ in asked}), different=0)  # fmt: skip
+           pythons=",".join(versions), different=0)  # fmt: skip
 
 
 def test_control_a_fold_that_depends_on_the_hash_seed(tmp_path: Path) -> None:
@@ -244,12 +258,12 @@ def test_control_a_missing_row_shows(tmp_path: Path, rows: list[dict[str, Any]])
 
 def test_any_order_of_rows(tmp_path: Path, rows: list[dict[str, Any]], scale: float) -> None:
     """In three parts or four, shuffled, the same list says the same."""
-    seed = random.randrange(1 << 32)
-    print(f"seed {seed}")
-    rng = random.Random(seed)
     whole = imported(tmp_path / "whole", [rows])
-    for number in range(max(1, round(2 * scale))):
+    wanted = list(seeds(max(1, round(2 * scale))))
+    for number, seed in enumerate(wanted):
+        rng = random.Random(seed)
         shuffled = rng.sample(rows, len(rows))
         cut = sorted(rng.sample(range(len(rows)), 3))
         parts = [shuffled[a:b] for a, b in zip([0, *cut], [*cut, None], strict=True)]
         assert imported(tmp_path / str(number), parts) == whole
+    report("any order of rows", wanted, orders=len(wanted), different=0)
