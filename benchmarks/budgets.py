@@ -62,11 +62,11 @@ BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
         Budget("rate_per_s", 2e6, 2.5e6), Budget("p99_ns", 5e3),
     ),
     ("message", "verify and all fields", MSGSPEC): (Budget("ratio", None, 1.0),),
-    # The design names processing and groups without a size. They are read as batches: one alone
-    # also pays for a session of its own, and a thread for being woken.
+    ("register", "alone, processing", OURS): (Budget("p50_ns", 100e3, 15e3),),
     ("register", "alone, durable", LMDB): (Budget("ratio", None, 1 / 1.3),),
     ("register", "batches of 1,000, processing", OURS): (Budget("p50_ns", 100e3, 15e3),),
     ("register", "batches of 1,000, durable", OURS): (Budget("rate_per_s", 1e4, 8e4),),
+    ("register", "32 threads, durable", OURS): (Budget("rate_per_s", 1e4),),
     ("follow", "append to subscriber", OURS): (Budget("p50_ns", 1 * MS, 40e3),),
     ("follow", "append to subscriber, spinning", OURS): (Budget("p50_ns", 1 * MS, 15e3),),
     ("catchup", "frames", OURS): (Budget("rate_per_s", None, 3e6),),
@@ -80,7 +80,7 @@ BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
     ),
     **{
         ("dispatch", f"{shapes} shapes, {matching}", OURS): (
-            Budget("rate_per_s", 1e5, size_max=10_000), Budget("p50_ns", 10e3, size_max=10_000),
+            Budget("rate_per_s", 1e5), Budget("p99_ns", 10e3),
             Budget("rate_per_s", None, at_10_000, size_max=10_000),
             Budget("rate_per_s", None, 2e5, size_min=100_000),
         )
