@@ -33,7 +33,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests start interpreters by the hundred, each of which would compile all sources anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-_EXAMPLES = max(10, round(50 * SCALE))
+_EXAMPLES = max(10, round(100 * SCALE))
 # Deadlines are off because a timed assertion is a flaky test. print_blob: a failure prints the
 # @reproduce_failure line that replays it.
 settings.register_profile(
