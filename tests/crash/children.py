@@ -91,6 +91,12 @@ class Child:
         assert self._status is None
         os.kill(self.pid, number)
 
+    def is_running(self) -> bool:
+        if self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._status = os.waitstatus_to_exitcode(status) if pid else None
+        return self._status is None
+
     def wait(self) -> int:
         """Its exit status, negative for a signal."""
         if self._status is None:
