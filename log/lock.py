@@ -47,20 +47,30 @@ class WriterLock:
         Cost: 4 µs when free, and as much to release, on a slow machine.
         A forked child shares the open file and so the parent's lock: it gets ForkedProcess.
         """
-        if os.getpid() != self._pid:
-            raise ForkedProcess("waiting for the write session", opened_by_pid=self._pid)
-        deadline, taken = time.monotonic() + wait_s, False
+        taken = False
         try:
             with HeldInterrupts():
-                self._acquire_threads("waiting for the write session", deadline, wait_s)
-                self._holder, taken = threading.get_ident(), True
-                self._check_open()
-                self._acquire_file(deadline, wait_s)
-                if os.pread(self._file, len(self._name), 0) != self._name:  # cheaper than to write
-                    os.pwrite(self._file, self._name, 0)
-        except BaseException as error:  # a signal that was held back, too
+                self._acquire(wait_s)
+                taken = True
+        except BaseException:  # a signal that was held back, too
             if taken:
                 self.release()
+            raise
+
+    def _acquire(self, wait_s: float) -> None:
+        """Within HeldInterrupts."""
+        if os.getpid() != self._pid:
+            raise ForkedProcess("waiting for the write session", opened_by_pid=self._pid)
+        deadline = time.monotonic() + wait_s
+        self._acquire_threads("waiting for the write session", deadline, wait_s)
+        self._holder = threading.get_ident()
+        try:
+            self._check_open()
+            self._acquire_file(deadline, wait_s)
+            if os.pread(self._file, len(self._name), 0) != self._name:  # cheaper than to write
+                os.pwrite(self._file, self._name, 0)
+        except BaseException as error:
+            self._release()
             if isinstance(error, OSError):
                 raise refused("waiting for the write session", error) from error
             raise
@@ -112,15 +122,19 @@ class WriterLock:
 
     def release(self) -> None:
         """By the thread that holds it; by any other, or again, it does nothing."""
+        with HeldInterrupts():
+            self._release()
+
+    def _release(self) -> None:
+        """Within HeldInterrupts."""
         if not self.is_mine:
             return
-        with HeldInterrupts():
-            try:
-                if self._file >= 0:  # else it was closed, or dropped in a forked child
-                    fcntl.flock(self._file, fcntl.LOCK_UN)
-            finally:
-                self._holder = 0
-                self._thread_lock.release()
+        try:
+            if self._file >= 0:  # else it was closed, or dropped in a forked child
+                fcntl.flock(self._file, fcntl.LOCK_UN)
+        finally:
+            self._holder = 0
+            self._thread_lock.release()
 
     def holder_pid(self) -> int:
         """The last holder's pid, 0 when nobody ever held it."""
@@ -165,7 +179,7 @@ class Holding:
         self._lock: WriterLock | None = None
         try:
             with HeldInterrupts():
-                lock.acquire(wait_s)
+                lock._acquire(wait_s)
                 self._lock = lock
         except BaseException:
             self.release()
@@ -176,7 +190,7 @@ class Holding:
         with HeldInterrupts():
             lock, self._lock = self._lock, None
             if lock is not None:
-                lock.release()
+                lock._release()
 
     def __enter__(self) -> Holding:
         return self
