@@ -10,6 +10,7 @@ from .bell import Bell, Ringer
 from .block import BLOCK_EVENTS_MAX, BLOCK_SIZE_BYTES_MAX, Block, chain_hash, encode_block
 from .bodies import (
     AcknowledgedBody,
+    AnswerBody,
     AnyBody,
     CollisionBody,
     ConflictBody,
@@ -162,6 +163,7 @@ __all__ = [
     "Ack",
     "AcknowledgedBody",
     "AlphaPulseError",
+    "AnswerBody",
     "AnyBody",
     "Archive",
     "AssetClass",

@@ -137,6 +137,20 @@ class AcknowledgedBody(Body, frozen=True):
     """Whose listing or relation it is about; 0 when it is about an instrument itself."""
 
 
+class AnswerBody(Body, frozen=True):
+    """A command with a request id changed nothing. Kept so that its retries are told the same."""
+
+    command: bytes
+    """16 bytes that tell it from other commands (registry.retries)."""
+    answer: int
+    """Offset of the event that already said so."""
+    conflicts: tuple[int, ...] = ()
+    """Offsets of the open conflicts that its words were in."""
+    asset_class: int = 0
+    instrument: int = 0
+    """Whose listing or relation it is about; 0 when it is about an instrument itself."""
+
+
 class Metadata(Body, frozen=True):
     """Where an event came from. An event without any costs no byte."""
 
@@ -159,6 +173,7 @@ BODY_TYPES: Final[dict[int, type[Body]]] = {
     int(Kind.COLLISION_DETECTED): CollisionBody,
     int(Kind.CONFLICT_DETECTED): ConflictBody,
     int(Kind.ALERT_ACKNOWLEDGED): AcknowledgedBody,
+    int(Kind.REQUEST_ANSWERED): AnswerBody,
 }
 if BODY_TYPES.keys() != {int(kind) for kind in Kind}:
     raise ImportError("every kind needs a body type")
@@ -170,4 +185,5 @@ AnyBody = (
     | CollisionBody
     | ConflictBody
     | AcknowledgedBody
+    | AnswerBody
 )

@@ -32,6 +32,7 @@ class Kind(IntEnum):
     COLLISION_DETECTED = 48
     CONFLICT_DETECTED = 49
     ALERT_ACKNOWLEDGED = 50
+    REQUEST_ANSWERED = 64
 
 
 class AssetClass(IntEnum):

@@ -211,7 +211,7 @@ class _EntityView(_EventView):
             self._note(event, table, position, fetch)
 
     def _note(self, event: Event, table: TableWriter, position: int, fetch: Fetch) -> None:
-        """Collisions, conflicts and acknowledgements: the state stays, the chain goes on."""
+        """The state stays, the chain goes on; what is disputed may change."""
         held = table.trailer(position)
         aux, row_digest, body = held.aux, held.row_digest, event.body
         if isinstance(body, ConflictBody):
@@ -249,6 +249,8 @@ def _others_open(acknowledged: Event, field: str, fetch: Fetch) -> bool:
 _ALERT_KINDS: Final[frozenset[int]] = frozenset(
     {Kind.COLLISION_DETECTED, Kind.CONFLICT_DETECTED, Kind.ALERT_ACKNOWLEDGED}
 )
+_NOTES: Final[frozenset[int]] = _ALERT_KINDS | {Kind.REQUEST_ANSWERED}
+"""Kinds that stand in the chain of any entity and leave its state as it is."""
 
 
 class _Indexed(msgspec.Struct):
@@ -284,7 +286,7 @@ class InstrumentView(_EntityView):
     first_kind = Kind.INSTRUMENT_REGISTERED
     links_per_event = (3, 1)
     data_kinds: frozenset[int] = INSTRUMENT_KINDS
-    kinds: frozenset[int] = data_kinds | _ALERT_KINDS
+    kinds: frozenset[int] = data_kinds | _NOTES
 
     def payload(self, event: Event, body: AnyBody) -> bytes:
         assert isinstance(body, InstrumentBody)
@@ -328,7 +330,7 @@ class ListingView(_EntityView):
     first_kind = Kind.LISTING_ADDED
     links_per_event = (4, 1)
     data_kinds: frozenset[int] = LISTING_KINDS
-    kinds: frozenset[int] = data_kinds | _ALERT_KINDS
+    kinds: frozenset[int] = data_kinds | _NOTES
 
     def payload(self, event: Event, body: AnyBody) -> bytes:
         assert isinstance(body, ListingBody)
@@ -369,7 +371,7 @@ class RelationView(_EntityView):
     first_kind = Kind.RELATION_ADDED
     links_per_event = (3, 2)
     data_kinds: frozenset[int] = frozenset({Kind.RELATION_ADDED})
-    kinds: frozenset[int] = data_kinds | _ALERT_KINDS
+    kinds: frozenset[int] = data_kinds | _NOTES
 
     def payload(self, event: Event, body: AnyBody) -> bytes:
         assert isinstance(body, RelationBody)

@@ -17,6 +17,7 @@ from alphapulse.log import (
     RELATION_NAMES,
     STATUS_NAMES,
     AcknowledgedBody,
+    AnswerBody,
     AnyBody,
     CollisionBody,
     ConflictBody,
@@ -126,6 +127,8 @@ def check_body(
         after = _collision(state, kind, space, entity, held, body)
     elif isinstance(body, ConflictBody):
         after = _conflict(kind, held, body)
+    elif isinstance(body, AnswerBody):
+        after = _answer(kind, held, body)
     else:
         after = _acknowledged(state, kind, space, entity, held, body)
     return after
@@ -267,6 +270,15 @@ def _conflict(kind: int, held: Entity | None, body: ConflictBody) -> Entity:
         _refuse(kind, "it is about something that was not registered")
     if body.held == body.offered:
         _refuse(kind, "both sides say the same")
+    return held
+
+
+def _answer(kind: int, held: Entity | None, body: AnswerBody) -> Entity:
+    if held is None:
+        _refuse(kind, "it is about something that was not registered")
+    for offset in (body.answer, *body.conflicts):
+        if not 0 <= offset <= held.last_offset:
+            _refuse(kind, "it names an event that is not before it", offset=offset)
     return held
 
 

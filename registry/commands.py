@@ -53,24 +53,32 @@ from .facts import (
 )
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
-from .retries import replayed
+from .retries import keep_answer, replayed
 from .state import DataBody, Held, Origin, State
 
 
 class Command(Protocol):
+    """A named tuple of all that is asked for."""
+
     def decide(self, state: State, origin: Origin) -> Receipt: ...
 
 
 def decide(command: Command, state: State, origin: Origin) -> Receipt:
-    """The command's receipt; a request id that was used before gives what it led to then."""
+    """The command's receipt; a request id that was used before gives what it led to then.
+
+    With a request id a command leaves an event even when it changes nothing.
+    """
     if not origin.request_id:
         return command.decide(state, origin)
     unit_start = state.head - len(state.drafts)
     first = state.request(origin.request_id)
     if first is not None and first < unit_start:
         return replayed(command, state, origin, first)
+    before = state.head
     receipt = command.decide(state, origin)
-    if first is None and state.drafts:
+    if state.head == before:
+        keep_answer(command, state, origin, receipt)
+    if first is None:
         state.remember_request(origin.request_id, unit_start)
     return receipt
 

@@ -14,6 +14,7 @@ from typing import Final
 from alphapulse.log import (
     SEVERITY_NAMES,
     AcknowledgedBody,
+    AnswerBody,
     AnyBody,
     CollisionBody,
     ConflictBody,
@@ -53,14 +54,17 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "key": key_text, "holder_key": key_text, "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
-    "other_fingerprint": lambda value: value.hex() or None,
+    "other_fingerprint": lambda value: value.hex() or None, "command": bytes.hex,
+    "conflicts": list,
 }  # fmt: skip
 """How a field of a body is shown; the others are text, integers and booleans as they are."""
 _RENAMED: Final = {"asset_class": "class"}
 
 
 def _check_forms() -> None:
-    for kind in (ListingBody, RelationBody, CollisionBody, ConflictBody, AcknowledgedBody):
+    for kind in (
+        ListingBody, RelationBody, CollisionBody, ConflictBody, AcknowledgedBody, AnswerBody
+    ):
         annotations = kind.__annotations__
         for field in kind.__struct_fields__:
             if field not in _FORMS and annotations[field] not in ("str", "int", "bool"):

@@ -4,17 +4,21 @@ The events that a request led to name it, follow each other, and are found throu
 `requests`; so the log alone remembers, through restarts and rebuilds and for every process. Nothing
 else is kept: the first receipt is made again from those events, and that a retry says what the
 first command said is read from them too. Every word of a registration is then either in the state
-that it left behind, or in a conflict that was raised by then.
+that it left behind, or in a conflict that was raised by then. A command that changed nothing leaves
+an event of its own, `request.answered`, with its receipt and a hash of what it says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
-from alphapulse.log import ConflictBody, Kind
+import msgspec
+from blake3 import blake3
 
-from .deciding import DOING, Receipt
+from alphapulse.log import AnswerBody, ConflictBody, InstrumentBody, Kind
+
+from .deciding import DOING, Receipt, owner_of
 from .errors import RequestReused
 from .state import Origin, Past, State
 
@@ -45,6 +49,9 @@ def replayed(command: object, state: State, origin: Origin, first: int) -> Recei
     (field, value) that the state it left does not say, which conflicts must.
     """
     events = state.events_of_request(origin.request_id, first)
+    answered = _answered(command, state, events)
+    if answered is not None:
+        return answered
     mine = _events_of(command, state, events)
     repeats, unsaid = getattr(command, "repeats", None), getattr(command, "unsaid", None)
     conflicts: tuple[int, ...] | None = ()
@@ -60,6 +67,45 @@ def replayed(command: object, state: State, origin: Origin, first: int) -> Recei
     collided = any(e.kind == Kind.COLLISION_DETECTED and e.entity == id for e in events)
     outcome = "collision" if collided else "unchanged" if last is None else _OUTCOMES[last.kind]
     return Receipt(id, state.fingerprint(space, id), offset, outcome, conflicts)
+
+
+def keep_answer(command: object, state: State, origin: Origin, receipt: Receipt) -> None:
+    """For a command that changed nothing: its receipt, as an event of the thing it is about."""
+    _, _, space, id = state.event_at(receipt.offset)
+    held = state.held(space, id)
+    assert held is not None and id == receipt.id
+    body = held.body
+    state.emit(
+        Kind.REQUEST_ANSWERED, space, id,
+        AnswerBody(
+            command=_hash_of(command), answer=receipt.offset, conflicts=receipt.conflicts,
+            asset_class=body.message[2] if isinstance(body, InstrumentBody) else body.asset_class,
+            instrument=owner_of(state, space, id),
+        ),
+        metadata=origin.metadata(),
+    )  # fmt: skip
+
+
+def _answered(command: object, state: State, events: Iterable[Past]) -> Receipt | None:
+    """The receipt that was kept of this very command, if one was."""
+    for event in events:
+        body = event.body
+        if isinstance(body, AnswerBody) and body.command == _hash_of(command):
+            fingerprint = state.fingerprint(event.space, event.entity)
+            return Receipt(event.entity, fingerprint, body.answer, "unchanged", body.conflicts)
+    return None
+
+
+def _hash_of(command: Any) -> bytes:
+    """16 bytes, equal for commands that say the same. What a listing leaves empty is left out, so
+    that a field which listings get one day changes nothing here."""
+    said = command._asdict()  # all commands are named tuples
+    for name, value in said.items():
+        if isinstance(value, msgspec.Struct):
+            fields = msgspec.structs.asdict(value).items()
+            said[name] = {field: given for field, given in fields if given}
+    data = (type(command).__name__, said)
+    return blake3(msgspec.msgpack.encode(data, order="sorted", enc_hook=str)).digest(16)
 
 
 def _events_of(command: object, state: State, events: Iterable[Past]) -> list[Past]:

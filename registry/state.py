@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from alphapulse.log import (
     AcknowledgedBody,
+    AnswerBody,
     AnyBody,
     CollisionBody,
     ConflictBody,
@@ -299,7 +300,7 @@ class State:
             alert, _, _ = self._past(body.alert)
             key = alert_key(space, entity, alert)
             self._set(self._new_alerts, key, (body.alert, space, entity, offset))
-        else:
+        elif not isinstance(body, AnswerBody):
             key = alert_key(space, entity, body)
             self._set(self._new_alerts, key, (offset, space, entity, None))
         return offset

@@ -41,11 +41,10 @@ REASON_SIZE_BYTES_MAX: Final = 512
 class Writing(ABC, Generic[One, Many]):
     """Commands as methods. `One` stands for a receipt and `Many` for a list of them.
 
-    request_id: a command that led to an event is never carried out again under its id: what it led
-    to is told again, also after a restart and from another process, and nothing is written. The
-    same id with another command then raises RequestReused. A command that changed nothing left no
-    event to keep its id in, and is decided anew: look afresh before sending such a one again, since
-    what was said in between may make it a change.
+    request_id: a command is never carried out again under its id: what it led to is told again,
+    also after a restart and from another process, and nothing is written. One that changes nothing
+    leaves an event that says so. The same id with another command raises RequestReused. A command
+    that was refused is not remembered.
     """
 
     lookup: Lookup

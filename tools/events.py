@@ -82,7 +82,13 @@ def describe(event: Event) -> str:
 
 
 def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
-    from alphapulse.log import AcknowledgedBody, CollisionBody, ConflictBody, RelationBody
+    from alphapulse.log import (
+        AcknowledgedBody,
+        AnswerBody,
+        CollisionBody,
+        ConflictBody,
+        RelationBody,
+    )
 
     if isinstance(event.body, RelationBody):
         far = text["other"] or f"{text['group_source']}/{text['group']}"
@@ -95,5 +101,9 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
         offered_by = event.body.offered_source or "an unnamed source"
         return [f"0x{event.entity:016x} {text['field']}:", repr(event.body.held), "by", held_by,
                 "stays,", repr(event.body.offered), "by", offered_by, "was offered"]  # fmt: skip
-    assert isinstance(event.body, AcknowledgedBody)
-    return [f"alert {text['alert']}", text["reason"]]
+    if isinstance(event.body, AcknowledgedBody):
+        return [f"alert {text['alert']}", text["reason"]]
+    assert isinstance(event.body, AnswerBody)
+    said = f"0x{event.entity:016x}: a request was answered with event {text['answer']}, unchanged"
+    conflicts = ", ".join(map(str, event.body.conflicts))
+    return [said, f"in conflict {conflicts}" if conflicts else ""]

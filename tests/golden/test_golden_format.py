@@ -21,6 +21,7 @@ from alphapulse.log import (
     SEVERITY_NAMES,
     STATUS_NAMES,
     AcknowledgedBody,
+    AnswerBody,
     AssetClass,
     Backup,
     Block,
@@ -195,8 +196,8 @@ def test_layout_tables_have_no_holes(title: str, size: int, layout: list[int]) -
     [
         ("Extension", Extension), ("Listing", ListingBody), ("Relation", RelationBody),
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
-        ("Acknowledgement", AcknowledgedBody), ("Metadata", Metadata), ("Genesis record", Genesis),
-        ("Backup", Backup),
+        ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody), ("Metadata", Metadata),
+        ("Genesis record", Genesis), ("Backup", Backup),
     ],
 )  # fmt: skip
 def test_every_field_stands_in_its_table_with_its_default(
@@ -214,7 +215,7 @@ def test_every_field_stands_in_its_table_with_its_default(
         elif field.default is msgspec.NODEFAULT:
             assert said == ""
         else:
-            empty = {"": '""', b"": "empty", False: "false"}
+            empty = {"": '""', b"": "empty", (): "empty", False: "false"}
             is_number = type(field.default) is int
             assert said == (str(field.default) if is_number else empty[field.default])
 
@@ -223,7 +224,7 @@ def test_every_body_type_has_its_section() -> None:
     titles = {title for title, _ in (
         ("Extension", Extension), ("Listing", ListingBody), ("Relation", RelationBody),
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
-        ("Acknowledgement", AcknowledgedBody),
+        ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody),
     )}  # fmt: skip
     assert len(titles) == len(set(bodies_module.BODY_TYPES.values()))
 

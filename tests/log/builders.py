@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from alphapulse.log.block import Block, encode_block
 from alphapulse.log.bodies import (
     AcknowledgedBody,
+    AnswerBody,
     AnyBody,
     CollisionBody,
     ConflictBody,
@@ -98,6 +99,10 @@ def acknowledged_body(alert: int = 0, *, asset_class: int = 0) -> AcknowledgedBo
     return AcknowledgedBody(alert=alert, asset_class=asset_class, reason="seen")
 
 
+def answer_body(answer: int = 0, *, asset_class: int = AssetClass.TOKEN) -> AnswerBody:
+    return AnswerBody(command=bytes(range(16)), answer=answer, asset_class=asset_class)
+
+
 def body_of(kind: int, entity: int = 1) -> AnyBody:
     """A plain body of this kind; its entity is `entity`."""
     if kind in INSTRUMENT_KINDS:
@@ -108,6 +113,8 @@ def body_of(kind: int, entity: int = 1) -> AnyBody:
         return relation_body(entity)
     if kind == Kind.COLLISION_DETECTED:
         return collision_body(entity)
+    if kind == Kind.REQUEST_ANSWERED:
+        return answer_body()
     return conflict_body() if kind == Kind.CONFLICT_DETECTED else acknowledged_body()
 
 

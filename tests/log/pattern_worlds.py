@@ -18,6 +18,7 @@ from alphapulse.log.pattern_tree import term as make_term
 
 from .builders import (
     acknowledged_body,
+    answer_body,
     collision_body,
     conflict_body,
     instrument_body,
@@ -68,6 +69,7 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.COLLISION_DETECTED: st.builds(collision_body, _ids, holder=_ids, asset_class=_classes),
     Kind.CONFLICT_DETECTED: st.builds(conflict_body, asset_class=_classes),
     Kind.ALERT_ACKNOWLEDGED: st.builds(acknowledged_body),
+    Kind.REQUEST_ANSWERED: st.builds(answer_body, asset_class=_classes),
 }
 assert BODIES.keys() == set(Kind)
 

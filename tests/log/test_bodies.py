@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from alphapulse.log.bodies import (
     BODY_TYPES,
     AcknowledgedBody,
+    AnswerBody,
     Body,
     CollisionBody,
     ConflictBody,
@@ -56,6 +57,10 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
     ),
     AcknowledgedBody: st.builds(
         AcknowledgedBody, alert=U64, asset_class=st.integers(0, 15), reason=TEXT
+    ),
+    AnswerBody: st.builds(
+        AnswerBody, command=st.binary(), answer=U64, conflicts=st.lists(U64).map(tuple),
+        asset_class=st.integers(0, 15), instrument=U64,
     ),
     Metadata: st.builds(Metadata, source=TEXT, content_hash=st.binary(), request_id=TEXT),
 }  # fmt: skip

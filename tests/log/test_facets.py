@@ -5,6 +5,7 @@ from zlib import crc32
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from alphapulse.log.bodies import AnyBody
 from alphapulse.log.facets import (
@@ -20,6 +21,7 @@ from alphapulse.log.kinds import AssetClass, Kind, Status
 
 from .builders import (
     acknowledged_body,
+    answer_body,
     collision_body,
     columns_of_event,
     conflict_body,
@@ -76,6 +78,8 @@ def test_instrument_is_every_side() -> None:
     assert sides(Kind.RELATION_ADDED, relation_body(5, instrument=1)) == (1,)
     assert sides(Kind.COLLISION_DETECTED, collision_body(5, holder=1)) == (5, 1)
     assert sides(Kind.CONFLICT_DETECTED, conflict_body()) == (5,)
+    assert sides(Kind.REQUEST_ANSWERED, answer_body()) == (5,)
+    assert sides(Kind.REQUEST_ANSWERED, replace(answer_body(), instrument=9)) == (9,)
 
 
 def test_a_mic_comes_before_the_venue_slug() -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from alphapulse.log import (
     AcknowledgedBody,
+    AnswerBody,
     AssetClass,
     CollisionBody,
     ConflictBody,
@@ -156,6 +157,12 @@ def conflict(held: str = "AAPL") -> ConflictBody:
     )  # fmt: skip
 
 
+def answer(offset: int, *conflicts: int) -> AnswerBody:
+    return AnswerBody(
+        command=bytes(16), answer=offset, conflicts=conflicts, asset_class=AssetClass.EQUITY
+    )
+
+
 Make = Callable[[EventLog], Draft]
 INST, LIST, REL = Space.INSTRUMENT, Space.LISTING, Space.RELATION
 
@@ -208,9 +215,23 @@ LEGAL: dict[str, Make] = {
     "bridge": a_relation(bridge),
     "conflict": about(APPLE_AT, Kind.CONFLICT_DETECTED, conflict()),
     "acknowledged": about(APPLE_AT, Kind.ALERT_ACKNOWLEDGED, AcknowledgedBody(alert=OPEN_AT)),
+    "answered": about(APPLE_AT, Kind.REQUEST_ANSWERED, answer(APPLE_AT, OPEN_AT)),
 }
 ELSE = bytes(range(16))
 ILLEGAL: dict[str, tuple[Make, str]] = {
+    "answer about nobody": (
+        lambda log: draft(log, Kind.REQUEST_ANSWERED, INST, NEW, answer(APPLE_AT)), "not registered"
+    ),
+    "answer of the future": (
+        about(APPLE_AT, Kind.REQUEST_ANSWERED, answer(HEAD)), "not before it"
+    ),
+    "answer in a conflict of the future": (
+        about(APPLE_AT, Kind.REQUEST_ANSWERED, answer(APPLE_AT, HEAD)), "not before it"
+    ),
+    "answer of an unknown class": (
+        about(APPLE_AT, Kind.REQUEST_ANSWERED, replace(answer(APPLE_AT), asset_class=99)),
+        "class is unknown",
+    ),
     "wrong fingerprint": (a_newcomer(fingerprint=ELSE), "do not belong together"),
     "wrong id in the message": (a_newcomer(id=FALLBACK), "do not belong together"),
     "wrong space": (an_instrument(REGISTERED, space=LIST, revision=1), "do not belong together"),

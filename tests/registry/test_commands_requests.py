@@ -27,6 +27,7 @@ from alphapulse.registry import (
     RequestReused,
     SetStatus,
     Unit,
+    audit,
 )
 from alphapulse.registry.commands import Command
 
@@ -179,12 +180,92 @@ def test_a_request_id_is_for_one_thing(registry: Registry, name: str, grouped: b
     assert registry.log.head == HEAD + 2
 
 
-def test_what_changed_nothing_is_not_remembered(registry: Registry) -> None:
-    """There is no event to keep the id in, and nothing that a retry could do twice."""
+UNCHANGED: dict[str, Work] = {
+    "register": lambda r, id, listing: Register.of(Equity(isin=APPLE.isin, symbol="AAPL")),
+    "register in an open conflict": lambda r, id, listing: Register.of(
+        Equity(isin=APPLE.isin, decimals=8)
+    ),
+    "register in an old conflict": lambda r, id, listing: Register.of(
+        Equity(isin=APPLE.isin, decimals=9, status="pending")
+    ),
+    "amend": lambda r, id, listing: Amend(id, {"symbol": "AAPL", "name": None}),
+    "status": lambda r, id, listing: SetStatus(id, Status.ACTIVE),
+    "list": lambda r, id, listing: AddListing.make(
+        Listing(instrument=id, venue="XETR", symbol="APC")
+    ),
+    "end": lambda r, id, listing: EndListing(listing, 0),
+    "acknowledge": lambda r, id, listing: Acknowledge(3, "seen"),
+}
+"""Commands that change nothing of the home that `prepare` makes."""
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_what_changed_nothing_is_remembered_too(tmp_path: Path, name: str) -> None:
+    """However much changes later: a retry is told what was so then, and changes nothing."""
+    with open_home(tmp_path / "home") as registry:
+        id, listing = prepare(registry)
+        once = unit(UNCHANGED[name](registry, id, listing), source="a", request_id="r1")
+        first = carry_out(registry, once)
+        assert first[0].outcome == "unchanged" and first[0].offset < HEAD
+        (answer,) = registry.read(HEAD)
+        assert (answer.kind, answer.metadata.request_id) == (Kind.REQUEST_ANSWERED, "r1")
+        assert registry.offset_of_request("r1") == HEAD
+        undo(registry, id, listing)
+        head = registry.log.head
+        assert carry_out(registry, once) == first
+    with open_home(tmp_path / "home") as registry:
+        registry.rebuild()
+        assert carry_out(registry, once) == first
+        assert registry.log.head == head
+
+
+def test_without_a_request_id_what_changed_nothing_is_decided_anew(registry: Registry) -> None:
+    """The control of the test above; and nothing is written for it."""
     id, _ = prepare(registry)
-    assert registry.amend(id, symbol="AAPL", request_id="r1").outcome == "unchanged"
+    assert registry.amend(id, symbol="AAPL").outcome == "unchanged"
     assert registry.log.head == HEAD
-    assert registry.amend(id, symbol="X", request_id="r1").outcome == "amended"
+    registry.amend(id, symbol="LATER")
+    assert registry.amend(id, symbol="AAPL").outcome == "amended"
+
+
+@pytest.mark.parametrize("name", UNCHANGED)
+def test_an_id_that_changed_nothing_is_for_that_alone(registry: Registry, name: str) -> None:
+    id, listing = prepare(registry)
+    once = unit(UNCHANGED[name](registry, id, listing), source="a", request_id="r1")
+    first = carry_out(registry, once)
+    for each, work in UNCHANGED.items():
+        if each != name:
+            other = unit(work(registry, id, listing), source="a", request_id="r1")
+            (outcome,) = registry.execute([other])
+            assert isinstance(outcome, RequestReused), each
+    assert carry_out(registry, once) == first
+    assert registry.log.head == HEAD + 1
+
+
+def test_an_answer_is_in_the_history_of_what_it_is_about(registry: Registry) -> None:
+    id, listing = prepare(registry)
+    registry.end_listing(listing, valid_to=20)
+    registry.end_listing(listing, valid_to=20, request_id="r1")
+    newest = list(registry.history(id))[-1]
+    assert (newest.kind, newest.entity) == (Kind.REQUEST_ANSWERED, listing)
+    assert registry.end_listing(listing, valid_to=25).offset == HEAD + 2
+    assert [verdict for verdict in audit(registry.log.home.path) if not verdict.ok] == []
+
+
+def test_each_command_of_a_unit_is_remembered(registry: Registry) -> None:
+    """Of three, the first and the last change nothing."""
+    id, _ = prepare(registry)
+    several = Unit(
+        (Amend(id, {"symbol": "AAPL"}), Amend(id, {"name": "New"}), SetStatus(id, Status.ACTIVE)),
+        Origin("a", b"", "r1"),
+    )
+    first = carry_out(registry, several)
+    assert [receipt.outcome for receipt in first] == ["unchanged", "amended", "unchanged"]
+    registry.amend(id, name="Newer", symbol="LATER")
+    registry.set_status(id, "halted")
+    head = registry.log.head
+    assert carry_out(registry, several) == first
+    assert registry.log.head == head
 
 
 def test_a_refused_command_may_be_sent_again_under_its_id(registry: Registry) -> None:
