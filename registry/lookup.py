@@ -1,8 +1,8 @@
 """Finding instruments: by id, fingerprint, ISIN, address, symbol, symbol at a venue; now or then.
 
 A lookup probes a view for candidates and lets the record decide. Views never forget who once
-carried a symbol or an ISIN, so the same candidates serve the past: with `stop` given, each one's
-own history says what it was when the head was there. `find` is the order of forms that the
+carried a symbol or an ISIN, so the same candidates serve the past: asked about another time, each
+one's own history says what it was then. `find` is the order of forms that the
 command line uses: the first form with matches wins, and all its matches are returned.
 """
 
@@ -38,6 +38,7 @@ from . import validation
 from .chains import CHAINS_BY_SHORT_NAME, chain_from
 from .facts import asset_of
 from .identity import fingerprint_of, id_candidates, security_key, token_key
+from .valid_time import NOW, When, state_at
 
 FORMS: Final = ("id", "fingerprint", "isin", "address", "symbol")
 _ID: Final = re.compile(r"0x[0-9a-fA-F]{1,16}", re.ASCII)
@@ -58,7 +59,7 @@ class Match(NamedTuple):
 
 
 class Lookup:
-    """Read-only questions about instruments. `stop`: as when the head was there; None = now."""
+    """Read-only questions about instruments; `when`: as known and as true at other times."""
 
     def __init__(self, log: EventLog, views: Views) -> None:
         self._log = log
@@ -66,109 +67,112 @@ class Lookup:
 
     # One instrument by id
 
-    def match(self, id: int, stop: int | None = None) -> Match | None:
-        """The full state of one instrument. Cost: 8 µs now; 8 µs an event of it for the past."""
+    def match(self, id: int, when: When = NOW) -> Match | None:
+        """The full state of one instrument. Cost: 8 µs now; 8 µs an event of it for other times."""
         table = self._views.table("instruments")
         position = table.find(id)
         if position < 0:
             other = self._views.recheck("instruments")
             if other is None or (position := (table := other).find(id)) < 0:
                 return None
-        return self._state(table, position, id, stop)
+        return self._state(table, position, id, when)
 
-    def _state(self, table: TableReader, position: int, id: int, stop: int | None) -> Match | None:
+    def _state(self, table: TableReader, position: int, id: int, when: When) -> Match | None:
         trailer = table.trailer(position)
-        event: Event | None
         try:
-            if stop is None or trailer.data_offset < stop:
+            if when.valid is None and (when.known is None or trailer.data_offset < when.known):
                 event = self._log.event(trailer.data_offset)
-            else:
-                event = state_before(self._log, trailer.last_offset, stop)
+                return Match(id, event.instrument_body, event.offset)
+            state = state_at(self._log, trailer.last_offset, when)
         except OffsetOutOfRange as error:
             raise ViewUnusable(
                 "looking up an instrument", problem="the view names an event that the log lacks",
                 id=f"0x{id:016x}", offset=error.facts.get("offset"),
             ) from error  # fmt: skip
-        return None if event is None else Match(id, event.instrument_body, event.offset)
+        return None if state is None else Match(id, *state)
 
     def _matches(
-        self, table: TableReader, cells: Cells, stop: int | None,
+        self, table: TableReader, cells: Cells, when: When,
         wanted: Callable[[Match], bool],
     ) -> list[Match]:  # fmt: skip
         found = []
         for cell in cells:
             position = table.position_of(cell)
-            match = self._state(table, position, table.key_of(cell), stop)
+            match = self._state(table, position, table.key_of(cell), when)
             if match is not None and wanted(match):
                 found.append(match)
         return found
 
     # Forms
 
-    def by_fingerprint(self, fingerprint: bytes, stop: int | None = None) -> Match | None:
+    def by_fingerprint(self, fingerprint: bytes, when: When = NOW) -> Match | None:
         """The instrument with this fingerprint, whatever id it got."""
         for _, id in id_candidates(fingerprint, self._log.genesis.id_bits):
             match = self.match(id)
             if match is None:
                 return None
             if match.record.fingerprint == fingerprint:
-                return match if stop is None else self.match(id, stop)
+                return match if when == NOW else self.match(id, when)
         return None
 
-    def by_isin(self, isin: str, stop: int | None = None) -> list[Match]:
+    def by_isin(self, isin: str, when: When = NOW) -> list[Match]:
         """Instruments that carry this ISIN, or were registered under it. Raises InvalidInput."""
         isin = validation.isin(isin)
         table = self._views.table("instruments")
         cells = table.postings("isin", isin_key(isin))
-        found = self._matches(table, cells, stop, lambda match: match.record.isin == isin)
+        found = self._matches(table, cells, when, lambda match: match.record.isin == isin)
         if found:
             return found
-        born = self.by_fingerprint(fingerprint_of(security_key("isin", isin)), stop)
+        born = self.by_fingerprint(fingerprint_of(security_key("isin", isin)), when)
         return [] if born is None else [born]
 
     def by_address(
-        self, chain: str, address: str, namespace: str = "", stop: int | None = None
+        self, chain: str, address: str, namespace: str = "", when: When = NOW
     ) -> Match | None:
         """The token or coin at an address of a chain, which may be a placeholder for the coin."""
         _, chain, namespace, reference = asset_of(chain_from(chain), address, namespace)
-        return self.by_fingerprint(fingerprint_of(token_key(chain, namespace, reference)), stop)
+        return self.by_fingerprint(fingerprint_of(token_key(chain, namespace, reference)), when)
 
-    def by_symbol(self, symbol: str, venue: str = "", stop: int | None = None) -> list[Match]:
+    def by_symbol(self, symbol: str, venue: str = "", when: When = NOW) -> list[Match]:
         """Instruments of this exact symbol, their own or that of a listing (at `venue`)."""
         found: dict[int, Match] = {}
         if not venue:
             table = self._views.table("instruments")
             cells = table.postings("symbol", text_key(symbol))
             for match in self._matches(
-                table, cells, stop, lambda match: symbol_of(match.body) == symbol
+                table, cells, when, lambda match: symbol_of(match.body) == symbol
             ):
                 found[match.id] = match
             index, key = "symbol", text_key(symbol)
         else:
             venue = validation.venue(venue)
             index, key = "venue_symbol", pair_key(venue, symbol)
-        for body in self._listing_bodies(index, key, stop):
+        for body in self._listing_bodies(index, key, when):
             fits = body.symbol == symbol and (not venue or body.venue == venue)
             if fits and body.instrument not in found:
-                found_match = self.match(body.instrument, stop)
+                found_match = self.match(body.instrument, when)
                 if found_match is not None:
                     found[body.instrument] = found_match
         return list(found.values())
 
-    def _listing_bodies(self, index: str, key: int, stop: int | None) -> Iterator[ListingBody]:
+    def _listing_bodies(self, index: str, key: int, when: When) -> Iterator[ListingBody]:
         table = self._views.table("listings")
         for cell in table.postings(index, key):
             trailer = table.trailer(table.position_of(cell))
-            if stop is None or trailer.data_offset < stop:
+            known = when.known
+            if known is None or trailer.data_offset < known:
                 event: Event | None = self._log.event(trailer.data_offset)
             else:
-                event = state_before(self._log, trailer.last_offset, stop)
-            if event is not None and isinstance(event.body, ListingBody):
-                yield event.body
+                event = state_before(self._log, trailer.last_offset, known)
+            body = None if event is None else event.body
+            if isinstance(body, ListingBody) and (
+                when.valid is None or is_listed(body, when.valid)
+            ):
+                yield body
 
     # Any key
 
-    def find(self, key: str, by: str = "", stop: int | None = None) -> tuple[str, list[Match]]:
+    def find(self, key: str, by: str = "", when: When = NOW) -> tuple[str, list[Match]]:
         """(form, matches): the first form of FORMS with matches, or only the form `by`.
 
         A key that cannot be of a form is not tried as that form, unless `by` says it is: then it
@@ -178,34 +182,34 @@ class Lookup:
             if by not in FORMS:
                 raise InvalidInput("looking up", problem=f"there is no form {by!r}",
                                    cure=f"use one of {', '.join(FORMS)}")  # fmt: skip
-            return by, self._form(by, key, stop)
+            return by, self._form(by, key, when)
         for form in FORMS:
             try:
-                found = self._form(form, key, stop)
+                found = self._form(form, key, when)
             except InvalidInput:
                 continue  # the key is not of this form: the next one is tried
             if found:
                 return form, found
         return "", []
 
-    def _form(self, form: str, key: str, stop: int | None) -> list[Match]:
+    def _form(self, form: str, key: str, when: When) -> list[Match]:
         if form == "id":
             if not _ID.fullmatch(key):
                 raise InvalidInput("looking up by id", problem="it is not 0x and hex digits")
-            found = self.match(int(key, 16), stop)
+            found = self.match(int(key, 16), when)
         elif form == "fingerprint":
             if not _FINGERPRINT.fullmatch(key):
                 raise InvalidInput("looking up by fingerprint", problem="it is 32 hex digits")
-            found = self.by_fingerprint(bytes.fromhex(key[-32:]), stop)
+            found = self.by_fingerprint(bytes.fromhex(key[-32:]), when)
         elif form == "isin":
-            return self.by_isin(key, stop)
+            return self.by_isin(key, when)
         elif form == "address":
-            found = self.by_address(*split_address(key), stop=stop)
+            found = self.by_address(*split_address(key), when=when)
         else:
-            matches = self.by_symbol(key, stop=stop)
+            matches = self.by_symbol(key, when=when)
             symbol, _, venue = key.rpartition("@")
             if not matches and symbol and venue:
-                return self.by_symbol(symbol, venue, stop)
+                return self.by_symbol(symbol, venue, when)
             return matches
         return [] if found is None else [found]
 
@@ -224,7 +228,7 @@ class Lookup:
             cells = table.postings("address", address_key(spelling))
             found += [
                 (f"the same address on {match.body.extension.chain}", match)
-                for match in self._matches(table, cells, None, lambda _: True)
+                for match in self._matches(table, cells, NOW, lambda _: True)
             ]
         spellings = dict.fromkeys((key.upper(), key.lower(), key.capitalize(), key.strip()))
         for spelling in spellings:
@@ -235,6 +239,11 @@ class Lookup:
             found += [(f"the symbol, but not at {venue}", m) for m in self.by_symbol(symbol)]
         unique = {match.id: (why, match) for why, match in reversed(found)}
         return list(reversed(unique.values()))[:most]
+
+
+def is_listed(listing: ListingBody, at: int) -> bool:
+    """Whether its dates include `at` (ns); one that is not known leaves that side open."""
+    return listing.valid_from <= at and not 0 < listing.valid_to <= at
 
 
 def split_address(key: str) -> tuple[str, str, str]:

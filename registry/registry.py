@@ -57,12 +57,15 @@ from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .lookup import Lookup, Match
 from .tickets import Outcome, Unit
+from .valid_time import When
 from .writer import Rehearsal, Writer
 from .writing import AsyncWriting, Writing, batches, receipts, told
 
 AsOf = int | str | None
 """An offset (after that event; a bare integer as text is one too), or RFC 3339 text (all that was
 recorded by then); None = now."""
+ValidAt = int | str | None
+"""ns since 1970 UTC, or RFC 3339 text; None = by the newest word, whatever date it names."""
 
 
 class RegistryStatistics(NamedTuple):
@@ -158,14 +161,17 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     # Reading: hot paths
 
-    def get(self, id: int, *, as_of: AsOf = None) -> InstrumentRecord | None:
+    def get(
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None
+    ) -> InstrumentRecord | None:
         """The instrument with this id, read in place; None when there is none.
 
-        Cost: about that of `dict.get` (benchmarks/README.md); with as_of, an event read for each
-        event about it.
+        as_of: as it was known then. valid: as it was true at that time, by what was known as of
+        then; what names no date is true since it was recorded. Cost: about that of `dict.get`
+        (benchmarks/README.md); with as_of or valid, an event read for each event about it.
         """
-        if as_of is not None:
-            match = self.lookup.match(id, self.stop_of(as_of))
+        if as_of is not None or valid is not None:
+            match = self.lookup.match(id, self.when(as_of, valid))
             return None if match is None else match.record
         table = self._instruments
         if table.words[SUPERSEDED]:
@@ -203,33 +209,39 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     # Reading: everything else
 
-    def by_isin(self, isin: str, *, as_of: AsOf = None) -> InstrumentRecord | None:
+    def by_isin(
+        self, isin: str, *, as_of: AsOf = None, valid: ValidAt = None
+    ) -> InstrumentRecord | None:
         """The instrument that carries this ISIN. Raises InvalidInput, Ambiguous."""
-        matches = self.lookup.by_isin(isin, self._stop(as_of))
+        matches = self.lookup.by_isin(isin, self.when(as_of, valid))
         if len(matches) > 1:
             raise Ambiguous(f"looking up {isin}", ids=[f"0x{m.id:016x}" for m in matches])
         return matches[0].record if matches else None
 
     def by_address(
-        self, chain: str, address: str, *, namespace: str = "", as_of: AsOf = None
+        self, chain: str, address: str, *, namespace: str = "", as_of: AsOf = None,
+        valid: ValidAt = None,
     ) -> InstrumentRecord | None:
         """The token or coin at an address; placeholders give the chain's native coin."""
-        match = self.lookup.by_address(chain, address, namespace, self._stop(as_of))
+        when = self.when(as_of, valid)
+        match = self.lookup.by_address(chain, address, namespace, when)
         return None if match is None else match.record
 
     def by_symbol(
-        self, symbol: str, *, venue: str = "", as_of: AsOf = None
+        self, symbol: str, *, venue: str = "", as_of: AsOf = None, valid: ValidAt = None
     ) -> list[InstrumentRecord]:
-        """All instruments of this exact symbol, their own or at a venue. Symbols are not unique."""
-        return [m.record for m in self.lookup.by_symbol(symbol, venue, self._stop(as_of))]
+        """All instruments of this exact symbol, their own or at a venue. Symbols are not unique,
+        and go from one instrument to another: `valid` asks who had it at a time."""
+        when = self.when(as_of, valid)
+        return [match.record for match in self.lookup.by_symbol(symbol, venue, when)]
 
-    def describe(self, id: int, *, as_of: AsOf = None) -> Match | None:
+    def describe(self, id: int, *, as_of: AsOf = None, valid: ValidAt = None) -> Match | None:
         """The full state: message, extension (name, key, identifiers) and offset."""
-        return self.lookup.match(id, self._stop(as_of))
+        return self.lookup.match(id, self.when(as_of, valid))
 
-    def facts(self, id: int, *, as_of: AsOf = None) -> Facts | None:
+    def facts(self, id: int, *, as_of: AsOf = None, valid: ValidAt = None) -> Facts | None:
         """What is known of an instrument, by field name."""
-        match = self.describe(id, as_of=as_of)
+        match = self.describe(id, as_of=as_of, valid=valid)
         return None if match is None else facts_from(match.body)
 
     def resolve(self, instrument: AnyInstrument) -> int | None:
@@ -368,6 +380,11 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
                 "reading as_of", problem="the log has no such event yet", offset=offset, head=head
             )
         return offset + 1
+
+    def when(self, as_of: AsOf = None, valid: ValidAt = None) -> When:
+        """What a question is about, for `lookup`. Raises InvalidInput, OffsetOutOfRange."""
+        at = None if valid is None else validation.time_ns(valid, "valid")
+        return When(self._stop(as_of), at)
 
     def _stop(self, as_of: AsOf) -> int | None:
         return None if as_of is None else self.stop_of(as_of)

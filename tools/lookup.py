@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +10,7 @@ import click
 
 from .events import print_events
 from .output import Column, short_time, shown
-from .verb import Cli, asked_at, find, find_one, place_of, settings
+from .verb import Cli, find, find_one, place_of, settings, time_asked
 
 if TYPE_CHECKING:
     from alphapulse.registry import Match, Registry
@@ -29,6 +30,11 @@ as_of_option = click.option(
     "--as-of", metavar="OFFSET|TIME",
     help="As after that event, or as recorded by that time. A bare integer is an offset.",
 )  # fmt: skip
+valid_at_option = click.option(
+    "--valid-at", metavar="TIME",
+    help="As true at that time, by what is known (with --as-of: was known). What names no date is "
+    "true since it was recorded. A bare integer is an offset: when that event was recorded.",
+)  # fmt: skip
 
 
 @click.command(help=f"""Find instruments.
@@ -42,12 +48,16 @@ as_of_option = click.option(
 @click.argument("key")
 @click.option("--by", type=click.Choice(FORMS), help="Try KEY in this form only.")
 @as_of_option
+@valid_at_option
 @settings
-def lookup(cli: Cli, key: str, by: str | None, as_of: str | None) -> None:
+def lookup(
+    cli: Cli, key: str, by: str | None, as_of: str | None, valid_at: str | None
+) -> None:
     from alphapulse.registry.render import match_dict
 
     with cli.registry() as registry:
-        matches = find(registry, key, by=by or "", as_of=as_of)
+        valid = time_asked(registry, valid_at, "--valid-at")
+        matches = find(registry, key, by=by or "", as_of=as_of, valid=valid)
         rows = [match_dict(match) for match in matches]
     if cli.json:
         cli.out.records(rows)
@@ -76,16 +86,20 @@ def lookup(cli: Cli, key: str, by: str | None, as_of: str | None) -> None:
     JSON fields: instrument, venue, symbol, currency, primary, valid_from,
     valid_to, status, current.
 
-    A status of pending, active or delisted follows from the dates at the time asked; a date that
-    is not known is null.
+    A status of pending, active or delisted follows from the dates at the time asked (--valid-at,
+    else --as-of, else now); a date that is not known is null.
     """)  # fmt: skip
 @click.argument("key")
 @as_of_option
+@valid_at_option
 @settings
-def listings(cli: Cli, key: str, as_of: str | None) -> None:
+def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> None:
     with cli.registry() as registry:
+        at = time_asked(registry, valid_at, "--valid-at")
+        if at is None:
+            at = time_asked(registry, as_of, "--as-of")
         matches = find(registry, key, as_of=as_of)
-        rows = _listing_rows(registry, matches, as_of)
+        rows = _listing_rows(registry, matches, as_of, time.time_ns() if at is None else at)
     if cli.json:
         cli.out.records(rows)
         return
@@ -121,12 +135,11 @@ def listings(cli: Cli, key: str, as_of: str | None) -> None:
 
 
 def _listing_rows(
-    registry: Registry, matches: Sequence[Match], as_of: str | None
+    registry: Registry, matches: Sequence[Match], as_of: str | None, at: int
 ) -> list[dict[str, object]]:
     """Rows of the matches and then of their siblings, each instrument once."""
     from alphapulse.registry.render import listing_dict, on_chain_dict
 
-    at = asked_at(registry, as_of)
     asked = {match.id: match for match in matches}
     for match in matches:
         for id in registry.siblings(match.id, as_of=as_of):

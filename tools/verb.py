@@ -172,43 +172,47 @@ def stop_at(log: EventLog, text: str, option: str = "--to") -> int:
     return stop_offset(log, text, f"reading {option}")
 
 
-def asked_at(registry: Registry, as_of: str | None) -> int:
-    """The moment (ns) that a question is about: now, that time, or when that event was recorded."""
-    import time
-
+def time_asked(registry: Registry, text: str | None, option: str) -> int | None:
+    """The moment (ns) that an option names: a time, or when that event was recorded."""
     from alphapulse.log import offset_given, parse_time
 
-    if as_of is None:
-        return time.time_ns()
-    offset = offset_given("reading --as-of", as_of)
-    return parse_time(as_of) if offset is None else int(registry.log.event(offset).recorded)
+    if text is None:
+        return None
+    offset = offset_given(f"reading {option}", text)
+    return parse_time(text) if offset is None else int(registry.log.event(offset).recorded)
 
 
 # Keys
 
 
 def find(
-    registry: Registry, key: str, *, by: str = "", as_of: AsOf = None
+    registry: Registry, key: str, *, by: str = "", as_of: AsOf = None, valid: int | None = None
 ) -> Sequence[Match]:
     """All matches of the first form of KEY that has any. Raises UnknownInstrument, near misses."""
     from alphapulse.registry import UnknownInstrument
 
-    stop = None if as_of is None else registry.stop_of(as_of)
-    _, matches = registry.lookup.find(key, by, stop)
+    when = registry.when(as_of, valid)
+    _, matches = registry.lookup.find(key, by, when)
     if matches:
         return matches
-    later = registry.lookup.find(key, by)[1] if stop is not None else []
-    lines = [f"later: {brief(match)}" for match in later[:CANDIDATES_MAX]]
-    if not later:
+    others = [] if as_of is None and valid is None else registry.lookup.find(key, by)[1]
+    if others:
+        what = "nothing matched then" if valid is None else "nothing that is known matched then"
+        cure = (
+            "ask about a time when it was known" if valid is None
+            else "ask about a later time; --valid-from says since when a registration holds"
+        )  # fmt: skip
+        at = "later" if valid is None else "at another time"
+        lines = [f"{at}: {brief(match)}" for match in others[:CANDIDATES_MAX]]
+    else:
+        what = "nothing matches"
         near = registry.lookup.near(key)
         lines = [f"near: {brief(match)} ({why})" for why, match in near]
-    error = UnknownInstrument(
-        f"looking up {key[:80]}",
-        problem="nothing matches" if stop is None else "nothing matched then",
-        cure="look up one of those" if lines and not later
-        else "ask about a time when it was known" if later
-        else "check the spelling; a key is an id, fingerprint, ISIN, CHAIN:ADDRESS or symbol",
-    )  # fmt: skip
+        cure = (
+            "look up one of those" if lines
+            else "check the spelling; a key is an id, fingerprint, ISIN, CHAIN:ADDRESS or symbol"
+        )  # fmt: skip
+    error = UnknownInstrument(f"looking up {key[:80]}", problem=what, cure=cure)
     raise with_lines(error, lines)
 
 

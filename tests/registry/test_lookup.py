@@ -15,6 +15,7 @@ from alphapulse.registry import (
     native_coin,
 )
 from alphapulse.registry.lookup import split_address
+from alphapulse.registry.valid_time import When
 
 from .homes import APPLE, isin, record, token
 
@@ -23,7 +24,7 @@ HOLDER = "0x" + "ab" * 20
 
 
 def found(registry: Registry, key: str, by: str = "", stop: int | None = None) -> list[int]:
-    return [match.id for match in registry.lookup.find(key, by, stop)[1]]
+    return [match.id for match in registry.lookup.find(key, by, When(stop))[1]]
 
 
 def form(registry: Registry, key: str) -> str:
@@ -253,7 +254,7 @@ def test_an_address_then(registry: Registry, usdc: int) -> None:
     assert then is not None
     assert now is not None
     assert (then.symbol, then.revision, now.symbol, now.revision) == ("USDC", 1, "USDX", 2)
-    assert registry.lookup.by_address("ethereum", USDC, stop=0) is None
+    assert registry.lookup.by_address("ethereum", USDC, when=When(0)) is None
 
 
 # --- nothing found ---------------------------------------------------------------------------

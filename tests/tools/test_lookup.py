@@ -180,3 +180,32 @@ def test_a_key_of_several_is_ambiguous(run: Run, apple: int, verb: list[str]) ->
     assert machine.error["error"] == "Ambiguous: 2 instruments match"
     assert machine.error["cure"].count("token USDC eip155:") == 2
     assert run("stats", "--json").rows[0]["head"] == 7
+
+
+def test_valid_at_shows_what_was_true_then(run: Run, apple: int) -> None:
+    assert run("amend", APPLE, "--symbol", "SOON", "--valid-from", "2199-01-01").code == 0
+    assert run("--json", "lookup", APPLE).rows[0]["symbol"] == "SOON"
+    (row,) = run("--json", "lookup", APPLE, "--valid-at", "2100-01-01").rows
+    assert (row["symbol"], row["offset"]) == ("AAPL", 0)
+    assert run("--json", "lookup", APPLE, "--valid-at", "0").rows[0]["symbol"] == "AAPL"
+    assert run("--json", "lookup", APPLE, "--valid-at", "2199-01-01").rows[0]["symbol"] == "SOON"
+    assert run("lookup", APPLE, "--valid-at", "2199-01-01", "--as-of", "0").code == 0
+    early = run("lookup", APPLE, "--valid-at", "2001-01-01")
+    assert early.code == 1
+    assert "--valid-from says since when a registration holds" in early.err
+    assert f"at another time: 0x{apple:016x}" in early.err
+    assert run("lookup", APPLE, "--valid-at", "yesterday").code == 2
+    assert run("lookup", APPLE, "--valid-at", "99").code == 2
+
+
+def test_listings_at_a_time(run: Run, apple: int) -> None:
+    def current(*options: str) -> list[str]:
+        rows = run("--json", "listings", APPLE, *options).rows
+        return [row["venue"] for row in rows if row["current"]]
+
+    assert current() == ["XNAS"]
+    assert current("--valid-at", "2000-01-01") == ["XNAS", "XTKS"]
+    assert current("--valid-at", "1979-01-01") == []
+    run("add-listing", APPLE, "--venue", "XLON", "--valid-from", "2199-01-01")
+    assert current() == ["XNAS"]
+    assert current("--valid-at", "2199-01-01") == ["XNAS", "XLON"]

@@ -1,0 +1,105 @@
+"""Two times: since when something is true in the world (valid), and since when we know it (known).
+
+An event says from when on its words hold: its valid-from, or the moment it was recorded when it
+names none. Each event holds the full state, so its words are the fields in which it differs from
+the event before. What was true at T, as known at K, is the words of the events recorded by K that
+hold by T, in the order in which they were recorded: who speaks later is right about all that comes
+after the date he names. So a correction that is recorded in March and holds from January is not
+known in February; and what is announced for next year is not true yet, however long it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from alphapulse.log import (
+    INSTRUMENT_KINDS,
+    AssetClass,
+    Event,
+    EventLog,
+    InstrumentBody,
+    InstrumentRecord,
+    Status,
+)
+from alphapulse.projections import backwards
+
+from .facts import Facts, Value, body_of, facts_from
+
+
+class When(NamedTuple):
+    """What a question is about. known: the head of the log then, None = now. valid: ns since 1970
+    UTC, None = the newest word, whatever date it names."""
+
+    known: int | None = None
+    valid: int | None = None
+
+
+NOW = When()
+
+
+def holds_from(event: Event) -> int:
+    """The time (ns) from which on an event's words are true."""
+    return int(event.valid_from or event.recorded)
+
+
+def state_at(log: EventLog, last_offset: int, when: When) -> tuple[InstrumentBody, int] | None:
+    """An instrument's state, and the offset of the newest event that it is made of.
+
+    last_offset: of its newest event. None when nothing was known of it then, or nothing true yet.
+    Cost: 8 µs for each of its events; 20 µs when some of them are not true yet.
+    """
+    if when.valid is None:
+        event = next(_known(log, last_offset, when.known), None)
+        return None if event is None else (event.instrument_body, event.offset)
+    events = list(_known(log, last_offset, when.known))[::-1]
+    true = [holds_from(event) <= when.valid for event in events]
+    if not any(true):
+        return None
+    if all(true):
+        return events[-1].instrument_body, events[-1].offset
+    return _folded(events, true)
+
+
+def _known(log: EventLog, last_offset: int, known: int | None) -> Iterator[Event]:
+    for event in backwards(log, last_offset):
+        if event.kind in INSTRUMENT_KINDS and (known is None or event.offset < known):
+            yield event
+
+
+def _folded(events: list[Event], true: list[bool]) -> tuple[InstrumentBody, int]:
+    """The words of those that are true, each against the event before it, true or not."""
+    before, state, newest = dict[str, Value](), dict[str, Value](), events[0]
+    for event, counts in zip(events, true, strict=True):
+        said = _words(event.instrument_body)
+        if counts:
+            newest = event
+            for field in before.keys() - said.keys():
+                state.pop(field, None)
+            state.update((f, value) for f, value in said.items() if before.get(f) != value)
+        before = said
+    # Who began later than what was said of it is still of a class, and in some state.
+    state = {f: v for f, v in _words(events[0].instrument_body).items() if f in _ALWAYS} | state
+    return _body(newest, state), newest.offset
+
+
+_ALWAYS = ("class", "status")
+
+
+def _words(body: InstrumentBody) -> dict[str, Value]:
+    facts = facts_from(body)
+    return {**facts.values, "class": int(facts.asset_class), "status": body.message[3]}
+
+
+def _body(event: Event, state: dict[str, Value]) -> InstrumentBody:
+    newest = event.instrument_body
+    record = InstrumentRecord(newest.message)
+    facts = Facts(
+        newest.extension.key, AssetClass(int(state["class"])),
+        {field: value for field, value in state.items() if field not in _ALWAYS},
+    )  # fmt: skip
+    return body_of(
+        facts, id=event.entity, fingerprint=record.fingerprint, counter=newest.extension.counter,
+        status=Status(int(state["status"])), revision=record.revision,
+        valid_from=record.valid_from,
+    )  # fmt: skip

@@ -1,0 +1,186 @@
+"""What was true at T, as known at K: the bitemporal table, and a model of one field after field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from alphapulse.log import EventLog, InvalidInput, Status, format_time, parse_time
+from alphapulse.log.clock import RecordingClock
+from alphapulse.registry import Equity, Listing, Registry
+from alphapulse.registry.facts import facts_from
+from alphapulse.registry.valid_time import When
+
+from .homes import APPLE, open_home, token
+
+JANUARY, FEBRUARY, MARCH, APRIL = (f"2026-{month:02d}-01" for month in range(1, 5))
+
+
+class Calendar:
+    """A registry whose events are recorded when `at` says."""
+
+    def __init__(self, home: Path, start: str) -> None:
+        self._now = parse_time(start)
+        EventLog.create(home)
+        clock = RecordingClock(lambda: self._now, lambda: self._now)
+        self.registry = Registry(EventLog.open(home, durability="relaxed", clock=clock), 10.0)
+
+    def at(self, time: str) -> Registry:
+        self._now = parse_time(time)
+        return self.registry
+
+
+@pytest.fixture
+def calendar(tmp_path: Path) -> Iterator[Calendar]:
+    made = Calendar(tmp_path / "home", "2026-01-01")
+    with made.registry:
+        yield made
+
+
+def test_the_bitemporal_table(calendar: Calendar) -> None:
+    """Registered in January; renamed in February, from then on; and in March somebody finds out
+    that the currency was another one all along, since the middle of January."""
+    known = calendar.at("2026-01-10").register(
+        Equity(isin=APPLE.isin, symbol="OLD", currency="USD", valid_from=JANUARY)
+    )
+    calendar.at("2026-02-10").amend(known.id, symbol="NEW", valid_from="2026-02-05")
+    calendar.at("2026-03-10").amend(known.id, currency="EUR", valid_from="2026-01-15")
+
+    def said(valid: str, as_of: str) -> tuple[str, str] | None:
+        record = calendar.registry.get(known.id, valid=valid, as_of=as_of)
+        return None if record is None else (record.symbol, record.currency)
+
+    table = {
+        # true at      known: January 5   January 31        February 28       April 1
+        "2025-12-31": (None, None, None, None),
+        "2026-01-12": (None, ("OLD", "USD"), ("OLD", "USD"), ("OLD", "USD")),
+        "2026-01-20": (None, ("OLD", "USD"), ("OLD", "USD"), ("OLD", "EUR")),
+        "2026-02-20": (None, ("OLD", "USD"), ("NEW", "USD"), ("NEW", "EUR")),
+        "2026-04-01": (None, ("OLD", "USD"), ("NEW", "USD"), ("NEW", "EUR")),
+    }
+    for valid, row in table.items():
+        for as_of, wanted in zip(("2026-01-05", "2026-01-31", "2026-02-28", APRIL), row,
+                                 strict=True):  # fmt: skip
+            assert said(valid, as_of) == wanted, (valid, as_of)
+
+
+def test_what_names_no_date_holds_since_it_was_recorded(calendar: Calendar) -> None:
+    id = calendar.at(FEBRUARY).register(APPLE).id
+    calendar.at(MARCH).amend(id, symbol="X")
+    registry = calendar.registry
+    symbols = [
+        None if (record := registry.get(id, valid=valid)) is None else record.symbol
+        for valid in ("2026-01-31", FEBRUARY, "2026-02-28", MARCH)
+    ]
+    assert symbols == [None, "AAPL", "AAPL", "X"]
+
+
+def test_what_is_announced_is_not_true_yet(calendar: Calendar) -> None:
+    """The newest word is the announcement; asked about a time, it waits for its day."""
+    id = calendar.at(JANUARY).register(APPLE).id
+    registry = calendar.at(FEBRUARY)
+    registry.set_status(id, "halted", valid_from=APRIL)
+    registry.amend(id, symbol="SOON", valid_from=MARCH)
+    newest = registry.get(id)
+    assert newest is not None and newest.status is Status.HALTED
+    for valid, symbol, status in (
+        ("2026-02-15", "AAPL", Status.ACTIVE), (MARCH, "SOON", Status.ACTIVE),
+        (APRIL, "SOON", Status.HALTED),
+    ):  # fmt: skip
+        record = registry.get(id, valid=valid)
+        assert record is not None
+        assert (record.symbol, record.status) == (symbol, status)
+        record.verify()
+
+
+def test_a_correction_may_reach_back_before_the_registration(calendar: Calendar) -> None:
+    """Then only it is known of that time, and what never changes."""
+    id = calendar.at(MARCH).register(APPLE).id
+    calendar.at(APRIL).amend(id, symbol="APPL", valid_from=JANUARY)
+    facts = calendar.registry.facts(id, valid=FEBRUARY)
+    assert facts is not None
+    assert facts.values == {"symbol": "APPL"}
+    assert facts.asset_class.name == "EQUITY"
+
+
+def test_a_symbol_goes_from_one_to_another(calendar: Calendar) -> None:
+    registry = calendar.at(JANUARY)
+    first = registry.register(token(1, symbol="LUNA", valid_from="2020-01-01")).id
+    registry.amend(first, symbol="LUNC", valid_from="2022-05-28")
+    second = registry.register(token(2, symbol="LUNA", valid_from="2022-05-28")).id
+    registry.add_listing(Listing(
+        instrument=first, venue="XETR", symbol="LUNX", valid_from="2021-01-01",
+        valid_to="2022-01-01",
+    ))  # fmt: skip
+
+    def holders(symbol: str, valid: str, venue: str = "") -> list[int]:
+        return [r.id for r in registry.by_symbol(symbol, valid=valid, venue=venue)]
+
+    assert holders("LUNA", "2021-06-01") == [first]
+    assert holders("LUNA", "2022-05-27T23:59:59.999999999Z") == [first]
+    assert holders("LUNA", "2022-05-28") == [second]
+    assert holders("LUNC", "2021-06-01") == []
+    for valid, wanted in (
+        ("2020-12-31", []), ("2021-01-01", [first]), ("2022-01-01", []),
+    ):  # fmt: skip
+        assert holders("LUNX", valid) == holders("LUNX", valid, "XETR") == wanted
+    assert [r.id for r in registry.by_symbol("LUNA")] == [second]
+
+
+def test_every_way_to_ask_takes_both_times(calendar: Calendar) -> None:
+    registry = calendar.at(MARCH)
+    apple = registry.register(Equity(isin=APPLE.isin, symbol="A", valid_from=FEBRUARY)).id
+    coin = registry.register(token(7, symbol="T", valid_from=FEBRUARY))
+    address = token(7).address
+    for valid, is_there in ((JANUARY, False), (FEBRUARY, True)):
+        for found in (
+            registry.get(apple, valid=valid), registry.describe(apple, valid=valid),
+            registry.facts(apple, valid=valid), registry.by_isin(APPLE.isin, valid=valid),
+            registry.by_address("eip155:1", address, valid=valid),
+            registry.lookup.by_fingerprint(coin.fingerprint, registry.when(valid=valid)),
+        ):  # fmt: skip
+            assert (found is not None) == is_there, valid
+            assert registry.get(apple, as_of="2026-02-28", valid=valid) is None
+    with pytest.raises(InvalidInput, match="valid"):
+        registry.get(apple, valid="soon")
+
+
+FIELDS = st.sampled_from(["symbol", "name", "currency"])
+EVENTS = st.lists(
+    st.tuples(FIELDS, st.sampled_from(["EUR", "USD", None]), st.integers(0, 9)), max_size=7
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(EVENTS, st.integers(0, 9), st.integers(0, 8))
+def test_against_a_model(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, str | None, int]],
+    valid: int, known: int,
+) -> None:  # fmt: skip
+    """The model keeps one list for each field: who spoke last, of those whose date has come."""
+    start = parse_time(JANUARY)
+    with open_home(tmp_path_factory.mktemp("model") / "home") as registry:
+        id = registry.register(
+            Equity(isin=APPLE.isin, symbol="A", valid_from=format_time(start))
+        ).id
+        words: list[tuple[int, int, str, str | None]] = [(0, 0, "symbol", "A")]
+        for field, value, day in events:
+            changes: dict[str, Any] = {field: value}
+            receipt = registry.amend(id, valid_from=start + day, **changes)
+            if receipt.outcome == "amended":
+                words.append((receipt.offset, day, field, value))
+        model: dict[str, object] = {"isin": APPLE.isin}
+        for offset, day, field, value in words:
+            if offset < known and day <= valid:
+                model.pop(field, None)
+                model |= {} if value is None else {field: value}
+        last = registry.log.head
+        match = registry.lookup.match(id, When(min(known, last), start + valid))
+        assert (match is None) == (known == 0)
+        if match is not None:
+            assert facts_from(match.body).values == model
