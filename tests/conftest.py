@@ -6,11 +6,12 @@ the tests of `benchmarks`, which is not installed, import it from the checkout.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,41 @@ def tmp_path(request: pytest.FixtureRequest) -> Iterator[Path]:
 def pytest_report_header() -> str:
     profile = settings.get_current_profile_name()
     return f"alphapulse: scale {SCALE:g}, hypothesis profile {profile}"
+
+
+
+LONGEST = (
+    "test_two_processes_feed_the_same_tokens_at_once", "test_kill_9_of_clients_that_share_commits",
+    "test_kill_9_while_importing", "test_the_log_is_the_list",
+    "test_a_healthy_subscriber_beside_stalled_killed_and_slow_ones",
+    "test_every_example_does_what_it_says", "test_threads_that_come_and_go_are_each_given_exactly",
+    "TestTableMachine", "TestHistories", "test_every_bit", "test_every_history_converges",
+)  # fmt: skip
+"""Two seconds and more each: one that is begun last is waited for by all workers but one."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def is_long(item: pytest.Item) -> bool:
+        return any(name in item.nodeid for name in LONGEST)
+
+    items.sort(key=lambda item: (not is_long(item), item.path))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Every other worker begins at the other end. In a new checkout each rewrites the assertions of
+    half of the modules, and finds the others' as bytecode; in one order all would rewrite all."""
+    report = yield
+    backwards = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[-1] in "13579"
+    if backwards and isinstance(collector, pytest.Directory):
+        report.result.reverse()
+    return report
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays to the end: no collection of garbage looks at it again, nor copies
+    its pages in a forked child."""
+    gc.collect()
+    gc.freeze()
