@@ -16,7 +16,9 @@ from unittest import mock
 import pytest
 
 from alphapulse.log import AlphaPulseError, Block, Columns, Event, Kind, Verdict
-from alphapulse.log.columns import _columns_of_event, _layout_of
+from alphapulse.log.block import CHAIN_SIZE_BYTES
+from alphapulse.log.columns import _columns_of_event, _layout_of, check_columns
+from alphapulse.log.sheet import Sheet
 from alphapulse.log.verify import _strange, verify_blocks
 from tests.crash.children import report
 from tests.log.builders import CHAIN_SEED
@@ -27,7 +29,7 @@ DATA = mixed_block()
 BLOCK = Block(DATA)
 FRAMES_AT = BLOCK.frame_bounds(0)[0]
 STARTS = [BLOCK.frame_bounds(index)[0] for index in range(EVENTS)]
-CHAIN_BITS = 32 * 8
+CHAIN_BITS = CHAIN_SIZE_BYTES * 8
 PARTS = 8
 """So that all workers take part. Bits are dealt out in turn: each part gets some of every field."""
 
@@ -36,9 +38,10 @@ PARTS = 8
 def _cheap() -> Iterator[None]:
     """63 of 64 frames are the same each time, so what follows from their bytes is remembered:
 
-    what their columns should be, and what a mark says. All of it is functions of these alone. And
-    nothing here makes cycles to be collected.
+    what their columns should be, what a mark says, and that all columns are right up to a frame.
+    All of it is functions of these bytes alone. And nothing here makes cycles to be collected.
     """
+    known_good: set[bytes] = set()
 
     @lru_cache(maxsize=4096)
     def columns_of_frame(frame: bytes) -> Columns:
@@ -49,8 +52,16 @@ def _cheap() -> Iterator[None]:
         size_bytes = int.from_bytes(buffer[start + 4 : start + 8], "little")
         return columns_of_frame(buffer[start : start + size_bytes])
 
+    def check_once(sheet: Sheet) -> None:
+        # All that it reads: the columns, and the frames up to the sheet's last.
+        asked = sheet.blocks[0][CHAIN_SIZE_BYTES : sheet.ends[-1] if sheet.ends else None]
+        if asked not in known_good:
+            check_columns(sheet)
+            known_good.add(asked)
+
     gc.disable()
     with (
+        mock.patch("alphapulse.log.verify.check_columns", check_once),
         mock.patch("alphapulse.log.columns._columns_of_event", remembered),
         mock.patch("alphapulse.log.columns._layout_of", lru_cache(maxsize=4096)(_layout_of)),
         mock.patch("alphapulse.log.verify._strange", lru_cache(maxsize=4096)(_strange)),
