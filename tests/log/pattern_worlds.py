@@ -74,17 +74,25 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
 assert BODIES.keys() == set(Kind)
 
 
-@st.composite
-def events(draw: st.DrawFn, size_max: int = 24) -> list[Event]:
+# Strategies are made once, not within `composite`: making and checking them took more than drawing.
+_sources = _or_none(SOURCES)
+_kinds = st.sampled_from(Kind)
+_booleans = st.booleans()
+
+
+def events(size_max: int = 24) -> st.SearchStrategy[list[Event]]:
     """Some events with offsets from 0."""
-    kinds = draw(st.lists(st.sampled_from(Kind), min_size=1, max_size=size_max))
+    return _events(st.lists(_kinds, min_size=1, max_size=size_max))
+
+
+@st.composite
+def _events(draw: st.DrawFn, kinds: st.SearchStrategy[list[Kind]]) -> list[Event]:
     return [
         make_event(
-            kind, draw(BODIES[kind]), offset=offset, entity=draw(_ids),
-            source=draw(_or_none(SOURCES)),
+            kind, draw(BODIES[kind]), offset=offset, entity=draw(_ids), source=draw(_sources)
         )
-        for offset, kind in enumerate(kinds)
-    ]  # fmt: skip
+        for offset, kind in enumerate(draw(kinds))
+    ]
 
 
 _EXACT = {
@@ -109,7 +117,7 @@ _PREFIXES = {
 _OPERATORS: tuple[Operator, ...] = (">", ">=", "<", "<=")
 
 
-def _values(facet: str) -> st.SearchStrategy[list[Value]]:
+def _values_of(facet: str) -> st.SearchStrategy[list[Value]]:
     exact = st.builds(Value, st.sampled_from(_EXACT[facet]), st.just(False))
     if facet not in _PREFIXES:
         return st.lists(exact, min_size=1, max_size=3)
@@ -117,13 +125,19 @@ def _values(facet: str) -> st.SearchStrategy[list[Value]]:
     return st.lists(exact | starred, min_size=1, max_size=3)
 
 
+_facets = st.sampled_from(sorted(_EXACT))
+_operators = st.sampled_from(_OPERATORS)
+_values = {facet: _values_of(facet) for facet in _EXACT}
+_limits = {facet: st.sampled_from(_EXACT[facet]) for facet in ("bps", "move_bps")}
+
+
 @st.composite
 def terms(draw: st.DrawFn) -> Term:
-    facet = draw(st.sampled_from(sorted(_EXACT)))
-    if facet in ("bps", "move_bps") and draw(st.booleans()):
-        value = Value(draw(st.sampled_from(_EXACT[facet])))
-        return make_term(facet, draw(st.sampled_from(_OPERATORS)), [value])
-    return make_term(facet, "=", draw(_values(facet)))
+    facet = draw(_facets)
+    if facet in _limits and draw(_booleans):
+        value = Value(draw(_limits[facet]))
+        return make_term(facet, draw(_operators), [value])
+    return make_term(facet, "=", draw(_values[facet]))
 
 
 def trees() -> st.SearchStrategy[Node]:
