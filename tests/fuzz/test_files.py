@@ -16,8 +16,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -32,6 +33,7 @@ from alphapulse.registry import Registry
 from alphapulse.tools.cli import main
 from tests.crash.children import SEED_NAME, Child, Hear, Say, forked_verification, report, seeds
 from tests.crash.lists import tokens
+from tests.places import in_memory
 
 PAGE_SIZE_BYTES: Final = 4096
 DAMAGES: Final = 60
@@ -43,14 +45,15 @@ NAMES: Final = ["bytes", "continuity", "chain", "meaning", "views"]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home() -> Iterator[Path]:
     """A closed home without views; each audit that gets so far makes them anew."""
-    home, instruments = tmp_path_factory.mktemp("files") / "home", tokens(sum(SIZES))
-    with Registry.open(home, durability="relaxed") as registry:
-        for size in SIZES:
-            registry.register_many([instruments.pop() for _ in range(size)])
-    shutil.rmtree(home / "views")
-    return home
+    with tempfile.TemporaryDirectory(dir=in_memory()) as directory:
+        home, instruments = Path(directory) / "home", tokens(sum(SIZES))
+        with Registry.open(home, durability="relaxed") as registry:
+            for size in SIZES:
+                registry.register_many([instruments.pop() for _ in range(size)])
+        shutil.rmtree(home / "views")
+        yield home
 
 
 def read_back(home: Path) -> str:

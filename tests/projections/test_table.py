@@ -30,6 +30,7 @@ from alphapulse.projections.layout import (
     TableSchema,
 )
 from alphapulse.projections.table import Table
+from tests.places import in_memory
 
 from .table_model import (
     BOOT_ID,
@@ -64,7 +65,7 @@ class TableMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.directory = tempfile.TemporaryDirectory()
+        self.directory = tempfile.TemporaryDirectory(dir=in_memory())
         self.path = Path(self.directory.name) / "view.1"
         self.table = create(self.path, generation=next(self.numbers), postings=0)
         self.table.begin(1 << 40)

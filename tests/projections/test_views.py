@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -33,6 +33,7 @@ from alphapulse.registry import (
     Unit,
 )
 from alphapulse.registry.facts import AMENDABLE_FIELDS
+from tests.places import in_memory
 
 ISIN = "US0378331005"
 
@@ -119,14 +120,12 @@ _EXAMPLES = settings.get_profile(settings.get_current_profile_name()).max_exampl
 
 @settings(max_examples=max(10, _EXAMPLES // 5))  # each makes two homes
 @given(data=st.data())
-def test_facts_learnt_in_another_order_have_the_same_digests(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
+def test_facts_learnt_in_another_order_have_the_same_digests(data: st.DataObject) -> None:
     said = data.draw(statements())
     order = data.draw(st.permutations(said))
-    folder = tmp_path_factory.mktemp("order")
-    one = learn(folder / "one", said, apart=True)
-    other = learn(folder / "other", order, apart=False)
+    with tempfile.TemporaryDirectory(dir=in_memory()) as folder:
+        one = learn(Path(folder) / "one", said, apart=True)
+        other = learn(Path(folder) / "other", order, apart=False)
     assert one == other
 
 

@@ -16,6 +16,7 @@ from alphapulse.log import Status
 from alphapulse.registry import IllegalTransition, Listing, Registry, replay_into
 from alphapulse.registry.audit import audit_meaning, audit_views
 from alphapulse.registry.check import NEXT
+from tests.places import in_memory
 
 from .homes import open_home, rows, token
 
@@ -58,7 +59,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp())
+        self.folder = Path(tempfile.mkdtemp(dir=in_memory()))
         self.home = self.folder / "home"
         self.registry: Registry = open_home(self.home, id_bits=8)
         self.known: dict[int, Known] = {}
