@@ -241,10 +241,16 @@ def crowded(
 
 
 @pytest.fixture
-def quiet_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
-    """The healthy subscriber alone, with as many events as a control and its crowd need."""
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many events as a control and its crowd need."""
     monkeypatch.setattr(sys.modules[__name__], "EVENTS", EVENTS_OF_CONTROLS)
-    return crowded(tmp_path / "alone", processes={})
+
+
+@pytest.fixture(scope="module")
+def quiet_few(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """The healthy subscriber alone, with that many events."""
+    with mock.patch.object(sys.modules[__name__], "EVENTS", EVENTS_OF_CONTROLS):
+        return crowded(tmp_path_factory.mktemp("quiet") / "alone", processes={})
 
 
 def is_late(alone: Told, told: Told) -> bool:
@@ -270,6 +276,7 @@ def test_a_healthy_subscriber_beside_stalled_killed_and_slow_ones(tmp_path: Path
     assert not is_late(quiet, told), "the others hold it back"
 
 
+@pytest.mark.usefixtures("few")
 @pytest.mark.parametrize(
     ("broken", "role"),
     [("stalls within a transaction", "stalled"), ("looks for no dead readers", "killed")],
@@ -284,6 +291,7 @@ def test_subscribers_controls_of_growth(
     assert growth > GROWTH_MAX
 
 
+@pytest.mark.usefixtures("few")
 def test_subscribers_control_of_lateness(tmp_path: Path, quiet_few: Told) -> None:
     """The test above can fail: at a writer that waits for each of them."""
     told = crowded(tmp_path / "home", 1, "waits at each bell", {"slow": 4})
@@ -294,7 +302,7 @@ def test_subscribers_control_of_lateness(tmp_path: Path, quiet_few: Told) -> Non
     assert is_late(quiet_few, told)
 
 
-@pytest.mark.usefixtures("quiet_few")
+@pytest.mark.usefixtures("few")
 def test_subscribers_control_of_order(tmp_path: Path) -> None:
     """The test above can fail: at a subscription that loses what it has no room for."""
     told = crowded(tmp_path / "home", 1, "drops what has no room", {"slow": 1})
