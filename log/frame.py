@@ -232,6 +232,12 @@ class Event:
             raise self._too_short()
         return self._buffer[start : start + MESSAGE_SIZE_BYTES]
 
+    def unpack_message(self, fields: struct.Struct) -> tuple[Any, ...]:
+        """The same, read in place by a struct of its size."""
+        if self.size < FRAME_HEADER_SIZE_BYTES + MESSAGE_SIZE_BYTES:
+            raise self._too_short()
+        return fields.unpack_from(self._buffer, self._start + FRAME_HEADER_SIZE_BYTES)
+
     def message_view(self) -> memoryview:
         """The 128 bytes of an `instrument.*` event, in place."""
         start = self._start + FRAME_HEADER_SIZE_BYTES

@@ -50,6 +50,11 @@ event does not match ends at its first step."""
 if sorted(_RARITY) != sorted(FACETS):
     raise ImportError("every facet needs a place in the order of rarity")
 _RANK: Final = {facet: rank for rank, facet in enumerate(_RARITY)}
+COMMON: Final = frozenset(
+    AT[facet] for facet in FACETS
+    if facet not in {"instrument", "isin", "symbol"} and facet not in NUMERIC_FACETS
+)  # fmt: skip
+"""Facets, as their places, of which few values come again and again."""
 _NUMBERS: Final[dict[str, dict[str, int]]] = {
     "class": {name: int(value) for name, value in CLASSES_BY_NAME.items()},
     "status": {name: int(value) for name, value in STATUSES_BY_NAME.items()},
@@ -81,6 +86,8 @@ OTHERS: Final = Family(
     NUMERIC_FACETS | {"instrument"}, open=True,
 )  # fmt: skip
 FAMILIES: Final = (INSTRUMENTS, LISTINGS, OTHERS)
+if any(NUMERIC_FACETS - family.several for family in FAMILIES):
+    raise ImportError("below common facets, an index expects facets with several values only")
 
 
 class Step(NamedTuple):

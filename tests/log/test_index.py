@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapulse.log import facets
+from alphapulse.log import index as index_module
 from alphapulse.log.bodies import AnyBody
 from alphapulse.log.errors import FormatTooNew, NotDecodable
 from alphapulse.log.frame import Event
@@ -39,8 +40,11 @@ def index_of(*texts: str) -> PatternIndex[str]:
 
 def assert_bare(index: PatternIndex[Any]) -> None:
     """Nothing is left of patterns that were discarded."""
-    assert index.statistics() == IndexStatistics(0, 0, 0, 0)
-    assert all(tree.root.is_empty and not tree.overlapping for tree in index._trees)
+    assert index.statistics()._replace(kept=0) == IndexStatistics(0, 0, 0, 0, 0)
+    assert all(
+        tree.rare.is_empty and tree.common.is_empty and not tree.overlapping
+        for tree in index._trees
+    )
 
 
 def matching(texts: list[str], world: Iterable[Event]) -> list[list[str]]:
@@ -88,7 +92,8 @@ def test_keys_are_those_whose_pattern_matches(
                 patterns[key] = Pattern(tree)
                 index.add(key, patterns[key])
             assert len(index) == len(patterns)
-        hold_against_each_pattern(index, patterns, world)
+            hold_against_each_pattern(index, patterns, world[-3:])
+        hold_against_each_pattern(index, patterns, world * 2)
     for key in range(9):
         index.discard(key)
     assert_bare(index)
@@ -211,11 +216,75 @@ def test_equal_questions_are_asked_once() -> None:
     index: PatternIndex[int] = PatternIndex()
     for key in range(100):
         index.add(key, Pattern.parse("class=token venue!=XNAS"))
-    (rests,) = (node.rests for node in index._trees[0].root.tables[0][1].values())
+    (rests,) = (node.rests for node in index._trees[0].common.tables[0][1].values())
     assert rests is not None
     assert len(rests) == 1
     assert sorted(index.keys(token())) == list(range(100))
     assert index.keys(token(venue="XNAS")) == []
+
+
+def test_events_with_the_same_common_facets_share_one_walk() -> None:
+    asked: list[str] = []
+
+    def noted(tree: Node) -> Matcher:
+        def ask(event: Event) -> bool:
+            asked.append(str(tree))
+            return Pattern(tree).matches(event)
+
+        return ask
+
+    texts = ["class=token venue!=XNAS", "class=token symbol!=A", "symbol=B venue!=XNAS"]
+    with mock.patch("alphapulse.log.index.matcher_of", noted):
+        index = index_of(*texts)
+    world = [token(symbol=symbol, venue="XETR") for symbol in "ABA"]
+    assert [sorted(index.keys(event)) for event in world] == matching(texts, world)
+    assert sorted(asked) == ["symbol!=A"] * 3 + ["venue!=XNAS"] * 2
+    assert index.statistics().kept == 1
+    assert sorted(index.keys(token(symbol="C", venue="XNAS"))) == [texts[1]]
+    assert index.statistics().kept == 2
+    index.add("instrument", Pattern.parse("instrument=0x7 class=token"))
+    assert index.statistics().kept == 2  # what begins with a rare facet leaves it as it is
+    index.add("common", Pattern.parse("status=active"))
+    assert index.statistics().kept == 0
+    assert sorted(index.keys(world[0])) == ["class=token venue!=XNAS", "common", "instrument"]
+    index.discard("common")
+    assert index.statistics().kept == 0
+    assert sorted(index.keys(world[0])) == ["class=token venue!=XNAS", "instrument"]
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"chain=x:{n}" for n in range(30)]
+    for asked, kept_max in (([], 9), ([f"class=token symbol!=S{n}" for n in range(100)], 3)):
+        texts += asked
+        index = index_of(*texts)
+        monkeypatch.setattr(index_module, "KEPT_SIZE_BYTES_MAX", 10_000)
+        world = [token(chain=f"x:{n}", symbol="S1") for n in range(30)] * 2
+        kept = []
+        for event, expected in zip(world, matching(texts, world), strict=True):
+            assert sorted(index.keys(event)) == expected
+            kept.append(index.statistics().kept)
+        assert max(kept) == max(kept[30:]) == kept_max
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [["class=token bps>0", "chain=x bps=1,4"], ["symbol=A class=token currency=USD venue=X*"],
+     ["symbol=A class=token bps=1", "symbol=A class=token currency=USD bps=1 move_bps>0"],
+     ["venue=binance", "instrument=0x7 venue=binance class=token"], ["venue=XNAS"],
+     ["venue=binance"]],
+)  # fmt: skip
+def test_facets_are_combined_in_every_order(texts: list[str]) -> None:
+    world = [
+        token(symbol=symbol, venue=venue, chain=chain)
+        for symbol in "AB" for venue in ("XNAS", "binance") for chain in "xy"
+    ]  # fmt: skip
+    for bps in ((), (4,), (4, 1)):
+        values = mock.Mock(return_value=bps)
+        with mock.patch.dict(facets._READERS, {"bps": values, "move_bps": values}):
+            index = index_of(*texts)
+            found = [sorted(index.keys(event)) for event in world]
+            assert found == matching(texts, world)
+    assert set(texts) == {text for each in found for text in each}
 
 
 def test_the_message_is_read_without_decoding_the_body() -> None:
@@ -267,4 +336,6 @@ def test_kinds_of_newer_versions_are_matched_by_their_header() -> None:
 def test_statistics_count_what_is_filed() -> None:
     assert index_of(
         "kind=instrument chain=X", "class=token or isin=US*", "venue!=X"
-    ).statistics() == (IndexStatistics(patterns=3, filings=1 + 4 + 3, checked=2, unguarded=2))
+    ).statistics() == (
+        IndexStatistics(patterns=3, filings=1 + 4 + 3, checked=2, unguarded=2, kept=0)
+    )
