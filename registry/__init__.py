@@ -24,7 +24,7 @@ from .errors import (
     UnknownInstrument,
     UnknownListing,
 )
-from .facts import Facts, facts_from, facts_of
+from .facts import Facts, facts_from
 from .identity import fingerprint_of, key_text
 from .importing import ImportReport, Problem, import_file, open_for_dry_run
 from .instruments import (
@@ -33,9 +33,17 @@ from .instruments import (
     Bond,
     Coin,
     Currency,
+    DexPool,
     Equity,
     Etf,
+    Future,
+    FxPair,
+    Index,
     Listing,
+    Option,
+    Perpetual,
+    PredictionOutcome,
+    SpotPair,
     Token,
     class_named,
     from_mapping,
@@ -43,6 +51,7 @@ from .instruments import (
 )
 from .lifecycle import import_log, replay_into, restore
 from .lookup import FORMS, Lookup, Match
+from .readers import facts_of
 from .registry import AsOf, Registry, RegistryStatistics
 from .state import Origin
 from .tickets import Outcome, Unit
@@ -68,23 +77,30 @@ __all__ = [
     "Coin",
     "Command",
     "Currency",
+    "DexPool",
     "EndListing",
     "Equity",
     "Etf",
     "Facts",
+    "Future",
+    "FxPair",
     "IdSpaceFull",
     "IllegalEvent",
     "IllegalTransition",
     "ImportReport",
+    "Index",
     "InstrumentRecord",
     "InvalidInput",
     "Listing",
     "Listings",
     "Lookup",
     "Match",
+    "Option",
     "Origin",
     "Outcome",
     "Pattern",
+    "Perpetual",
+    "PredictionOutcome",
     "Problem",
     "Receipt",
     "Register",
@@ -92,6 +108,7 @@ __all__ = [
     "RegistryStatistics",
     "RequestReused",
     "SetStatus",
+    "SpotPair",
     "Status",
     "Token",
     "Unit",

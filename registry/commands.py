@@ -46,15 +46,14 @@ from .facts import (
     amended,
     body_of,
     facts_from,
-    facts_of,
     merge,
-    status_of,
-    valid_from_of,
 )
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
+from .readers import facts_of, status_of, valid_from_of
 from .retries import keep_answer, replayed
 from .state import DataBody, Held, Origin, State
+from .terms import agree
 
 
 class Command(Protocol):
@@ -232,6 +231,7 @@ class Amend(NamedTuple):
         held = held_instrument(state, self.id)
         known = facts_from(instrument_body(held))
         facts = amended(known, self.changes)
+        agree(facts.values, self.changes.keys())
         fingerprint = held.entity.fingerprint
         if facts == known:
             return Receipt(self.id, fingerprint, held.data_offset, "unchanged")

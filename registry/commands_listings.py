@@ -30,9 +30,9 @@ from .deciding import (
     raise_conflicts,
 )
 from .errors import UnknownInstrument, UnknownListing
-from .facts import normalised
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import Listing
+from .readers import normalised
 from .state import Held, Origin, State
 
 

@@ -13,6 +13,15 @@ fingerprints, never on ids. The bytes here are part of the format: `tests/golden
     token      CAIP-2 chain, CAIP-19 namespace, reference      (a native coin: slip44, its number)
     security   birth scheme (isin, figi, cusip), value
     currency   ISO 4217 code
+    fx_pair    base, quote, tenor
+    spot_pair  venue, market, native market id, settlement, generation
+    dex_pool   CAIP-2 chain, factory or manager, pool address or id
+    perpetual  venue, market, native market id, settlement, generation
+    future     issuing market, product, maturity (a whole date), generation
+    option     clearing scope or venue, root, date of expiry, strike, right, style, adjustment
+    index      administrator, code
+    outcome    venue, chain, contract, condition, outcome         (either a venue, or a chain and
+                                                                a contract; empty what is not said)
     venue      mic | slug, its value, environment
     listing    instrument fingerprint, venue fingerprint, currency, line number
     relation   kind, fingerprint, fingerprint                  (a group: kind, fingerprint, source,
@@ -22,7 +31,7 @@ fingerprints, never on ids. The bytes here are part of the format: `tests/golden
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Final
 
@@ -159,6 +168,14 @@ def _security_prefix(scheme: str) -> bytes:
 
 def currency_key(code: str) -> bytes:
     return canonical_key("currency", code)
+
+
+def class_key(domain: str, values: Mapping[str, str | int], fields: tuple[str, ...]) -> bytes:
+    """Of a class whose key is some of its fields in order, each canonical; unknown ones are empty.
+
+    Numbers are decimal text, a venue is as `validation.venue` spells it: `XEUR`, `binance:test`.
+    """
+    return canonical_key(domain, *(str(values.get(field, "")) for field in fields))
 
 
 def venue_key(venue: str) -> bytes:

@@ -1,15 +1,15 @@
 """The typed classes that people, importers and JSON Lines use to say what an instrument is.
 
-They only carry values; `facts.facts_of` validates them. Empty text and None mean "not known". Times
-are RFC 3339 text or nanoseconds since 1970 UTC, 0 = since recorded; exact numbers are decimal text
-or an int, never a float. A class is added here with its fields, in `facts.py` with its key and
-checks, and in CLASSES.
+They only carry values; `readers.facts_of` validates them. Empty text and None mean "not known".
+Times are RFC 3339 text or nanoseconds since 1970 UTC, 0 = since recorded; exact numbers are decimal
+text or an int, never a float. A class is added here with its fields and in CLASSES; a field of a
+new name needs its check in `facts.CHECKS`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -21,6 +21,10 @@ from .chains import CHAINS
 
 class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every class may say."""
+
+    identity: ClassVar[tuple[str, ...]] = ()
+    """The fields that say who it is. They are never amended: that is another instrument. Of a class
+    that `readers.py` has no reader for, they are the fields of its key, in this order."""
 
     symbol: str = ""
     name: str = ""
@@ -37,6 +41,8 @@ class Instrument(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class Token(Instrument, frozen=True, kw_only=True):
     """A token on a chain. A placeholder address of an EVM chain names the chain's native coin."""
 
+    identity = ("chain", "namespace", "address")
+
     chain: str
     """CAIP-2, such as `eip155:1`."""
     address: str
@@ -47,6 +53,8 @@ class Token(Instrument, frozen=True, kw_only=True):
 
 class Coin(Instrument, frozen=True, kw_only=True):
     """The native coin of a chain."""
+
+    identity = ("chain", "slip44")
 
     chain: str
     slip44: int | None = None
@@ -69,6 +77,8 @@ class Security(Instrument, frozen=True, kw_only=True):
     """The FIGI of the share class in one country."""
     lei: str = ""
     """LEI of the issuer."""
+    cfi: str = ""
+    """ISO 10962: six letters that classify it."""
     currency: str = ""
     """ISO 4217."""
 
@@ -88,7 +98,203 @@ class Bond(Security, frozen=True, kw_only=True):
 class Currency(Instrument, frozen=True, kw_only=True):
     """A currency of ISO 4217. Its symbol is its code."""
 
+    identity = ("code", "symbol")
+
     code: str
+
+
+class Identified(Instrument, frozen=True, kw_only=True):
+    """Identifiers that a contract, a pair or an index may carry; none of them is its identity."""
+
+    isin: str = ""
+    figi: str = ""
+    """Of itself; the FIGI of one listing belongs elsewhere."""
+    cfi: str = ""
+    """ISO 10962: six letters that classify it."""
+
+
+class Traded(Identified, frozen=True, kw_only=True):
+    """What is priced in one asset by the rules of a market; of a derivative, the lot and the sizes
+    count contracts.
+
+    Assets are currency codes or the venue's own asset codes, taken as they are: `USD`, `USDT`,
+    `1000SATS`.
+    """
+
+    base: str = ""
+    """The asset that is priced."""
+    quote: str = ""
+    """The asset that prices are in."""
+    ticks: str = ""
+    """Price steps by band, `FROM:STEP …`: `0:0.0001 1:0.0005` steps by 0.0001 below a price of 1.
+    Beside it, `tick` is the smallest step."""
+    min_size: str | int | None = None
+    """The smallest order, counted as `lot` is."""
+    max_size: str | int | None = None
+    min_notional: str | int | None = None
+    """The smallest price × size of an order, in the quote asset."""
+
+
+class FxPair(Traded, frozen=True, kw_only=True):
+    """One currency in another, for a tenor; whoever quotes it is a listing."""
+
+    identity = ("base", "quote", "tenor")
+
+    base: str
+    """ISO 4217, as the quote."""
+    quote: str
+    tenor: str = "SPOT"
+    """SPOT, ON, TN, SN, TOD, TOM, or a number and D, W, M or Y: `3M`."""
+
+
+class SpotPair(Traded, frozen=True, kw_only=True):
+    """A pair of assets that an exchange trades for delivery at once."""
+
+    identity = ("venue", "market", "native_id", "settlement", "generation")
+
+    venue: str
+    """MIC, or slug of a venue without one."""
+    native_id: str
+    """What the venue calls it, as it writes it: `BTCUSDT`."""
+    market: str = "spot"
+    """Which of the venue's markets, when it names instruments in each anew."""
+    settlement: str = ""
+    """Empty = both assets are delivered."""
+    generation: int = 0
+    """Counts up when the venue gives a native id to another asset."""
+
+
+class DexPool(Traded, frozen=True, kw_only=True):
+    """A pool of a decentralised exchange."""
+
+    identity = ("chain", "factory", "address")
+
+    chain: str
+    """CAIP-2."""
+    factory: str
+    """Address of the factory or manager that made it; the program on Solana."""
+    address: str
+    """Of the pool, or its id in the manager: 0x and 64 hex digits on an EVM chain."""
+    tokens: str = ""
+    """Addresses of what is in it, in the pool's order, with blanks between: `0xa0b8… 0xc02a…`."""
+    fee_bps: str | int | None = None
+    """Of a swap, in hundredths of a percent, exact: `0.01`, `5`, `30`; 0 = none."""
+
+
+class Contract(Traded, frozen=True, kw_only=True):
+    """What derivatives share."""
+
+    multiplier: str | int | None = None
+    """Contract size: how much of the underlying one contract is."""
+    underlying: int | str = 0
+    """Id of an instrument, which need not be registered: a number or `0x…`; 0 = not known."""
+
+
+class Perpetual(Contract, frozen=True, kw_only=True):
+    """A contract on a price without expiry."""
+
+    identity = ("venue", "market", "native_id", "settlement", "generation")
+
+    venue: str
+    """MIC, or slug of a venue without one."""
+    native_id: str
+    """What the venue calls it, as it writes it: `BTCUSDT`, `XBTUSD`."""
+    settlement: str
+    """The asset that profit and loss are paid in."""
+    market: str = "perpetual"
+    """Which of the venue's markets, when it names instruments in each anew."""
+    generation: int = 0
+    """Counts up when the venue gives a native id to another asset."""
+    payoff: str = ""
+    """linear (settles in the quote asset), inverse (in the base), quanto (in a third)."""
+
+
+class Expiring(Contract, frozen=True, kw_only=True):
+    """A contract that ends. Once its expiry is past, it is shown as expired."""
+
+    expiry: str | int = 0
+    """The instant: `2026-12-18T14:30:00Z`, not only the day; 0 = not known."""
+    last_trade: str | int = 0
+    """The instant after which it is not traded any more; not after the expiry."""
+    native_id: str = ""
+    """What the venue calls it, as it writes it."""
+
+
+class Future(Expiring, frozen=True, kw_only=True):
+    """A future of an issuing market."""
+
+    identity = ("venue", "product", "maturity", "generation")
+
+    venue: str
+    """The issuing market: operating MIC, or slug of a venue without one."""
+    product: str
+    """The market's code of the series: `ES`, `FDAX`, `BTCUSD`."""
+    maturity: str
+    """The whole date: `2026-12-18`."""
+    generation: int = 0
+    """Counts up when the market uses product and maturity again."""
+    settlement: str = ""
+    """The asset that it is settled in."""
+    payoff: str = ""
+    """linear (settles in the quote asset), inverse (in the base), quanto (in a third)."""
+
+
+class Option(Expiring, frozen=True, kw_only=True):
+    """The right to buy or to sell at a price."""
+
+    identity = ("venue", "root", "maturity", "strike", "right", "style", "adjustment")
+
+    venue: str
+    """Who issues it: the clearing scope or the venue, such as `occ`, `XEUR`, `deribit`. Where else
+    it trades are listings."""
+    root: str
+    """The code of the series: `AAPL`, `BTC`."""
+    maturity: str
+    """The whole date of expiry: `2026-12-18`."""
+    strike: str | int
+    right: str
+    """call or put."""
+    style: str
+    """european, american or bermudan."""
+    adjustment: int = 0
+    """Number of the adjustment, after a corporate action for example; 0 = the standard contract."""
+    settlement: str = ""
+    """The asset that it is settled in."""
+    payoff: str = ""
+    """linear (settles in the quote asset), inverse (in the base), quanto (in a third)."""
+
+
+class Index(Identified, frozen=True, kw_only=True):
+    """A number that an administrator publishes."""
+
+    identity = ("administrator", "code")
+
+    administrator: str
+    """Its LEI, or a slug such as `stoxx`."""
+    code: str
+    """The administrator's: `SX5E`."""
+    currency: str = ""
+    """ISO 4217."""
+
+
+class PredictionOutcome(Expiring, frozen=True, kw_only=True):
+    """One outcome of a question that people bet on, asked by a venue or by a contract on a chain.
+
+    The question's text is its name; `multiplier` is what one share pays when it comes true.
+    """
+
+    identity = ("venue", "chain", "contract", "condition", "outcome")
+
+    condition: str
+    """The venue's or the contract's id of the question."""
+    outcome: str
+    """The id of this outcome in it: `0`, `YES`, a number of a position."""
+    venue: str = ""
+    """MIC, or slug of a venue without one: `kalshi`. Empty when the contract is given."""
+    chain: str = ""
+    """CAIP-2, with the contract."""
+    contract: str = ""
+    """Address of the contract that keeps the conditions."""
 
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -110,19 +316,25 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     lot: str | int | None = None
 
 
-AnyInstrument = Token | Coin | Equity | Etf | Bond | Currency
+AnyInstrument = (
+    Token | Coin | Equity | Etf | Bond | Currency | FxPair | SpotPair | DexPool | Perpetual | Future
+    | Option | Index | PredictionOutcome
+)  # fmt: skip
 
 CLASSES: Final[dict[str, type[AnyInstrument]]] = {
     "token": Token, "coin": Coin, "equity": Equity, "etf": Etf, "bond": Bond, "currency": Currency,
+    "fx_pair": FxPair, "spot_pair": SpotPair, "dex_pool": DexPool, "perpetual": Perpetual,
+    "future": Future, "option": Option, "index": Index, "outcome": PredictionOutcome,
 }  # fmt: skip
 """By the name that commands, CSV columns and JSON use."""
+NAMES: Final[dict[type[Instrument], str]] = {kind: name for name, kind in CLASSES.items()}
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def _articled(noun: str) -> str:
-    """`a token`, `an equity`."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+def articled(name: str) -> str:
+    """Of a class, for messages: `a token`, `an equity`, `an fx pair`."""
+    return f"{'an' if name[0] in 'aeiou' or name == 'fx_pair' else 'a'} {name.replace('_', ' ')}"
 
 
 def from_mapping(kind: type[T], fields: Mapping[str, object]) -> T:
@@ -131,14 +343,19 @@ def from_mapping(kind: type[T], fields: Mapping[str, object]) -> T:
         return msgspec.convert(dict(fields), kind)
     except msgspec.ValidationError as error:
         raise InvalidInput(
-            f"reading {_articled(kind.__name__.lower())}", problem=str(error)[:200],
+            f"reading {articled(_name_of(kind))}", problem=str(error)[:200],
             cure=f"its fields are {', '.join(kind.__struct_fields__)}",
         ) from error  # fmt: skip
 
 
+def _name_of(kind: type[msgspec.Struct]) -> str:
+    return NAMES[kind] if issubclass(kind, Instrument) else kind.__name__.lower()
+
+
 def class_named(name: object) -> type[AnyInstrument]:
-    """`equity` gives Equity, in any case. Raises InvalidInput."""
-    found = CLASSES.get(name.strip().lower()) if isinstance(name, str) else None
+    """`equity` gives Equity, in any case; `fx-pair` is `fx_pair`. Raises InvalidInput."""
+    known = name.strip().lower().replace("-", "_") if isinstance(name, str) else ""
+    found = CLASSES.get(known)
     if found is None:
         validation.refuse(
             "class", "there is no such class", name, f"use one of {', '.join(CLASSES)}"

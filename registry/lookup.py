@@ -36,8 +36,8 @@ from alphapulse.projections import (
 
 from . import validation
 from .chains import CHAINS_BY_SHORT_NAME, chain_from
-from .facts import asset_of
 from .identity import fingerprint_of, id_candidates, security_key, token_key
+from .readers import asset_of
 from .valid_time import NOW, When, state_at
 
 FORMS: Final = ("id", "fingerprint", "isin", "address", "symbol")

@@ -52,10 +52,11 @@ from . import validation
 from .changes import Blame, Change, blamed, changes
 from .deciding import Receipt
 from .errors import Ambiguous, UnknownListing
-from .facts import Facts, facts_from, facts_of
+from .facts import Facts, facts_from
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .lookup import Lookup, Match
+from .readers import facts_of
 from .tickets import Outcome, Unit
 from .valid_time import When
 from .writer import Rehearsal, Writer

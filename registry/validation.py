@@ -15,6 +15,7 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Final, NoReturn
 
+from stdnum import cfi as _cfi
 from stdnum import cusip as _cusip
 from stdnum import figi as _figi
 from stdnum import isin as _isin
@@ -83,7 +84,7 @@ def refuse(field: str, problem: str, value: object, cure: str | None = None) -> 
     raise InvalidInput(f"reading field {field}", problem=problem, value=shown(value), cure=cure)
 
 
-def _stripped(value: object, field: str) -> str:
+def stripped(value: object, field: str) -> str:
     if not isinstance(value, str):
         refuse(field, "it must be text", value)
     return value.strip()
@@ -94,7 +95,7 @@ def _stripped(value: object, field: str) -> str:
 
 def text(value: object, field: str, size_bytes_max: int) -> str:
     """Surrounding blanks removed, otherwise as it is: no normalisation, emoji are fine."""
-    clean = value.strip() if type(value) is str else _stripped(value, field)
+    clean = value.strip() if type(value) is str else stripped(value, field)
     if len(clean) <= size_bytes_max and clean.isascii() and clean.isprintable():
         return clean
     if found := _REFUSED.search(clean[: size_bytes_max + 1]):
@@ -142,6 +143,7 @@ def decimals(value: object, field: str = "decimals") -> int:
 
 
 def line(value: object, field: str = "line") -> int:
+    """Also a generation, or the number of an adjustment."""
     return _integer(value, field, 0, LINE_MAX)
 
 
@@ -149,15 +151,27 @@ def slip44(value: object, field: str = "slip44") -> int:
     return _integer(value, field, 0, (1 << 31) - 1)
 
 
-def exact(value: object, field: str) -> str:
-    """A positive exact number as canonical decimal text: `0.010` gives `0.01`."""
+def signed(value: object, field: str) -> str:
+    """An exact number as canonical decimal text: `-0.010` gives `-0.01`."""
     try:
-        found = number(value)  # type: ignore[arg-type]  # number() refuses other types itself
+        return str(number(value))  # type: ignore[arg-type]  # number() refuses other types itself
     except InvalidInput as error:
         refuse(field, error.why, value, error.advice)
-    if found.mantissa <= 0:
+
+
+def exact(value: object, field: str) -> str:
+    """A positive exact number as canonical decimal text: `0.010` gives `0.01`."""
+    found = signed(value, field)
+    if found == "0" or found[0] == "-":
         refuse(field, "it must be above zero", value)
-    return str(found)
+    return found
+
+
+def exact_or_zero(value: object, field: str) -> str:
+    found = signed(value, field)
+    if found[0] == "-":
+        refuse(field, "it must not be below zero", value)
+    return found
 
 
 def time_ns(value: object, field: str) -> int:
@@ -173,7 +187,7 @@ def time_ns(value: object, field: str) -> int:
 
 
 def status(value: object, field: str = "status") -> Status:
-    found = STATUSES_BY_NAME.get(_stripped(value, field))
+    found = STATUSES_BY_NAME.get(stripped(value, field))
     if found is None:
         refuse(field, "it is not a status", value, f"use one of {', '.join(STATUSES_BY_NAME)}")
     return found
@@ -188,6 +202,7 @@ _SCHEMES: Final[dict[str, tuple[ModuleType, int, str]]] = {
     "composite_figi": (_figi, 12, "BBG, eight consonants or digits, a check digit"),
     "sedol": (_sedol, 7, "six consonants or digits and a check digit"),
     "lei": (_lei, 20, "eighteen letters or digits and two check digits"),
+    "cfi": (_cfi, 6, "six letters of ISO 10962, such as FFICSX"),
 }
 IDENTIFIER_SCHEMES: Final = tuple(_SCHEMES)
 
@@ -197,7 +212,7 @@ def identifier(scheme: str, value: object) -> str:
 
     Cost: 3 µs for an ISIN, 7 to 12 µs for others, nearly all of it in python-stdnum.
     """
-    given = _stripped(value, scheme)
+    given = stripped(value, scheme)
     if scheme == "isin" and _is_isin(given):
         return given
     module, length, form = _SCHEMES[scheme]
@@ -288,7 +303,7 @@ def _chain(value: str, field: str) -> str:
 
 def namespace(value: object, field: str = "namespace") -> str:
     """A CAIP-19 asset namespace such as `erc20`."""
-    clean = _stripped(value, field)
+    clean = stripped(value, field)
     if not _NAMESPACE.fullmatch(clean):
         refuse(field, "it is not a CAIP-19 asset namespace", value, "write it like erc20 or token")
     return clean
@@ -296,7 +311,7 @@ def namespace(value: object, field: str = "namespace") -> str:
 
 def evm_address(value: object, field: str = "address") -> str:
     """0x and 40 hex digits, in lower case. The EIP-55 capitals are not checked."""
-    clean = _stripped(value, field)
+    clean = stripped(value, field)
     if not _EVM_ADDRESS.fullmatch(clean):
         refuse(field, "it is not 0x and 40 hex digits", value)
     return clean.lower()
@@ -304,7 +319,7 @@ def evm_address(value: object, field: str = "address") -> str:
 
 def evm_item(value: object, field: str = "address") -> str:
     """An EVM address, optionally with `/` and the number of one item of the collection."""
-    clean = _stripped(value, field)
+    clean = stripped(value, field)
     if not _EVM_ITEM.fullmatch(clean):
         refuse(field, "it is not 0x, 40 hex digits and optionally / and a number", value)
     return clean.lower()
@@ -312,7 +327,7 @@ def evm_item(value: object, field: str = "address") -> str:
 
 def solana_address(value: object, field: str = "address") -> str:
     """Base58 of 32 bytes, as it is."""
-    clean = _stripped(value, field)
+    clean = stripped(value, field)
     total = 0
     for character in clean if 32 <= len(clean) <= 44 else "":
         total = total * 58 + _BASE58.get(character, -(1 << 300))
@@ -324,7 +339,7 @@ def solana_address(value: object, field: str = "address") -> str:
 
 def reference(value: object, field: str = "address") -> str:
     """Any other asset reference: printable ASCII without blanks, as it is."""
-    clean = _stripped(value, field)
+    clean = stripped(value, field)
     if not _REFERENCE.fullmatch(clean):
         refuse(
             field, f"it must be 1 to {ADDRESS_LENGTH_MAX} printable ASCII characters, no blanks",
@@ -372,7 +387,7 @@ def venue(value: object, field: str = "venue") -> str:
 
 def currency(value: object, field: str = "currency") -> str:
     """An ISO 4217 code, in use or historic. No folding of case: GBp is pence, not pounds."""
-    clean = _stripped(value, field)
+    clean = stripped(value, field)
     if clean not in ISO_4217:
         refuse(field, "it is not an ISO 4217 currency", value, "write it like USD")
     return clean
@@ -380,7 +395,7 @@ def currency(value: object, field: str = "currency") -> str:
 
 def listing_currency(value: object, field: str = "currency") -> str:
     """What a listing is quoted in: an ISO code, GBX and its like, or a crypto code such as USDT."""
-    clean = _stripped(value, field)
+    clean = stripped(value, field)
     if not _LISTING_CURRENCY.fullmatch(clean):
         refuse(
             field, "it must be 1 to 12 capitals or digits", value,

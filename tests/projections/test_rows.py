@@ -19,12 +19,12 @@ BASE: dict[str, Any] = {
     "chain": "eip155:1", "namespace": "erc20", "address": "0x" + "1" * 40, "symbol": "AAA",
     "name": "A", "decimals": 6, "tick": "0.01", "lot": "1", "isin": "US0378331005",
     "currency": "USD", "venue": "XNAS", "cusip": "037833100", "strike": "5", "multiplier": "100",
-    "right": "call", "parent": 3,
+    "right": "call", "underlying": 3,
 }  # fmt: skip
 OTHER: dict[str, Any] = {
     "symbol": "a symbol of more than 16 bytes", "name": "B", "decimals": 7, "tick": "0.1",
     "lot": "20", "isin": "XS0971721963", "currency": "1000SATS", "venue": "binance",
-    "cusip": "594918104", "strike": "6", "multiplier": "10", "right": "put", "parent": 4,
+    "cusip": "594918104", "strike": "6", "multiplier": "10", "right": "put", "underlying": 4,
 }  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapulse.log import InvalidInput, NotDecodable, RelationKind
-from alphapulse.registry.facts import facts_of
 from alphapulse.registry.identity import (
     canonical_key,
     currency_key,
@@ -26,6 +25,7 @@ from alphapulse.registry.identity import (
     venue_key,
 )
 from alphapulse.registry.instruments import CLASSES, from_mapping
+from alphapulse.registry.readers import facts_of
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "identity.json").read_text())
 FIELDS = st.lists(st.text(max_size=20), min_size=1, max_size=6)

@@ -7,6 +7,7 @@ import pytest
 from alphapulse.log import CLASSES_BY_NAME, InvalidInput
 from alphapulse.registry.instruments import (
     CLASSES,
+    NAMES,
     AnyInstrument,
     Coin,
     Equity,
@@ -48,8 +49,9 @@ def test_errors_name_the_field(fields: dict[str, object], says: str) -> None:
 def test_errors_name_the_class_as_english_does(kind: type[AnyInstrument]) -> None:
     with pytest.raises(InvalidInput) as caught:
         from_mapping(kind, {"nonsense": 1})
-    vowel = kind.__name__[0] in "AEIOU"
-    assert caught.value.doing == f"reading {'an' if vowel else 'a'} {kind.__name__.lower()}"
+    vowel = kind.__name__[0] in "AEIOU" or kind.__name__ == "FxPair"
+    name = NAMES.get(kind, "listing").replace("_", " ")
+    assert caught.value.doing == f"reading {'an' if vowel else 'a'} {name}"
 
 
 def test_a_listing_line() -> None:
@@ -64,6 +66,7 @@ def test_a_listing_line() -> None:
 def test_classes_have_the_names_of_the_wire() -> None:
     assert CLASSES.keys() <= CLASSES_BY_NAME.keys()
     assert class_named(" Equity") is Equity
+    assert class_named("Dex-Pool") is CLASSES["dex_pool"]
     for name in ("stock", "", None, 5):
         with pytest.raises(InvalidInput, match="token, coin, equity"):
             class_named(name)
