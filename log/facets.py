@@ -152,12 +152,18 @@ def _symbol(event: Event) -> tuple[str, ...]:
 def _currency(event: Event) -> tuple[str, ...]:
     body = event.body
     if isinstance(body, InstrumentBody):
-        currency = InstrumentRecord(body.message).currency
+        currency = InstrumentRecord(body.message).currency or _long_currency(body)
     elif isinstance(body, ListingBody):
         currency = body.currency
     else:
         return ()
     return (currency,) if currency else ()
+
+
+def _long_currency(body: InstrumentBody) -> str:
+    """A code that does not fit the message: `FDUSD`."""
+    terms = body.extension.terms
+    return str(terms.get("quote") or terms.get("currency", ""))
 
 
 def _status(event: Event) -> tuple[str, ...]:

@@ -188,6 +188,10 @@ _I64: Final = struct.Struct("<q").unpack_from
 _I8: Final = struct.Struct("<b").unpack_from
 
 
+_ENDS: Final = frozenset({Status.PENDING, Status.ACTIVE, Status.HALTED})
+"""Statuses that an expiry ends; the others are ends already."""
+
+
 class InstrumentRecord(Flyweight):
     """Reads a message in place; what it points into and for how long, `Flyweight` says.
 
@@ -258,6 +262,7 @@ class InstrumentRecord(Flyweight):
 
     @property
     def multiplier(self) -> Number | None:
+        """An option's stands in the extension, since its strike stands here."""
         return None if self.flags & FLAG_STRIKE else self._number(72, 81)
 
     @property
@@ -285,6 +290,11 @@ class InstrumentRecord(Flyweight):
     @property
     def symbol_is_cut(self) -> bool:
         return bool(self._buffer[self._at + 4] & FLAG_SYMBOL_LONG)
+
+    def status_at(self, time_ns: int) -> Status:
+        """The status, or EXPIRED from the expiry on, without anybody having written that."""
+        status, expiry = self.status, self.expiry
+        return Status.EXPIRED if expiry and time_ns >= expiry and status in _ENDS else status
 
     def verify(self) -> None:
         verify_message(self.message)

@@ -25,6 +25,7 @@ from .views import (
     VIEWS_BY_NAME,
     alert_key,
     fields_in_conflict,
+    native_id_of,
     request_key,
 )
 
@@ -56,6 +57,7 @@ __all__ = [
     "hash_key",
     "isin_key",
     "listings_of_isin",
+    "native_id_of",
     "pair_key",
     "request_key",
     "state_before",

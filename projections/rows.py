@@ -41,11 +41,12 @@ _BLANKS: Final[dict[str, tuple[tuple[int, bytes], ...]]] = {
     "class": ((2, b"\0"),),
     "status": ((3, b"\0"),),
     "decimals": ((6, bytes([DECIMALS_UNSET])),),
-    "parent": ((32, bytes(8)),),
+    "underlying": ((32, bytes(8)),),
     "tick": ((7, b"\0"), (48, _UNSET_MANTISSA)),
     "lot": ((80, b"\0"), (56, _UNSET_MANTISSA)),
     "venue": ((88, bytes(4)),),
     "currency": ((92, bytes(4)),),
+    "quote": ((92, bytes(4)),),
     "isin": ((96, bytes(12)),),
     "symbol": ((82, b"\0"), (108, bytes(16))),
 }

@@ -71,7 +71,9 @@ First: TypeAlias = tuple[int, int, bytes, int]
 CONFLICT_FIELDS: Final = (
     "symbol", "name", "decimals", "isin", "currency", "class", "tick", "lot", "cusip", "sedol",
     "figi", "composite_figi", "lei", "cfi", "primary", "valid_from", "valid_to", "multiplier",
-    "parent", "status",
+    "parent", "status", "base", "quote", "settlement", "ticks", "min_size", "max_size",
+    "min_notional", "underlying", "payoff", "expiry", "last_trade", "native_id", "tokens",
+    "fee_bps",
 )  # fmt: skip
 """Fields that sources may disagree on; the place is the bit in a record's aux word. Append only."""
 _BITS: Final = {field: 1 << bit for bit, field in enumerate(CONFLICT_FIELDS)}
@@ -106,6 +108,11 @@ def _row_of(body: AnyBody, aux: int) -> bytes:
 
 def _digest(row: bytes) -> int:
     return int.from_bytes(blake3(row).digest(), "little")
+
+
+def native_id_of(body: InstrumentBody) -> str:
+    """What the issuing venue calls it; empty when that is not known."""
+    return str(body.extension.terms.get("native_id", ""))
 
 
 def conflict_bit(field: str) -> int:
@@ -253,11 +260,16 @@ _NOTES: Final[frozenset[int]] = _ALERT_KINDS | {Kind.REQUEST_ANSWERED}
 """Kinds that stand in the chain of any entity and leave its state as it is."""
 
 
+class _Terms(msgspec.Struct):
+    native_id: str = ""
+
+
 class _Indexed(msgspec.Struct):
     """The fields of an extension that are indexed; decoding skips the others."""
 
     address: str = ""
     symbol: str = ""
+    terms: _Terms | None = None
 
 
 _unpack_brief: Final = struct.Struct("<10xHBxH16xqQ8x").unpack_from
@@ -279,12 +291,13 @@ _decode_relation: Final = msgspec.msgpack.Decoder(RelationBody).decode
 
 
 class InstrumentView(_EntityView):
-    """Instruments by id, ISIN, symbol and address. The payload is the 128-byte message."""
+    """Instruments by id, ISIN, symbol (a venue's native id is one too) and address. The payload is
+    the 128-byte message."""
 
     schema = TableSchema("instruments", 1, ("isin", "symbol", "address"))
     space = Space.INSTRUMENT
     first_kind = Kind.INSTRUMENT_REGISTERED
-    links_per_event = (3, 1)
+    links_per_event = (3, 2)  # what has an address has neither an ISIN nor a native id
     data_kinds: frozenset[int] = INSTRUMENT_KINDS
     kinds: frozenset[int] = data_kinds | _NOTES
 
@@ -300,12 +313,15 @@ class InstrumentView(_EntityView):
         symbol = symbol_of(body)
         if symbol:
             table.link(1, text_key(symbol), cell)
+        native_id = native_id_of(body)
+        if native_id:
+            table.link(1, text_key(native_id), cell)
         address = body.extension.address
         if address:
             table.link(2, address_key(address), cell)
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
-        rows, isins, symbols, addresses = [], [], [], []
+        rows, isins, symbols, natives, addresses = [], [], [], [], []
         for entity, offset, data, _ in new:
             message, rest = data[:MESSAGE_SIZE_BYTES], data[MESSAGE_SIZE_BYTES:]
             indexed = _decode_indexed(rest)
@@ -314,11 +330,17 @@ class InstrumentView(_EntityView):
             isins.append(isin_key(data[96:108]) if data[96] else 0)
             symbol = indexed.symbol.encode() or data[108 : 108 + data[82]]
             symbols.append(bytes_key(symbol) if symbol else 0)
+            native_id = indexed.terms.native_id if indexed.terms else ""
+            natives.append(text_key(native_id) if native_id else 0)
             addresses.append(address_key(indexed.address) if indexed.address else 0)
         cells = table.insert_all(rows)
         done = len(cells)
         for number, keys in enumerate((isins, symbols, addresses)):
-            table.link_all(number, keys[:done], cells)
+            if number == 1 and any(natives):  # each cell twice, in the order of `link`
+                keys = [key for pair in zip(symbols, natives, strict=True) for key in pair]
+                table.link_all(1, keys[: 2 * done], [cell for cell in cells for _ in range(2)])
+            else:
+                table.link_all(number, keys[:done], cells)
         return done
 
 

@@ -48,6 +48,7 @@ from .facts import (
     facts_from,
     merge,
 )
+from .fields import fact
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .readers import facts_of, status_of, valid_from_of
@@ -104,10 +105,10 @@ class Register(NamedTuple):
     def unsaid(self, body: InstrumentBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
         filled, disagreements = merge(facts_from(body), self.facts)
-        words = [(field, str(offered)) for field, (_, offered) in disagreements.items()]
+        words = [(name, str(fact(name, said))) for name, (_, said) in disagreements.items()]
         if self.status is not None and self.status != body.message[3]:
             words.append(("status", self.status.name.lower()))
-        return words + [(field, str(value)) for field, value in filled.items()]
+        return words + [(name, str(fact(name, said))) for name, said in filled.items()]
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = state.find(Space.INSTRUMENT, self.fingerprint)
@@ -139,7 +140,9 @@ class Register(NamedTuple):
             if field != "decimals" and may_correct(said_by, origin):
                 changes[field] = offered
             else:
-                conflicts.append((field, str(value), said_by.source, str(offered)))
+                conflicts.append(
+                    (field, str(fact(field, value)), said_by.source, str(fact(field, offered)))
+                )
         offset, outcome = held.data_offset, "unchanged"
         if changes:
             offset = _amend(

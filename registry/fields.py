@@ -21,7 +21,7 @@ from alphapulse.log import (
     format_time,
 )
 
-from .facts import facts_from
+from .facts import Value, facts_from
 from .state import DataBody
 
 Shown = str | int | bool
@@ -49,17 +49,16 @@ def relation_text(relation: int) -> str:
     return RELATION_NAMES.get(relation, str(relation))
 
 
-def fact_fields(body: InstrumentBody) -> Fields:
+def fact(field: str, value: Value) -> Value:
+    """The value of a fact in the form in which it is shown, and can be registered again."""
+    if field in ("expiry", "last_trade"):
+        return format_time(int(value))
+    return id_text(int(value)) if field == "underlying" else value
+
+
+def fact_fields(body: InstrumentBody) -> dict[str, Value]:
     """The facts that a body holds. Cost: 5 µs."""
-    shown: Fields = {}
-    for field, value in facts_from(body).values.items():
-        if field == "expiry":
-            shown[field] = format_time(int(value))
-        elif field == "parent":
-            shown[field] = id_text(int(value))
-        else:
-            shown[field] = value
-    return shown
+    return {field: fact(field, value) for field, value in facts_from(body).values.items()}
 
 
 def fields_of(body: DataBody) -> tuple[int, Fields]:

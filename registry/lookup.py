@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from alphapulse.log import (
+    AssetClass,
     Event,
     EventLog,
     InstrumentBody,
@@ -29,6 +30,7 @@ from alphapulse.projections import (
     ViewUnusable,
     address_key,
     isin_key,
+    native_id_of,
     pair_key,
     state_before,
     text_key,
@@ -52,6 +54,11 @@ class Match(NamedTuple):
     body: InstrumentBody
     offset: int
     """Of the event that holds this state."""
+
+    @property
+    def venue(self) -> str:
+        """Of the issuing venue, as `validation.venue` spells it; empty when it has none."""
+        return self.body.extension.venue or self.record.venue
 
     @property
     def record(self) -> InstrumentRecord:
@@ -126,6 +133,17 @@ class Lookup:
         born = self.by_fingerprint(fingerprint_of(security_key("isin", isin)), when)
         return [] if born is None else [born]
 
+    def pools_at(self, chain: str, address: str, when: When = NOW) -> list[Match]:
+        """The pools with this address or id on a chain, whichever factory made them."""
+        chain = chain_from(chain)
+        table = self._views.table("instruments")
+        spelling = address.lower() if chain.startswith("eip155:") else address
+        return self._matches(
+            table, table.postings("address", address_key(spelling)), when,
+            lambda match: match.record.asset_class is AssetClass.DEX_POOL
+            and (match.body.extension.chain, match.body.extension.address) == (chain, spelling),
+        )  # fmt: skip
+
     def by_address(
         self, chain: str, address: str, namespace: str = "", when: When = NOW
     ) -> Match | None:
@@ -134,18 +152,19 @@ class Lookup:
         return self.by_fingerprint(fingerprint_of(token_key(chain, namespace, reference)), when)
 
     def by_symbol(self, symbol: str, venue: str = "", when: When = NOW) -> list[Match]:
-        """Instruments of this exact symbol, their own or that of a listing (at `venue`)."""
-        found: dict[int, Match] = {}
-        if not venue:
-            table = self._views.table("instruments")
-            cells = table.postings("symbol", text_key(symbol))
-            for match in self._matches(
-                table, cells, when, lambda match: symbol_of(match.body) == symbol
-            ):
-                found[match.id] = match
-            index, key = "symbol", text_key(symbol)
-        else:
-            venue = validation.venue(venue)
+        """Instruments of this exact symbol: their own, a native id, or that of a listing. `venue`:
+        only who is listed there under it, or was issued there."""
+        venue = validation.venue(venue) if venue else ""
+
+        def carries(match: Match) -> bool:
+            is_its = symbol in (symbol_of(match.body), native_id_of(match.body))
+            return is_its and (not venue or match.venue == venue)
+
+        table = self._views.table("instruments")
+        cells = table.postings("symbol", text_key(symbol))
+        found = {match.id: match for match in self._matches(table, cells, when, carries)}
+        index, key = "symbol", text_key(symbol)
+        if venue:
             index, key = "venue_symbol", pair_key(venue, symbol)
         for body in self._listing_bodies(index, key, when):
             fits = body.symbol == symbol and (not venue or body.venue == venue)
@@ -204,7 +223,7 @@ class Lookup:
         elif form == "isin":
             return self.by_isin(key, when)
         elif form == "address":
-            found = self.by_address(*split_address(key), when=when)
+            return self._at_address(key, when)
         else:
             matches = self.by_symbol(key, when=when)
             symbol, _, venue = key.rpartition("@")
@@ -212,6 +231,19 @@ class Lookup:
                 return self.by_symbol(symbol, venue, when)
             return matches
         return [] if found is None else [found]
+
+    def _at_address(self, key: str, when: When) -> list[Match]:
+        """Pools, and the token: the address of a pool may be its own token's."""
+        chain, address, namespace = split_address(key)
+        found = [] if namespace else self.pools_at(chain, address, when)
+        try:
+            token = self.by_address(chain, address, namespace, when)
+        except InvalidInput:
+            if not found:  # a pool's id is no address of a token
+                raise
+        else:
+            found += [] if token is None else [token]
+        return found
 
     # Nothing found
 

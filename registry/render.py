@@ -128,20 +128,26 @@ def event_dict(event: Event, *, raw: bool = False) -> Json:
     return shown
 
 
-def match_dict(match: Match) -> Json:
-    """An instrument as `lookup` shows it."""
+def match_dict(match: Match, at: int) -> Json:
+    """An instrument as `lookup` shows it at `at` (ns), which decides whether it has expired.
+
+    What every class may have comes first and may be null; then the other facts that are known.
+    """
     body, record = match.body, match.record
-    return {
+    first: Json = {
         "id": id_text(match.id),
         "fingerprint": record.fingerprint.hex(),
         "class": class_text(body.message[2]),
-        "status": status_text(body.message[3]),
+        "status": status_text(record.status_at(at)),
         "symbol": symbol_of(body) or None,
         "name": body.extension.name or None,
         "decimals": record.decimals,
         "isin": record.isin or None,
         "chain": body.extension.chain or None,
         "address": body.extension.address or None,
+    }
+    others = {field: value for field, value in fact_fields(body).items() if field not in first}
+    return first | others | {
         "revision": record.revision,
         "offset": match.offset,
         "key": key_text(body.extension.key),

@@ -24,7 +24,7 @@ KEY_HELP: Final = """
       32 hex digits     fingerprint
       US0378331005      ISIN
       eip155:1:0xa0b8…  address: CHAIN:ADDRESS (ethereum:0x… too) or CAIP-19
-      AAPL, APC@XETR    exact symbol, or SYMBOL@VENUE
+      AAPL, APC@XETR    exact symbol or native id, or SYMBOL@VENUE
     """
 as_of_option = click.option(
     "--as-of", metavar="OFFSET|TIME",
@@ -37,13 +37,25 @@ valid_at_option = click.option(
 )  # fmt: skip
 
 
+def _moment(registry: Registry, as_of: str | None, valid_at: str | None) -> int:
+    """The time (ns) at which statuses that follow from dates are shown."""
+    at = time_asked(registry, valid_at, "--valid-at")
+    if at is None:
+        at = time_asked(registry, as_of, "--as-of")
+    return time.time_ns() if at is None else at
+
+
 @click.command(help=f"""Find instruments.
     {KEY_HELP}
     Exit 1 with near misses when nothing matches.
 
     \b
     JSON fields: id, fingerprint, class, status, symbol, name, decimals, isin,
-    chain, address, revision, offset, key. What is not known is null.
+    chain, address, revision, offset, key, null when not known; and after
+    address every other fact that is known, by the name that register uses.
+
+    A future, an option or an outcome is shown as expired once its expiry is
+    past at the time asked (--valid-at, else --as-of, else now).
     """)  # fmt: skip
 @click.argument("key")
 @click.option("--by", type=click.Choice(FORMS), help="Try KEY in this form only.")
@@ -58,7 +70,8 @@ def lookup(
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
         matches = find(registry, key, by=by or "", as_of=as_of, valid=valid)
-        rows = [match_dict(match) for match in matches]
+        at = _moment(registry, as_of, valid_at)
+        rows = [match_dict(match, at) for match in matches]
     if cli.json:
         cli.out.records(rows)
     elif len(rows) == 1:
@@ -95,11 +108,8 @@ def lookup(
 @settings
 def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> None:
     with cli.registry() as registry:
-        at = time_asked(registry, valid_at, "--valid-at")
-        if at is None:
-            at = time_asked(registry, as_of, "--as-of")
-        matches = find(registry, key, as_of=as_of)
-        rows = _listing_rows(registry, matches, as_of, time.time_ns() if at is None else at)
+        at = _moment(registry, as_of, valid_at)
+        rows = _listing_rows(registry, matches, as_of, at)
     if cli.json:
         cli.out.records(rows)
         return

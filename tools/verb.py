@@ -247,10 +247,13 @@ def brief(match: Match) -> str:
 
 
 def place_of(match: Match) -> str:
-    """`eip155:1:0x…` or the ISIN: a key that finds it again; empty when it has neither."""
+    """`eip155:1:0x…`, `BTCUSDT@binance` or the ISIN, keys that find it again; else its venue."""
     extension = match.body.extension
-    if not extension.chain:
-        return match.record.isin
-    if extension.namespace in ("erc20", "token"):
+    venue, native = match.venue, extension.terms.get("native_id")
+    if venue and native:
+        return f"{native}@{venue}"
+    if not extension.address:
+        return match.record.isin or venue
+    if extension.namespace in ("erc20", "token", ""):
         return f"{extension.chain}:{extension.address}"
     return f"{extension.chain}/{extension.namespace}:{extension.address}"

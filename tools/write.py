@@ -27,28 +27,62 @@ _READ_SIZE_BYTES: Final = 1 << 16
 REGISTER_FLAGS: Final[dict[str, str]] = {
     "symbol": "Ticker or token symbol.",
     "name": "Its name.",
-    "chain": "token, coin: CAIP-2 chain, such as eip155:1.",
-    "address": "token: contract address, mint or denom.",
+    "chain": "token, coin, dex_pool, outcome: CAIP-2 chain, such as eip155:1.",
+    "address": "token: contract address, mint or denom; dex_pool: address or id of the pool.",
     "namespace": "token: CAIP-19 asset namespace [erc20 on eip155, token on solana].",
     "decimals": "Of its smallest unit, any class: 0 to 77; unknown when left out.",
     "slip44": "coin: its SLIP-44 number, for chains that are not in our table.",
-    "isin": "equity, etf, bond: ISIN.",
-    "figi": "equity, etf, bond: share-class FIGI.",
+    "isin": "ISIN, of all but what is on a chain, and currencies.",
+    "figi": "FIGI; equity, etf, bond: that of the share class.",
     "cusip": "equity, etf, bond: CUSIP.",
     "sedol": "equity, etf, bond: SEDOL.",
     "composite-figi": "equity, etf, bond: FIGI of one country.",
     "lei": "equity, etf, bond: LEI of the issuer.",
-    "currency": "equity, etf, bond: ISO 4217.",
-    "code": "currency: ISO 4217.",
+    "cfi": "CFI of ISO 10962, such as FFICSX.",
+    "currency": "equity, etf, bond, index: ISO 4217.",
+    "code": "currency: ISO 4217; index: the administrator's code.",
+    "administrator": "index: LEI or slug of who publishes it.",
+    "venue": "spot_pair, perpetual, future, option, outcome: who issues it, MIC or slug.",
+    "native-id": "What the venue calls it; spot_pair, perpetual: it is who it is.",
+    "market": "spot_pair, perpetual: which of the venue's markets [spot, perpetual].",
+    "generation": "Counts up when a venue uses a native id or a maturity again [0].",
+    "product": "future: the market's code of the series, such as ES.",
+    "root": "option: code of the series, such as AAPL.",
+    "maturity": "future, option: the whole date, 2026-12-18.",
+    "strike": "option: decimal text.",
+    "right": "option: call or put.",
+    "style": "option: european, american or bermudan.",
+    "adjustment": "option: number of the adjustment [0].",
+    "factory": "dex_pool: address of the factory or manager.",
+    "tokens": "dex_pool: addresses of what is in it, in order, with blanks between.",
+    "fee-bps": "dex_pool: fee of a swap in basis points, decimal text.",
+    "tenor": "fx_pair: SPOT, ON, TN, 1W, 3M … [SPOT].",
+    "contract": "outcome: address of the contract that keeps the conditions.",
+    "condition": "outcome: id of the question.",
+    "outcome": "outcome: id of this outcome of it.",
+    "base": "What is priced: a currency code, or the venue's code of an asset.",
+    "quote": "What prices are in.",
+    "settlement": "What it is settled in; perpetual: it is part of who it is.",
+    "payoff": "perpetual, future, option: linear, inverse or quanto.",
+    "multiplier": "Contract size, decimal text.",
+    "underlying": "KEY of the instrument that it derives from, or an id that is not known yet.",
+    "expiry": "future, option, outcome: the instant, 2026-12-18T14:30:00Z.",
+    "last-trade": "future, option, outcome: the instant after which it is not traded.",
     "tick": "Smallest price step, decimal text.",
+    "ticks": "Price steps by band, FROM:STEP …: '0:0.0001 1:0.0005'.",
     "lot": "Smallest amount step, decimal text.",
+    "min-size": "Smallest order, decimal text.",
+    "max-size": "Largest order, decimal text.",
+    "min-notional": "Smallest price × size of an order, decimal text.",
     "status": "pending, active, halted, … [active when new].",
     "valid-from": "RFC 3339 time or date from which this holds.",
 }
 AMEND_FLAGS: Final[dict[str, str]] = {
     **{name: REGISTER_FLAGS[name] for name in (
         "symbol", "name", "decimals", "isin", "figi", "cusip", "sedol", "composite-figi", "lei",
-        "currency", "tick", "lot", "valid-from")},
+        "cfi", "currency", "native-id", "tokens", "fee-bps", "base", "quote", "settlement",
+        "payoff", "multiplier", "underlying", "expiry", "last-trade", "tick", "ticks", "lot",
+        "min-size", "max-size", "min-notional", "valid-from")},
     "class": "equity, etf, bond: another of these.",
 }  # fmt: skip
 LISTING_FLAGS: Final[dict[str, str]] = {
@@ -61,7 +95,7 @@ LISTING_FLAGS: Final[dict[str, str]] = {
     "tick": "Smallest price step, decimal text.",
     "lot": "Smallest amount step, decimal text.",
 }
-_INTEGERS: Final = frozenset({"decimals", "slip44", "line"})
+_INTEGERS: Final = frozenset({"decimals", "slip44", "line", "generation", "adjustment"})
 _LINES_HELP: Final = """
     With - the same fields come as JSON Lines on stdin, {line}. A bad
     line is an error in its place, the others go on, and the exit code is 1. "source" and
@@ -109,9 +143,11 @@ def _given(flags: Mapping[str, Any]) -> Fields:
 @click.command(help=f"""Register one instrument, or say more about a known one.
 
     \b
-    CLASS is token, coin, equity, etf, bond or currency:
+    CLASS is token, coin, equity, etf, bond, currency, fx_pair, spot_pair,
+    dex_pool, perpetual, future, option, index or outcome:
       register equity --isin US0378331005 --symbol AAPL --name "Apple Inc."
       register token --chain eip155:1 --address 0xa0b8… --symbol USDC --decimals 6
+      register future --venue XCME --product ES --maturity 2026-12-18 --tick 0.25
       register - < instruments.jsonl
     {_LINES_HELP.format(line='{"class": "equity", "isin": …}')}
     """)  # fmt: skip
@@ -189,6 +225,7 @@ def _register(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Register, class_named, from_mapping
 
     kind = class_named(fields.pop("class", None))
+    _name_underlying(registry, fields, as_of)
     return Register.of(from_mapping(kind, _known(fields)))
 
 
@@ -196,6 +233,7 @@ def _amend(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Amend
 
     id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
+    _name_underlying(registry, fields, as_of)
     return Amend(id, fields, _time(valid_from, "valid_from"))
 
 
@@ -255,6 +293,13 @@ def _id_of(registry: Registry, fields: Fields, as_of: AsOf) -> int:
             cure='give "key": an id, ISIN, address or symbol',
         )  # fmt: skip
     return find_one(registry, key, as_of=as_of).id
+
+
+def _name_underlying(registry: Registry, fields: Fields, as_of: AsOf) -> None:
+    """The key of the underlying becomes its id. An id stays, known or not."""
+    key = fields.get("underlying")
+    if isinstance(key, str) and key and not key.startswith("0x"):
+        fields["underlying"] = find_one(registry, key, as_of=as_of).id
 
 
 def _nothing_else(fields: Fields, known: str) -> None:
@@ -362,7 +407,8 @@ class _Lines:
 
         try:
             fields = {**self._defaults, **_parsed(line)}
-            if self._waiting and not _is_lasting(fields.get("key") or fields.get("instrument")):
+            keys = fields.get("key") or fields.get("instrument"), fields.get("underlying")
+            if self._waiting and not all(map(_is_lasting, keys)):
                 self._carry_out()  # an earlier line may have changed whom this key means
             self._waiting.append((number, _unit(self._registry, self._verb, fields)))
         except AlphaPulseError as error:
@@ -398,7 +444,7 @@ class _Lines:
 
 def _is_lasting(key: object) -> bool:
     """Whether a key means the same instrument for ever: no key, an id, an EVM address."""
-    return key is None or (isinstance(key, str) and key.startswith(("0x", "eip155:")))
+    return not isinstance(key, str) or not key or key.startswith(("0x", "eip155:"))
 
 
 def _parsed(line: bytes | None) -> Fields:

@@ -49,7 +49,7 @@ def test_errors_name_the_field(fields: dict[str, object], says: str) -> None:
 def test_errors_name_the_class_as_english_does(kind: type[AnyInstrument]) -> None:
     with pytest.raises(InvalidInput) as caught:
         from_mapping(kind, {"nonsense": 1})
-    vowel = kind.__name__[0] in "AEIOU" or kind.__name__ == "FxPair"
+    vowel = NAMES.get(kind, "l")[0] in "aeiou" or kind is CLASSES["fx_pair"]
     name = NAMES.get(kind, "listing").replace("_", " ")
     assert caught.value.doing == f"reading {'an' if vowel else 'a'} {name}"
 

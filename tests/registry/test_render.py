@@ -62,7 +62,7 @@ def test_a_long_symbol_is_whole(registry: Registry) -> None:
         ).id
         match = registry.describe(id)
         assert match is not None
-        assert match_dict(match)["symbol"] == "S" * 40
+        assert match_dict(match, 0)["symbol"] == "S" * 40
         assert body_dict(registry.log.event(0).body)["symbol"] == "S" * 40
 
 
@@ -71,7 +71,7 @@ def test_what_is_not_known_is_null(registry: Registry) -> None:
         id = registry.register(Token(chain="eip155:1", address="0x" + "a" * 40)).id
         match = registry.describe(id)
         assert match is not None
-        shown = match_dict(match)
+        shown = match_dict(match, 0)
         assert [name for name, value in shown.items() if value is None] == [
             "symbol", "name", "decimals", "isin"
         ]  # fmt: skip
