@@ -189,7 +189,7 @@ def _by_fields(instrument: Instrument) -> Facts:
         values[field] = canonical
     for field in _REQUIRED[kind]:
         if field not in values:
-            refuse(field, f"{articled(name)} is not known without it", getattr(instrument, field))
+            refuse(field, f"{articled(name)} needs it", "", "give it: it is part of who this is")
     more = _MORE.get(kind)
     if more is not None:
         more(values)

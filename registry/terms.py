@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from alphapulse.log import number
+from alphapulse.log import format_time, number
 
 from .validation import (
     evm_address,
@@ -108,7 +108,7 @@ def tenor(value: object, field: str = "tenor") -> str:
 def administrator(value: object, field: str = "administrator") -> str:
     """The LEI of who publishes an index, or a slug."""
     clean = stripped(value, field)
-    return identifier("lei", clean) if _LEI_FORM.fullmatch(clean) else slug(clean, field)
+    return identifier("lei", clean, field) if _LEI_FORM.fullmatch(clean) else slug(clean, field)
 
 
 def ladder(value: object, field: str = "ticks") -> str:
@@ -124,7 +124,7 @@ def ladder(value: object, field: str = "ticks") -> str:
             refuse(field, "a band is FROM:STEP", band, "write it like 0:0.0001 1:0.0005")
         start, step = exact_or_zero(start, field), exact(step, field)
         if _decimal(start) <= above:
-            refuse(field, "the bands must be in the order of their prices", band)
+            refuse(field, "the bands must be in the order of their prices", band, "sort them")
         above = _decimal(start)
         bands.append(f"{start}:{step}")
     if len(bands) > BANDS_MAX:
@@ -192,7 +192,10 @@ def agree(values: Mapping[str, str | int], said: Set[str]) -> None:
         return not said.isdisjoint((first, second)) and first in values and second in values
 
     if both("last_trade", "expiry") and int(values["last_trade"]) > int(values["expiry"]):
-        refuse("last_trade", "it is after the expiry", values["last_trade"])
+        refuse(
+            "last_trade", f"it is after the expiry, {format_time(int(values['expiry']))}",
+            format_time(int(values["last_trade"])),
+        )  # fmt: skip
     if both("min_size", "max_size") and _decimal(values["min_size"]) > _decimal(values["max_size"]):
         refuse("max_size", f"it is below min_size, {values['min_size']}", values["max_size"])
     if both("tick", "ticks"):

@@ -207,31 +207,33 @@ _SCHEMES: Final[dict[str, tuple[ModuleType, int, str]]] = {
 IDENTIFIER_SCHEMES: Final = tuple(_SCHEMES)
 
 
-def identifier(scheme: str, value: object) -> str:
+def identifier(scheme: str, value: object, field: str = "") -> str:
     """An identifier of a scheme in `IDENTIFIER_SCHEMES`, upper case, its check digit verified.
+    field: when it is not called after its scheme.
 
     Cost: 3 µs for an ISIN, 7 to 12 µs for others, nearly all of it in python-stdnum.
     """
-    given = stripped(value, scheme)
+    given = stripped(value, field or scheme)
     if scheme == "isin" and _is_isin(given):
         return given
     module, length, form = _SCHEMES[scheme]
     compact: str = module.compact(given[:64])
     if len(compact) != length or not compact.isascii():
-        refuse(scheme, f"it must have {length} characters: {form}", given)
+        refuse(field or scheme, f"it must have {length} characters: {form}", given)
     try:
         module.validate(compact)
     except InvalidChecksum:
         needed = _right_check(scheme, compact)
         refuse(
-            scheme, f"it fails only its check digit; {compact[: -len(needed)]} would need {needed}",
-            given, "look for a typing error in the whole identifier",
+            field or scheme,
+            f"it fails only its check digit; {compact[: -len(needed)]} would need {needed}", given,
+            "look for a typing error in the whole identifier",
         )  # fmt: skip
     except ValidationError as error:
         if scheme == "isin" and not compact.isalnum():
-            refuse(scheme, f"it must be {form}", given)
+            refuse(field or scheme, f"it must be {form}", given)
         problem = f"{compact[:2]} begins no ISIN" if scheme == "isin" else str(error).rstrip(".")
-        refuse(scheme, f"{problem}; it must be {form}", given)
+        refuse(field or scheme, f"{problem}; it must be {form}", given)
     return compact
 
 

@@ -10,7 +10,7 @@ from .lookup import KEY_HELP, as_of_option
 from .output import Column, short_time
 from .verb import Cli, find_one, settings
 
-_TIMES: Final = ("valid_from", "valid_to", "expiry")
+_TIMES: Final = ("valid_from", "valid_to", "expiry", "last_trade")
 """How the names of fields that are times end."""
 
 

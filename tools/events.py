@@ -63,7 +63,7 @@ def describe(event: Event) -> str:
     body = body_dict(event.body)
     text = {name: shown(value) for name, value in body.items()}
     if event.is_instrument:
-        symbol = text.get("symbol") or text.get("name", "")
+        symbol = text.get("symbol") or text.get("native_id") or text.get("name", "")
         words = [text["class"], symbol, f"0x{event.entity:016x}"]
         if body["revision"] != 1:
             words.append(f"revision {text['revision']}")

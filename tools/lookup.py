@@ -109,6 +109,7 @@ def lookup(
 def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> None:
     with cli.registry() as registry:
         at = _moment(registry, as_of, valid_at)
+        matches = find(registry, key, as_of=as_of)
         rows = _listing_rows(registry, matches, as_of, at)
     if cli.json:
         cli.out.records(rows)

@@ -297,9 +297,15 @@ def _id_of(registry: Registry, fields: Fields, as_of: AsOf) -> int:
 
 def _name_underlying(registry: Registry, fields: Fields, as_of: AsOf) -> None:
     """The key of the underlying becomes its id. An id stays, known or not."""
+    from alphapulse.log import AlphaPulseError
+
     key = fields.get("underlying")
     if isinstance(key, str) and key and not key.startswith("0x"):
-        fields["underlying"] = find_one(registry, key, as_of=as_of).id
+        try:
+            fields["underlying"] = find_one(registry, key, as_of=as_of).id
+        except AlphaPulseError as error:
+            error.doing = f"reading field underlying: {error.doing}"
+            raise
 
 
 def _nothing_else(fields: Fields, known: str) -> None:

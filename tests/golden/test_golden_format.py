@@ -45,7 +45,10 @@ from alphapulse.log.codec import Codec, unpack
 from alphapulse.log.columns import check_columns
 from alphapulse.log.home import Genesis, decode_genesis
 from alphapulse.log.sheet import sheet_of
-from alphapulse.registry import identity
+from alphapulse.registry import CLASSES, from_mapping, identity
+from alphapulse.registry.facts import body_of
+from alphapulse.registry.readers import facts_of
+from tests.registry.samples import FULL, MORE
 
 TEXT = (Path(__file__).parents[2] / "log" / "FORMAT.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"```(?:hex|text) ([^\n]+)\n(.*?)\n```", TEXT, re.DOTALL))
@@ -218,6 +221,19 @@ def test_every_field_stands_in_its_table_with_its_default(
             empty = {"": '""', b"": "empty", (): "empty", False: "false"}
             is_number = type(field.default) is int
             assert said == (str(field.default) if is_number else empty[field.default])
+
+
+def test_every_term_is_said() -> None:
+    said = re.findall(r"`(\w+)`", " ".join(row[0] for row in rows(section("Terms"))))
+    made = set()
+    for name, fields in FULL.items():
+        for more in ({}, {"quote": "FDUSD"} if "quote" in MORE[name] else {}):
+            known = facts_of(from_mapping(CLASSES[name], fields))
+            values = known.values | more
+            made |= body_of(
+                known._replace(values=values), id=1, fingerprint=bytes(16)
+            ).extension.terms.keys()
+    assert sorted(said) == sorted(made | {"currency"})
 
 
 def test_every_body_type_has_its_section() -> None:

@@ -28,8 +28,8 @@ _CONTRACT: Final[Fields] = {
     **_TRADED, "multiplier": "0.000000000001", "underlying": "0xe6bee3829654f008",
 }  # fmt: skip
 _EXPIRING: Final[Fields] = {
-    **_CONTRACT, "expiry": "2026-12-18T14:30:00.000000000Z",
-    "last_trade": "2026-12-18T14:00:00.000000000Z", "native_id": "ES Z6",
+    **_CONTRACT, "expiry": "2226-12-18T14:30:00.000000000Z",
+    "last_trade": "2226-12-18T14:00:00.000000000Z", "native_id": "ES Z6",
 }  # fmt: skip
 _DERIVATIVE: Final[Fields] = {**_EXPIRING, "settlement": "USDC", "payoff": "quanto"}
 

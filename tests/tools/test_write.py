@@ -11,6 +11,7 @@ from alphapulse.registry import CLASSES, Listing, Registry
 from alphapulse.registry.facts import AMENDABLE_FIELDS
 from alphapulse.tools import write
 from alphapulse.tools.verb import ALERTS_SHOWN_MAX
+from tests.registry.samples import FULL, NEW
 
 from .conftest import APPLE, Run, collide
 
@@ -86,6 +87,57 @@ def test_register_lines_answers_each_in_its_place(run: Run) -> None:
     assert [row["outcome"] for row in ran.rows if "outcome" in row] == ["new", "unchanged", "new"]
     assert ran.err == ""
     assert [row["source"] for row in run("tail", "--json").rows] == [None, "snb"]
+
+
+def test_every_class_as_lines_and_what_lookup_shows_again(run: Run) -> None:
+    given = [{"class": name, **fields} for name, fields in FULL.items()]
+    for line, cusip in zip(given[2:5], ("037833100", "594918104", "17275R102"), strict=True):
+        line["cusip"] = cusip  # one each: three classes of one security are a conflict
+        del line["isin"], line["figi"]
+    ran = run("register", "-", "--json", stdin=lines(*given))
+    assert ran.code == 0 and ran.err == ""
+    assert [row["outcome"] for row in ran.rows] == ["new"] * len(FULL)
+    shown = []
+    for row in ran.rows[-len(NEW) :]:
+        (found,) = run("lookup", row["id"], "--json").rows
+        assert found["symbol"] == "a symbol of 21 chars🦄"
+        for field in ("id", "fingerprint", "revision", "offset", "key"):
+            del found[field]
+        shown.append(found)
+    again = run("register", "-", "--json", stdin=lines(*shown))
+    assert [row["outcome"] for row in again.rows] == ["unchanged"] * len(NEW)
+
+
+def test_an_underlying_is_named_by_any_key(run: Run, apple: int) -> None:
+    option = ["option", "--venue", "occ", "--root", "AAPL", "--right", "call", "--style",
+              "american", "--strike", "150", "--maturity", "2026-12-18"]  # fmt: skip
+    first = run("register", *option, "--underlying", APPLE, "--json").rows[0]
+    found = run("lookup", first["id"], "--json").rows[0]
+    assert found["underlying"] == f"0x{apple:016x}"
+    for key in (f"0x{apple:x}", "AAPL", APPLE):
+        again = run("register", *option, "--underlying", key, "--json").rows[0]
+        assert again["outcome"] == "unchanged"
+    ran = run("register", *option, "--underlying", "NOBODY", "--json")
+    assert (ran.code, ran.error["doing"]) == (1, "reading field underlying: looking up NOBODY")
+    fields = {"class": "index", "administrator": "x", "code": "NEW", "symbol": "NEW"}
+    future = {"class": "future", "venue": "XEUR", "product": "F", "maturity": "2026-12-18"}
+    rows = run(
+        "register", "-", "--json", stdin=lines(fields, {**future, "underlying": "NEW"})
+    ).rows
+    assert run("lookup", rows[1]["id"], "--json").rows[0]["underlying"] == rows[0]["id"]
+    assert run("amend", first["id"], "--underlying", "NEW").code == 0
+    assert run("lookup", first["id"], "--json").rows[0]["underlying"] == rows[0]["id"]
+
+
+def test_a_lookup_says_expired_from_the_expiry_on(run: Run) -> None:
+    words = ["future", "--venue", "XEUR", "--product", "F", "--maturity", "2020-12-18"]
+    assert run("register", *words, "--symbol", "F", "--expiry", "2020-12-18T12:00Z").code == 0
+    assert run("lookup", "F", "--json").rows[0]["status"] == "expired"
+    assert "expired" in run("lookup", "F").out
+    assert run("tail", "--json").rows[0]["body"]["status"] == "active"
+    assert run("amend", "F", "--expiry", "2226-12-18T12:00Z").code == 0
+    assert run("lookup", "F", "--json").rows[0]["status"] == "active"
+    assert run("lookup", "F", "--as-of", "0", "--json").rows[0]["status"] == "expired"
 
 
 def test_bad_lines_go_to_stderr_for_people(run: Run) -> None:
