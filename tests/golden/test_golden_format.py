@@ -225,7 +225,7 @@ def test_every_field_stands_in_its_table_with_its_default(
 
 def test_every_term_is_said() -> None:
     said = re.findall(r"`(\w+)`", " ".join(row[0] for row in rows(section("Terms"))))
-    made = set()
+    made: set[str] = set()
     for name, fields in FULL.items():
         for more in ({}, {"quote": "FDUSD"} if "quote" in MORE[name] else {}):
             known = facts_of(from_mapping(CLASSES[name], fields))
