@@ -1,8 +1,14 @@
-"""Listings as CSV: one row for each listing of a security, columns by name in any order.
+"""Listings as CSV: one row for each listing of an instrument, columns by name in any order.
 
 Columns: one or more of isin, figi (share class), cusip; mic or venue; and, as known, symbol,
 currency, valid_from, valid_to, primary, line, tick, lot (of the listing) and name, class (equity
-unless said), sedol, composite_figi, lei, decimals (of the instrument). An empty cell says nothing.
+unless said), sedol, composite_figi, lei, cfi, decimals (of the instrument). An empty cell says
+nothing.
+
+A file with a column `class` may hold every class, and has columns of the names of their fields (of
+a security only those above count). The listing's venue is who issued a contract or a pair, unless
+a column `issuer` says otherwise; tick and lot of what has terms of its own are its own; and what
+no venue issues need not be listed anywhere.
 
 *Whose symbol is it?* That of the listing. It becomes the instrument's too in rows with
 `primary` true; and in every row of a file without a column `primary`, which is taken as a file of
@@ -25,21 +31,37 @@ from alphapulse.log import InvalidInput
 from alphapulse.registry import validation
 from alphapulse.registry.commands import Command, Register
 from alphapulse.registry.commands_listings import AddListing
-from alphapulse.registry.instruments import Bond, Equity, Etf, Listing
+from alphapulse.registry.instruments import (
+    CLASSES,
+    AnyInstrument,
+    Identified,
+    Index,
+    Listing,
+    Security,
+    class_named,
+    from_mapping,
+)
 
 from .base import LINE_SIZE_BYTES_MAX, InputFile, Line, Refused, Row, slug
 
 RECORD_LINES_MAX: Final = 100
 """A quoted cell may hold line ends; a quote that is never closed must not eat the file."""
-SECURITIES: Final[dict[str, type[Equity] | type[Etf] | type[Bond]]] = {
-    "equity": Equity, "etf": Etf, "bond": Bond,
-}  # fmt: skip
 _KEYS: Final = ("isin", "figi", "cusip")
 _VENUES: Final = ("mic", "venue")
 COLUMNS: Final = (
-    *_KEYS, *_VENUES, "sedol", "composite_figi", "lei", "symbol", "currency", "valid_from",
+    *_KEYS, *_VENUES, "sedol", "composite_figi", "lei", "cfi", "symbol", "currency", "valid_from",
     "valid_to", "primary", "name", "class", "line", "decimals", "tick", "lot",
 )  # fmt: skip
+_OF_THE_LISTING: Final = frozenset(
+    {*_VENUES, "issuer", "symbol", "currency", "valid_from", "valid_to", "primary", "line", "tick",
+     "lot", "class"}
+)  # fmt: skip
+"""The other columns are fields of the instrument."""
+COLUMNS_OF_CLASSES: Final = frozenset({*COLUMNS, "issuer"}).union(
+    *(kind.__struct_fields__ for kind in CLASSES.values())
+)
+"""Of a file with a column `class`."""
+_INTEGERS: Final = ("decimals", "slip44", "generation", "adjustment")
 _TRUE: Final = frozenset({"true", "1", "yes"})
 _FALSE: Final = frozenset({"false", "0", "no", ""})
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
@@ -54,7 +76,7 @@ class ListingsCsv:
     def sniff(self, path: Path, head: bytes) -> bool:
         first = head.decode("utf-8-sig", "replace").lstrip().splitlines()[:1]
         names = set(_names(next(csv.reader(first), []))) if first else set()
-        return bool(names.intersection(_KEYS) and names.intersection(_VENUES)) or (
+        return bool(names.intersection((*_KEYS, "class")) and names.intersection(_VENUES)) or (
             path.suffix.lower() == ".csv"
         )
 
@@ -142,10 +164,11 @@ class ListingsReading:
         self.source = slug(file.path.stem) or ListingsCsv.name
         self._records = records(self._counted(file.lines(self.content_hash)))
         self._columns: list[str] = self._header()
+        known = self._known = _known_columns(self._columns)
         self.unknown_columns = tuple(
             name[:_COLUMN_LENGTH_MAX] or f"column {number}"
             for number, name in enumerate(self._columns, 1)
-            if name not in COLUMNS
+            if name not in known
         )
         self._has_primary = "primary" in self._columns
 
@@ -162,14 +185,15 @@ class ListingsReading:
         if header.problem:
             file.refuse(header.problem, cure="save it as CSV in UTF-8", line=header.line)
         columns = _names(header.cells)
-        for name in COLUMNS:
+        for name in _known_columns(columns):
             if columns.count(name) > 1:
                 file.refuse(f"the column {name} stands twice", line=header.line)
         if set(_VENUES) <= set(columns):
             file.refuse("it has a column mic and a column venue", cure="keep one of them",
                         line=header.line)  # fmt: skip
         missing = [
-            " or ".join(wanted) for wanted in (_KEYS, _VENUES) if not set(wanted) & set(columns)
+            " or ".join(wanted) for wanted in (_KEYS, _VENUES)
+            if not {*wanted} & {*columns} and (wanted is _VENUES or "class" not in columns)
         ]
         if missing:
             cure = "name the columns in its first line"
@@ -198,30 +222,50 @@ class ListingsReading:
     def _commands(self, given: list[str]) -> tuple[Command, ...]:
         cells = {
             name: cell.strip()
-            for name, cell in zip(self._columns, given, strict=True) if name in COLUMNS
+            for name, cell in zip(self._columns, given, strict=True) if name in self._known
         }  # fmt: skip
         get = cells.get
         symbol = get("symbol", "")
         primary = _flag(get("primary", ""), "primary")
-        kind = SECURITIES.get(get("class", "").lower() or "equity")
-        if kind is None:
-            validation.refuse("class", "it is no class of security", cells["class"],
-                              f"use one of {', '.join(SECURITIES)}")  # fmt: skip
+        kind = class_named(get("class") or "equity")
         register = Register.of(
-            kind(
-                isin=get("isin", ""), figi=get("figi", ""), cusip=get("cusip", ""),
-                sedol=get("sedol", ""), composite_figi=get("composite_figi", ""),
-                lei=get("lei", ""), name=get("name", ""), decimals=_count(cells, "decimals"),
-                symbol=symbol if primary or not self._has_primary else "",
-            )
-        )  # fmt: skip
+            _instrument(kind, cells, symbol if primary or not self._has_primary else "")
+        )
+        if not (issubclass(kind, Security) or get("mic") or get("venue")):
+            return (register,)
+        own_terms = issubclass(kind, Identified)
         listing = Listing(
             instrument=0, venue=_venue(cells), symbol=symbol, currency=get("currency", ""),
             line=_count(cells, "line") or 0, primary=primary,
             valid_from=get("valid_from", ""), valid_to=get("valid_to", ""),
-            tick=get("tick") or None, lot=get("lot") or None,
+            tick=None if own_terms else get("tick") or None,
+            lot=None if own_terms else get("lot") or None,
         )  # fmt: skip
         return register, AddListing.make(listing, of=register.fingerprint)
+
+
+def _known_columns(columns: list[str]) -> frozenset[str]:
+    return COLUMNS_OF_CLASSES if "class" in columns else frozenset(COLUMNS)
+
+
+def _instrument(kind: type[AnyInstrument], cells: dict[str, str], symbol: str) -> AnyInstrument:
+    """Raises InvalidInput, also for a cell under a field that the class does not have."""
+    if issubclass(kind, Security):
+        cells = {name: cell for name, cell in cells.items() if name in COLUMNS}
+    fields: dict[str, object] = {
+        name: cell for name, cell in cells.items() if cell and name not in _OF_THE_LISTING
+    }
+    if symbol:
+        fields["symbol"] = symbol
+    for name in fields.keys() & _INTEGERS:
+        fields[name] = _count(cells, name)
+    if "venue" in kind.__struct_fields__ and "contract" not in fields:
+        fields["venue"] = cells.get("issuer") or _venue(cells)
+    if issubclass(kind, Identified):
+        fields.update((name, cells[name]) for name in ("tick", "lot") if cells.get(name))
+    if issubclass(kind, Index) and cells.get("currency"):
+        fields["currency"] = cells["currency"]
+    return from_mapping(kind, fields)
 
 
 def _venue(cells: dict[str, str]) -> str:

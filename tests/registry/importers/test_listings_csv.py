@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapulse.log import InvalidInput, parse_time
-from alphapulse.registry import AddListing, Register
+from alphapulse.registry import AddListing, Register, key_text
 from alphapulse.registry.importers import InputFile, ListingsCsv, Refused, Row
 from alphapulse.registry.importers.base import LINE_SIZE_BYTES_MAX, Line
 from alphapulse.registry.importers.listings_csv import RECORD_LINES_MAX, records
@@ -102,6 +102,43 @@ def test_without_a_column_primary_the_symbol_is_the_instruments_too(path: Path) 
     assert not listing.listing.primary
 
 
+def test_all_classes_stand_in_one_file(path: Path) -> None:
+    rows = read(
+        path,
+        "class,venue,issuer,symbol,native_id,settlement,product,root,maturity,strike,right,style,"
+        "administrator,code,base,quote,chain,address,isin,currency,tick,expiry,tenor\n"
+        "perpetual,binance,,BTC/USDT:USDT,BTCUSDT,USDT,,,,,,,,,BTC,USDT,,,,USDT,0.10,,\n"
+        "option,XCBO,occ,AAPL C150,,,,AAPL,2026-12-18,150,call,american,,,,,,,,USD,0.01,"
+        "2026-12-18T21:00Z,\n"
+        "index,,,,,,,,,,,,stoxx,SX5E,,,,,,EUR,,,\n"
+        "fx_pair,,,,,,,,,,,,,,EUR,USD,,,,,,,3M\n"
+        "token,binance,,USDC,,,,,,,,,,,,,eip155:1,0x" + "1" * 40 + ",,USDT,0.01,,\n"
+        "equity,XNAS,,AAPL,,,,,,,,,,whatever,,,,,US0378331005,USD,0.01,,\n",
+    )
+    assert all(isinstance(row, Row) for row in rows), rows
+    perpetual, option = commands(rows[0]), commands(rows[1])
+    assert key_text(perpetual[0].facts.key) == "perpetual|binance|perpetual|BTCUSDT|USDT|0"
+    assert perpetual[0].facts.values["tick"] == "0.1"
+    assert (perpetual[1].listing.venue, perpetual[1].listing.tick) == ("binance", None)
+    assert key_text(option[0].facts.key) == "option|occ|AAPL|2026-12-18|150|call|american|0"
+    assert option[1].listing.venue == "XCBO"
+    for row, key in zip(rows[2:4], ("index|stoxx|SX5E", "fx_pair|EUR|USD|3M"), strict=True):
+        assert isinstance(row, Row)
+        (register,) = row.commands
+        assert isinstance(register, Register) and key_text(register.facts.key) == key
+    token, equity = commands(rows[4]), commands(rows[5])
+    assert "tick" not in token[0].facts.values and token[1].listing.tick == "0.01"
+    assert equity[0].facts.values == {"isin": "US0378331005", "symbol": "AAPL"}
+
+
+def test_without_a_column_class_columns_of_other_classes_are_unknown(path: Path) -> None:
+    path.write_text("isin,mic,strike,market\nUS0378331005,XNAS,5,x\n")
+    with InputFile(path) as file:
+        reading = ListingsCsv().open(file)
+        assert reading.unknown_columns == ("strike", "market")
+        assert [isinstance(row, Row) for row in reading.rows("source")] == [True]
+
+
 @pytest.mark.parametrize(
     "cells, reason",
     [
@@ -110,7 +147,12 @@ def test_without_a_column_primary_the_symbol_is_the_instruments_too(path: Path) 
         ({"cusip": "037833101"}, "cusip"),
         ({"mic": "xnas"}, "mic: it is not a MIC"),
         ({"mic": ""}, "mic"),
-        ({"class": "token"}, "class: it is no class of security"),
+        ({"class": "stock"}, "class: there is no such class"),
+        ({"class": "token"}, "reading a token: Object contains unknown field `isin`"),
+        ({"class": "index", "code": "X"}, "missing required field `administrator`"),
+        ({"class": "future", "product": "F", "maturity": "2026-12"}, "maturity: it is not a whole"),
+        ({"class": "future", "product": "F", "strike": "5"}, "unknown field `strike`"),
+        ({"class": "spot_pair", "native_id": "X", "generation": "x"}, "generation: it must be an"),
         ({"primary": "maybe"}, "primary: it is neither true nor false"),
         ({"currency": "usd"}, "currency"),
         ({"valid_from": "12/12/1980"}, "valid_from: it is not RFC 3339"),
