@@ -231,8 +231,8 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
     def by_symbol(
         self, symbol: str, *, venue: str = "", as_of: AsOf = None, valid: ValidAt = None
     ) -> list[InstrumentRecord]:
-        """All instruments of this exact symbol, their own or at a venue. Symbols are not unique,
-        and go from one instrument to another: `valid` asks who had it at a time."""
+        """All instruments of this exact symbol or native id, their own or at a venue. Symbols are
+        not unique, and go from one instrument to another: `valid` asks who had it at a time."""
         when = self.when(as_of, valid)
         return [match.record for match in self.lookup.by_symbol(symbol, venue, when)]
 

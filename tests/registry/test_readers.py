@@ -279,8 +279,12 @@ def test_they_are_found(registry: Registry) -> None:
     registry.amend(ids["future"], native_id="ESZ6")
     assert found("ES Z6@XCME") == []
     assert found("ESZ6@XCME") == [ids["future"]]
-    last = registry.log.head - 2
-    assert [m.id for m in find("ES Z6@XCME", stop=last + 1)[1]] == [ids["future"]]
+    before = registry.when(registry.log.head - 2)
+    assert [match.id for match in find("ES Z6@XCME", when=before)[1]] == [ids["future"]]
+    assert [match.id for match in find("ESZ6@XCME", when=before)[1]] == []
+    registry.rebuild()
+    assert found("BTCUSDT") == [ids["spot_pair"], ids["perpetual"]]
+    assert found("ESZ6@XCME") == [ids["future"]]
 
 
 def test_a_pool_and_its_own_token_share_an_address(registry: Registry) -> None:

@@ -131,7 +131,10 @@ def test_an_underlying_is_named_by_any_key(run: Run, apple: int) -> None:
 
 def test_a_lookup_says_expired_from_the_expiry_on(run: Run) -> None:
     words = ["future", "--venue", "XEUR", "--product", "F", "--maturity", "2020-12-18"]
-    assert run("register", *words, "--symbol", "F", "--expiry", "2020-12-18T12:00Z").code == 0
+    words += ["--symbol", "F", "--valid-from", "2020-01-01"]
+    assert run("register", *words, "--expiry", "2020-12-18T12:00Z").code == 0
+    for at, status in (("2020-12-18T11:59Z", "active"), ("2020-12-18T12:00Z", "expired")):
+        assert run("lookup", "F", "--valid-at", at, "--json").rows[0]["status"] == status
     assert run("lookup", "F", "--json").rows[0]["status"] == "expired"
     assert "expired" in run("lookup", "F").out
     assert run("tail", "--json").rows[0]["body"]["status"] == "active"
