@@ -73,6 +73,7 @@ class ListingBody(Body, frozen=True):
     tick: str = ""
     lot: str = ""
     """Exact numbers as decimal text, empty = not known."""
+    figi: str = ""
 
 
 class RelationBody(Body, frozen=True):

@@ -74,7 +74,7 @@ class AddListing(NamedTuple):
         return {
             "symbol": listing.symbol, "primary": listing.primary,
             "valid_from": listing.valid_from, "valid_to": listing.valid_to,
-            "tick": str(listing.tick or ""), "lot": str(listing.lot or ""),
+            "tick": str(listing.tick or ""), "lot": str(listing.lot or ""), "figi": listing.figi,
         }  # fmt: skip
 
     def unsaid(self, body: ListingBody) -> list[tuple[str, str]]:
@@ -98,7 +98,7 @@ class AddListing(NamedTuple):
             currency=listing.currency, line=listing.line, symbol=listing.symbol,
             primary=listing.primary, valid_from=int(listing.valid_from),
             valid_to=int(listing.valid_to), counter=counter, tick=str(listing.tick or ""),
-            lot=str(listing.lot or ""),
+            lot=str(listing.lot or ""), figi=listing.figi,
         )  # fmt: skip
         offset = state.emit(
             Kind.LISTING_ADDED, Space.LISTING, id, body, metadata=metadata,

@@ -87,7 +87,7 @@ def _of_listing(body: ListingBody) -> tuple[int, Fields]:
         "status": None if active else status_text(body.status),
         "symbol": body.symbol, "primary": body.primary,
         "valid_from": time_text(body.valid_from), "valid_to": time_text(body.valid_to),
-        "tick": body.tick, "lot": body.lot,
+        "tick": body.tick, "lot": body.lot, "figi": body.figi,
     }  # fmt: skip
     name = f"listing {body.venue} {body.currency or '-'} {body.line}"
     fields: Fields = {name: True}

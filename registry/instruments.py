@@ -70,7 +70,7 @@ class Security(Instrument, frozen=True, kw_only=True):
 
     isin: str = ""
     figi: str = ""
-    """The share-class FIGI. A FIGI of a country or an exchange belongs elsewhere."""
+    """The share-class FIGI. A country's is `composite_figi`, an exchange's the listing's."""
     cusip: str = ""
     sedol: str = ""
     composite_figi: str = ""
@@ -108,7 +108,7 @@ class Identified(Instrument, frozen=True, kw_only=True):
 
     isin: str = ""
     figi: str = ""
-    """Of itself; the FIGI of one listing belongs elsewhere."""
+    """Of itself; the FIGI of one listing is the listing's."""
     cfi: str = ""
     """ISO 10962: six letters that classify it."""
 
@@ -314,6 +314,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The first instant at which it is no longer listed; 0 = open."""
     tick: str | int | None = None
     lot: str | int | None = None
+    figi: str = ""
+    """The FIGI of this listing, the third level below those of the share class and the country."""
 
 
 AnyInstrument = (

@@ -257,4 +257,5 @@ def normalised(listing: Listing) -> Listing:
         valid_to=valid_to,
         tick=None if listing.tick is None else check.exact(listing.tick, "tick"),
         lot=None if listing.lot is None else check.exact(listing.lot, "lot"),
+        figi=check.identifier("figi", listing.figi) if listing.figi else "",
     )

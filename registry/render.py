@@ -170,6 +170,7 @@ def listing_dict(listing: ListingBody, at: int) -> Json:
         "primary": listing.primary,
         "valid_from": time_text(listing.valid_from),
         "valid_to": time_text(listing.valid_to),
+        "figi": listing.figi or None,
         "status": status,
         "current": status == "active",
     }
@@ -186,6 +187,7 @@ def on_chain_dict(match: Match) -> Json:
         "primary": False,
         "valid_from": time_text(record.valid_from),
         "valid_to": None,
+        "figi": None,
         "status": status.name.lower(),
         "current": status is Status.ACTIVE,
     }

@@ -97,7 +97,7 @@ def lookup(
     {KEY_HELP}
     \b
     JSON fields: instrument, venue, symbol, currency, primary, valid_from,
-    valid_to, status, current.
+    valid_to, figi, status, current.
 
     A status of pending, active or delisted follows from the dates at the time asked (--valid-at,
     else --as-of, else now); a date that is not known is null.

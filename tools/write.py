@@ -94,6 +94,7 @@ LISTING_FLAGS: Final[dict[str, str]] = {
     "valid-to": "First instant at which it is no longer listed.",
     "tick": "Smallest price step, decimal text.",
     "lot": "Smallest amount step, decimal text.",
+    "figi": "FIGI of this listing.",
 }
 _INTEGERS: Final = frozenset({"decimals", "slip44", "line", "generation", "adjustment"})
 _LINES_HELP: Final = """

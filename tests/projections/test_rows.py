@@ -97,7 +97,8 @@ LISTING = ListingBody(
 def test_listing_rows() -> None:
     row = canonical_row(LISTING)
     assert canonical_row(replace(LISTING, revision=4)) == row
-    for field, value in {"symbol": "X", "status": 4, "primary": True, "valid_from": 6}.items():
+    changed = {"symbol": "X", "figi": "F", "status": 4, "primary": True, "valid_from": 6}
+    for field, value in changed.items():
         other = replace(LISTING, revision=2, **{field: value})
         assert canonical_row(other) != row
         without = frozenset({field, "name"})

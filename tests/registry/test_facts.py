@@ -210,6 +210,7 @@ def test_a_listing_is_normalised() -> None:
         Listing(instrument=5, venue="XNAS", currency="usd"),
         Listing(instrument=5, venue="XNAS", valid_from="2001", valid_to="2000"),
         Listing(instrument=5, venue="XNAS", line=-1),
+        Listing(instrument=5, venue="XNAS", figi="BBG000B9XVV9"),
         Listing(instrument=5, venue="XNAS", primary=1),  # type: ignore[arg-type]  # a wrong type
     ):
         with pytest.raises(InvalidInput):

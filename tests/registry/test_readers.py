@@ -287,6 +287,16 @@ def test_they_are_found(registry: Registry) -> None:
     assert found("ESZ6@XCME") == [ids["future"]]
 
 
+@pytest.mark.parametrize("quote", ["USD", "USDT", "FDUSD", "币安人生"])
+def test_a_pattern_finds_the_quote(registry: Registry, quote: str) -> None:
+    pair = {**IDENTITIES["spot_pair"], "quote": quote, "base": "BTC"}
+    registry.register(from_mapping(CLASSES["spot_pair"], pair))
+    registry.register(FESX)
+    found = [event.offset for event in registry.read(0, None, f'currency="{quote}"')]
+    assert found == [0]
+    assert [event.offset for event in registry.read(0, None, "venue=binance")] == [0]
+
+
 def test_a_pool_and_its_own_token_share_an_address(registry: Registry) -> None:
     address = "0x" + "ab" * 20
     pool = registry.register(

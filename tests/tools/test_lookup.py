@@ -11,7 +11,7 @@ from .conftest import APPLE, Run
 FIELDS = ["id", "fingerprint", "class", "status", "symbol", "name", "decimals", "isin", "chain",
           "address", "revision", "offset", "key"]  # fmt: skip
 LISTING_FIELDS = ["instrument", "venue", "symbol", "currency", "primary", "valid_from",
-                  "valid_to", "status", "current"]  # fmt: skip
+                  "valid_to", "figi", "status", "current"]  # fmt: skip
 
 
 def test_lookup_in_json_has_the_fields_of_the_table(run: Run, apple: int) -> None:
