@@ -297,7 +297,7 @@ class InstrumentView(_EntityView):
     schema = TableSchema("instruments", 1, ("isin", "symbol", "address"))
     space = Space.INSTRUMENT
     first_kind = Kind.INSTRUMENT_REGISTERED
-    links_per_event = (3, 2)  # what has an address has neither an ISIN nor a native id
+    links_per_event = (3, 2)  # no class has an address and a native id
     data_kinds: frozenset[int] = INSTRUMENT_KINDS
     kinds: frozenset[int] = data_kinds | _NOTES
 

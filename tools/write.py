@@ -32,7 +32,7 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "namespace": "token: CAIP-19 asset namespace [erc20 on eip155, token on solana].",
     "decimals": "Of its smallest unit, any class: 0 to 77; unknown when left out.",
     "slip44": "coin: its SLIP-44 number, for chains that are not in our table.",
-    "isin": "ISIN, of all but what is on a chain, and currencies.",
+    "isin": "ISIN; not of tokens, coins and currencies.",
     "figi": "FIGI; equity, etf, bond: that of the share class.",
     "cusip": "equity, etf, bond: CUSIP.",
     "sedol": "equity, etf, bond: SEDOL.",

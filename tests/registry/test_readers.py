@@ -46,6 +46,7 @@ def test_the_samples_say_all_that_can_be_said() -> None:
     for name, kind in CLASSES.items():
         left = {*kind.__struct_fields__} - FULL[name].keys() - {"status", "valid_from"}
         assert left <= other.get(name, {"settlement"}), name
+        assert not {"address", "native_id"} <= {*kind.__struct_fields__}  # `links_per_event`
 
 
 @pytest.mark.parametrize("name", NEW)
@@ -310,6 +311,22 @@ def test_a_pool_and_its_own_token_share_an_address(registry: Registry) -> None:
     ]  # fmt: skip
     with pytest.raises(InvalidInput, match="address"):
         registry.lookup.find("eip155:1:0x" + "12" * 32, by="address")
+    pool_id = {**IDENTITIES["dex_pool"], "address": "0x" + "12" * 32}
+    by_id = registry.register(from_mapping(CLASSES["dex_pool"], pool_id)).id
+    found = registry.lookup.find("eip155:1:0x" + "12" * 32, by="address")[1]
+    assert [match.id for match in found] == [by_id]
+
+
+def test_an_amendment_does_not_contradict_what_is_known(registry: Registry) -> None:
+    id = registry.register(msgspec.structs.replace(FESX, expiry="2226-12-18T11:00Z")).id
+    with pytest.raises(InvalidInput, match="last_trade: it is after the expiry"):
+        registry.amend(id, last_trade="2226-12-19T00:00Z")
+    assert registry.log.head == 1
+    registry.amend(id, last_trade="2226-12-19T00:00Z", expiry="2226-12-19T01:00Z")
+    # Two sources may contradict each other: that is no reason to refuse what is said of others.
+    registry.register(msgspec.structs.replace(FESX, tick="1"), source="a")
+    registry.register(msgspec.structs.replace(FESX, ticks="0:2"), source="b")
+    assert registry.amend(id, name="Euro Stoxx").outcome == "amended"
 
 
 @pytest.mark.parametrize("status", Status)

@@ -105,7 +105,7 @@ def test_listings_in_json(run: Run, apple: int) -> None:
     assert first == {
         "instrument": f"0x{apple:016x}", "venue": "XNAS", "symbol": "AAPL", "currency": "USD",
         "primary": True, "valid_from": "1980-12-12T00:00:00.000000000Z", "valid_to": None,
-        "status": "active", "current": True,
+        "figi": None, "status": "active", "current": True,
     }  # fmt: skip
     assert (past["symbol"], past["status"], past["current"]) == (None, "delisted", False)
     assert past["valid_to"] == "2004-12-01T00:00:00.000000000Z"
