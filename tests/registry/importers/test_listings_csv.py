@@ -14,7 +14,7 @@ from alphapulse.log import InvalidInput, parse_time
 from alphapulse.registry import AddListing, Register, key_text
 from alphapulse.registry.importers import InputFile, ListingsCsv, Refused, Row
 from alphapulse.registry.importers.base import LINE_SIZE_BYTES_MAX, Line
-from alphapulse.registry.importers.listings_csv import RECORD_LINES_MAX, records
+from alphapulse.registry.importers.csv_rows import RECORD_LINES_MAX, records
 
 HEADER = "isin,mic,symbol,currency,name"
 APPLE = "US0378331005,XNAS,AAPL,USD,Apple Inc."
