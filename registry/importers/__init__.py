@@ -6,12 +6,13 @@ A format is one module with a class that follows `base.Importer`, and one line i
 from typing import Final
 
 from .base import Importer, InputFile, Reading, Refused, Row
+from .isin_csv import IsinCsv
 from .listings_csv import ListingsCsv
 from .quarantine import Quarantine
 from .token_list import TokenList
 
 FORMATS: Final[dict[str, Importer]] = {
-    importer.name: importer for importer in (TokenList(), ListingsCsv())
+    importer.name: importer for importer in (TokenList(), IsinCsv(), ListingsCsv())
 }
 """By name, in the order in which an unnamed file is tried."""
 
@@ -19,6 +20,7 @@ __all__ = [
     "FORMATS",
     "Importer",
     "InputFile",
+    "IsinCsv",
     "ListingsCsv",
     "Quarantine",
     "Reading",
