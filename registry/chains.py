@@ -12,6 +12,8 @@ number, 60; every test network has 1, SLIP-44's "Testnet (all coins)".
 
 from __future__ import annotations
 
+import re
+from hashlib import sha256
 from typing import Final, NamedTuple
 
 from alphapulse.log import InvalidInput
@@ -81,6 +83,20 @@ if len(CHAINS_BY_SHORT_NAME) != len(CHAINS):
 def chain_from(text: str) -> str:
     """The CAIP-2 id of what a person typed: a short name, or the text as it is (not validated)."""
     return CHAINS_BY_SHORT_NAME.get(text.strip().lower(), text)
+
+
+_COSMOS_DIRECT: Final = re.compile(r"(?!hashed-)[-a-zA-Z0-9]{1,32}")
+
+
+def cosmos_chain(chain_id: str) -> str:
+    """The CAIP-2 id of a Cosmos chain, by the profile of that namespace (CAIP-5).
+
+    `osmosis-1` gives `cosmos:osmosis-1`; an id with other characters (`evmos_9001-2`) or over 32 of
+    them is hashed: `cosmos:hashed-` and 16 hex digits.
+    """
+    if _COSMOS_DIRECT.fullmatch(chain_id):
+        return f"cosmos:{chain_id}"
+    return f"cosmos:hashed-{sha256(chain_id.encode()).hexdigest()[:16]}"
 
 
 def native_slip44(chain: str, given: int | None = None) -> int:

@@ -55,9 +55,11 @@ _CAIP2: Final = re.compile(r"([-a-z0-9]{3,8}):([-_a-zA-Z0-9]{1,32})", re.ASCII)
 _REFERENCES: Final = {
     "eip155": re.compile(r"[1-9][0-9]{0,18}"),
     "bip122": re.compile(r"[0-9a-f]{32}"),
+    "cosmos": re.compile(r"[-a-zA-Z0-9]{1,32}"),
     "polkadot": re.compile(r"[0-9a-f]{32}"),
 }
-"""Where CAIP-2 profiles say more; without it `eip155:01` would be another chain than `eip155:1`."""
+"""Where CAIP-2 profiles say more; without it `eip155:01` would be another chain than `eip155:1`,
+and `cosmos:evmos_9001-2` another than `chains.cosmos_chain` makes of that id."""
 _NAMESPACE: Final = re.compile(r"[-a-z0-9]{3,8}")
 _EVM_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _EVM_ITEM: Final = re.compile(r"0x[0-9a-fA-F]{40}(?:/[0-9]{1,78})?")

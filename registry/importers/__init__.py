@@ -6,18 +6,22 @@ A format is one module with a class that follows `base.Importer`, and one line i
 from typing import Final
 
 from .base import Importer, InputFile, Reading, Refused, Row
+from .chain_registry import ChainRegistry
 from .isin_csv import IsinCsv
 from .listings_csv import ListingsCsv
 from .quarantine import Quarantine
+from .ticker_collection import TickerCollection
 from .token_list import TokenList
 
 FORMATS: Final[dict[str, Importer]] = {
-    importer.name: importer for importer in (TokenList(), IsinCsv(), ListingsCsv())
+    importer.name: importer
+    for importer in (TickerCollection(), ChainRegistry(), TokenList(), IsinCsv(), ListingsCsv())
 }
 """By name, in the order in which an unnamed file is tried."""
 
 __all__ = [
     "FORMATS",
+    "ChainRegistry",
     "Importer",
     "InputFile",
     "IsinCsv",
@@ -26,5 +30,6 @@ __all__ = [
     "Reading",
     "Refused",
     "Row",
+    "TickerCollection",
     "TokenList",
 ]
