@@ -26,11 +26,20 @@ QUIET_WHEN_ZERO: Final = ("quarantined", "collisions", "conflicts")
 PROBLEMS_SHOWN_MAX: Final = 10
 
 
+class _FormatOption(click.Option):
+    """Its help names the formats; they are imported when it is shown, not with every command."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        from alphapulse.registry.importers import FORMATS
+
+        self.help = f"What the files are: {', '.join(FORMATS)}; auto looks into them."
+        return super().get_help_record(ctx)
+
+
 @click.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
-    "--format", default="auto", show_default=True, metavar="auto|token-list|listings-csv",
-    help="What the files are; auto looks into them.",
+    "--format", cls=_FormatOption, default="auto", show_default=True, metavar="FORMAT",
 )  # fmt: skip
 @click.option("--source", default="", metavar="NAME", help="Who says so [what the file says].")
 @click.option("--dry-run", is_flag=True, help="Decide everything and write nothing.")
@@ -42,7 +51,7 @@ def import_(
     cli: Cli, files: tuple[str, ...], format: str, source: str, dry_run: bool,
     quarantine: str | None,
 ) -> int:  # fmt: skip
-    """Register what is in token lists and listing files. The same file again adds no event.
+    """Register what is in token lists, CSV files and the like. The same file again adds no event.
 
     A row that is wrong is quarantined with its place and reason, and the others go on. Exit 1
     when anything was quarantined or in conflict, 2 when a file is unusable as a whole.

@@ -27,6 +27,7 @@ from .base import InputFile, Refused, Row
 from .json_document import DOCUMENT_SIZE_BYTES_MAX, flaw_of, integer, parsed, text
 
 CHAIN_FILE: Final = "chain.json"
+CHAIN_ID_SIZE_BYTES_MAX: Final = 128
 SOLANA_CLUSTERS: Final = {
     "101": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
     "102": "solana:4uhcVJyU9pJkvQyS88uRDiswHScCKQ3z",
@@ -52,20 +53,21 @@ class Chain(NamedTuple):
         if not self.id:
             validation.refuse("chain_id", f"the file has none for the chain {self.name}", None,
                               "register the token with its CAIP-2 chain")  # fmt: skip
-        if self.id.startswith(_PLACEHOLDER):
-            validation.refuse("chain_id", "it only holds the place of one", self.id,
+        chain_id = validation.text(self.id, "chain_id", CHAIN_ID_SIZE_BYTES_MAX)
+        if chain_id.startswith(_PLACEHOLDER):
+            validation.refuse("chain_id", "it only holds the place of one", chain_id,
                               "import it again when the chain has an id")  # fmt: skip
         if self.kind == "cosmos":
-            return cosmos_chain(self.id)
+            return cosmos_chain(chain_id)
         if self.kind == "eip155":
-            return f"eip155:{self.id}"
+            return f"eip155:{chain_id}"
         if self.kind != "solana":
             validation.refuse("chain_type", "its chains have no CAIP-2 ids that we know",
                               self.kind, "register the token with its CAIP-2 chain")  # fmt: skip
-        if self.id not in SOLANA_CLUSTERS:
-            validation.refuse("chain_id", "it is no cluster of Solana", self.id,
+        if chain_id not in SOLANA_CLUSTERS:
+            validation.refuse("chain_id", "it is no cluster of Solana", chain_id,
                               f"these are known: {', '.join(SOLANA_CLUSTERS)}")  # fmt: skip
-        return SOLANA_CLUSTERS[self.id]
+        return SOLANA_CLUSTERS[chain_id]
 
 
 class Asset(NamedTuple):
@@ -102,7 +104,7 @@ def _denom(asset: Asset) -> str:
     # A voucher's denom begins with ibc/ and nothing else's does. Were one called sdk.coin some
     # day, it would become a second instrument.
     if asset.base.startswith("ibc/") != (asset.type_asset == "ics20"):
-        validation.refuse("base", f"a {asset.type_asset} has no such denom", asset.base,
+        validation.refuse("base", f"{asset.type_asset} has no such denom", asset.base,
                           "ibc/ is for ics20, and for it alone")  # fmt: skip
     return asset.base
 

@@ -78,9 +78,9 @@ class TickerReading:
             for isin in set(company.isins):
                 self._names.setdefault(isin, []).append(company.name)
         self._owners = Counter(
-            yahoo for each in known for yahoo in {yahoo for yahoo, _ in each.tickers}
+            ticker for each in known for ticker in {_split(yahoo)[0] for yahoo, _ in each.tickers}
         )
-        """Of each ticker, how many companies have it."""
+        """Of each ticker, how many companies have it, wherever it trades."""
 
     def rows(self, source: str) -> Iterator[Row | Refused]:
         for index, (raw, company) in enumerate(zip(self._raw, self._companies, strict=True)):
@@ -125,12 +125,16 @@ class TickerReading:
         if len(company.tickers) != 1:
             return ""
         ((yahoo, google),) = company.tickers
-        local, dot, suffix = yahoo.rpartition(".")
-        if not dot:
-            local, suffix = yahoo, ""
+        local, suffix = _split(yahoo)
         is_domestic = COUNTRIES.get(suffix) == company.isins[0][:2]
         is_agreed = google.rpartition(":")[2] == local and local.isascii() and local.isalnum()
-        return local if self._owners[yahoo] == 1 and is_domestic and is_agreed else ""
+        return local if self._owners[local] == 1 and is_domestic and is_agreed else ""
+
+
+def _split(yahoo: str) -> tuple[str, str]:
+    """`AC.PA` is AC in Paris; without a suffix it is American."""
+    local, dot, suffix = yahoo.rpartition(".")
+    return (local, suffix) if dot else (yahoo, "")
 
 
 def _company(raw: object) -> Company | InvalidInput:

@@ -22,7 +22,7 @@ from alphapulse.log import AlphaPulseError, Block, Codec, Event, Pattern
 from alphapulse.log.codec import COMPRESS_FROM_BYTES, pack, unpack
 from alphapulse.log.message import decode_message, verify_message
 from alphapulse.log.verify import verify_blocks
-from alphapulse.registry.importers import InputFile, ListingsCsv, TokenList
+from alphapulse.registry.importers import FORMATS, InputFile
 from tests.crash.children import Child, Hear, Say, report, seeds
 from tests.crash.lists import LIST, ROWS, SAMPLE
 from tests.log.builders import CHAIN_SEED, instrument_body
@@ -138,7 +138,8 @@ def patterns(rng: random.Random, path: Path) -> None:
     list(pattern.select(Block(BLOCK), 0, EVENTS))
 
 
-def read_all(importer: TokenList | ListingsCsv, path: Path, data: bytes) -> None:
+def read_all(name: str, path: Path, data: bytes) -> None:
+    importer = FORMATS[name]
     path.write_bytes(data)
     with InputFile(path) as file:
         importer.sniff(path, file.head)
@@ -160,20 +161,42 @@ def token_lists(rng: random.Random, path: Path) -> None:
     document = json.dumps({**LIST, "tokens": rows}).encode()
     if rng.random() < 0.1:
         document = document[: rng.randrange(1, 200)] + rng.choice((b"[", b'{"a":')) * 30_000
-    read_all(TokenList(), path, mutated(rng, document) if rng.random() < 0.5 else document)
+    read_all("token-list", path, mutated(rng, document) if rng.random() < 0.5 else document)
 
 
 CSV: Final = (SAMPLE.parent / "nse_equities.csv").read_bytes().splitlines(keepends=True)
 
 
 def listings(rng: random.Random, path: Path) -> None:
-    read_all(ListingsCsv(), path, mutated(rng, b"".join([CSV[0], *rng.sample(CSV[1:], 5)])))
+    read_all("listings-csv", path, mutated(rng, b"".join([CSV[0], *rng.sample(CSV[1:], 5)])))
+
+
+ISINS: Final = (SAMPLE.parent / "india_isins.csv").read_bytes().splitlines(keepends=True)
+LISTS: Final = {
+    "ticker-collection": json.loads((SAMPLE.parent / "pytickersymbols_equities.json").read_bytes()),
+    "chain-registry": json.loads((SAMPLE.parent / "chain_registry_assets.json").read_bytes()),
+}
+
+
+def isins(rng: random.Random, path: Path) -> None:
+    read_all("isin-csv", path, mutated(rng, b"".join([ISINS[0], *rng.sample(ISINS[1:], 5)])))
+
+
+def json_lists(rng: random.Random, path: Path) -> None:
+    """As `token_lists`, of the formats that are lists of objects."""
+    name = rng.choice(list(LISTS))
+    rows = [dict(row) for row in rng.sample(LISTS[name], 3)]
+    for row in rows:
+        row[rng.choice(list(row))] = rng.choice(VALUES)
+    document = json.dumps(rows).encode()
+    read_all(name, path, mutated(rng, document) if rng.random() < 0.5 else document)
 
 
 BLOCK: Final = mixed_block()
 SELECTIVE: Final = Pattern.parse("kind=instrument and not chain=eip155:1")
 DOORS: Final[tuple[Door, ...]] = (
-    frames, blocks, packed, messages, patterns, token_lists, listings,
+    frames, blocks, packed, messages, patterns, token_lists, listings, isins,
+    json_lists,
 )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from alphapulse.log import InvalidInput
 from alphapulse.registry import validation as check
-from alphapulse.registry.chains import CHAINS, chain_from, native_slip44
+from alphapulse.registry.chains import CHAINS, chain_from, cosmos_chain, native_slip44
 
 TOKEN_LIST_CHAINS = (
     1, 10, 130, 480, 690, 1135, 1750, 1868, 1923, 4202, 4801, 8453, 34443, 42220, 57073, 84532,
@@ -48,3 +48,19 @@ def test_short_names_are_optional() -> None:
     assert chain_from("Ethereum ") == "eip155:1"
     assert chain_from("eip155:1") == "eip155:1"
     assert chain_from("nowhere") == "nowhere"
+
+
+@pytest.mark.parametrize(
+    "chain_id, reference",
+    [
+        ("cosmoshub-3", "cosmoshub-3"), ("Binance-Chain-Tigris", "Binance-Chain-Tigris"),
+        ("x", "x"), ("hash-", "hash-"), ("hashed", "hashed"),
+        ("hashed-", "hashed-c904589232422def"), ("hashed-123", "hashed-99df5cd68192b33e"),
+        ("123456789012345678901234567890123456789012345678", "hashed-0204c92a0388779d"),
+        (" ", "hashed-36a9e7f1c95b82ff"), ("evmos_9001-2", "hashed-95094315a9d6cf2a"),
+    ],
+)  # fmt: skip
+def test_cosmos_chains_by_their_profile(chain_id: str, reference: str) -> None:
+    """The examples of CAIP-5, and one of the ids that need them."""
+    assert cosmos_chain(chain_id) == f"cosmos:{reference}"
+    assert check.chain(cosmos_chain(chain_id)) == cosmos_chain(chain_id)

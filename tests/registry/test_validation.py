@@ -137,6 +137,7 @@ def test_chains(value: str) -> None:
     "value",
     ["", "1", "eip155", "eip155:", "EIP155:1", "eip155:01", "eip155:0", "eip155:0x1", "eip155:-1",
      "eip155:9223372036854775808", "ab:1", "ninechars:1", "cosmos:" + "x" * 33, "cosmos:a/b",
+     "cosmos:evmos_9001-2",
      "bip122:000000000019D6689C085AE165831E93", "eip155:1\n2", "eip155:١"],
 )  # fmt: skip
 def test_what_is_no_chain(value: str) -> None:
