@@ -17,6 +17,7 @@ from . import (
     catchup,
     dispatch,
     follow,
+    imports,
     log,
     lookup,
     machine,
@@ -34,8 +35,9 @@ TOPICS: Final[dict[str, Run]] = {
     "lookup": lookup.run, "message": message.run, "register": register.run,
     "catchup": catchup.run, "audit": audit.run, "rebuild": rebuild.run, "open": open.run,
     "log": log.run, "follow": follow.run, "dispatch": dispatch.run,
+    "import": imports.run,
 }  # fmt: skip
-ONE_SIZE: Final = frozenset({"message", "log", "follow", "dispatch"})
+ONE_SIZE: Final = frozenset({"message", "log", "follow", "dispatch", "import"})
 """Topics that need no home of N: measured once."""
 PARTS: Final = frozenset({"follow", "dispatch"})
 """Topics that `log` measures too: alone only when they are named."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import follow, machine, register
+from alphapulse.registry.importers import FORMATS
+from benchmarks import follow, imports, machine, register
 from benchmarks.__main__ import TOPICS, main
-from benchmarks.budgets import BUDGETS, OURS, Budget
-from benchmarks.data import instrument, isin_of
+from benchmarks.budgets import BUDGETS, OURS, SQLITE, Budget
+from benchmarks.data import Homes, instrument, isin_of
 from benchmarks.harness import (
     Row,
     Timing,
@@ -23,6 +24,7 @@ from benchmarks.harness import (
     timing_of,
 )
 from benchmarks.machine import Speed
+from benchmarks.topics import Context
 
 ROOT = Path(__file__).resolve().parents[2]
 FIELDS = set(Row.__struct_fields__)
@@ -56,6 +58,17 @@ def test_json_lines_carry_every_field(tmp_path: Path, capsys: pytest.CaptureFixt
     )
     opened = next(row for row in rows if row["benchmark"] == "open" and row["who"] == "ours")
     assert opened["private_dirty_bytes"] > 0
+
+
+def test_every_format_of_files_is_imported(tmp_path: Path) -> None:
+    rows = list(imports.run(Context(30, Homes(tmp_path))))
+    assert imports.FORMATS.keys() == FORMATS.keys()
+    assert [(row.case, row.who) for row in rows] == [
+        found for name in imports.FORMATS
+        for found in ((name, OURS), (name, SQLITE), (f"{name}, all known", OURS))
+    ]  # fmt: skip
+    assert all(row.rate_per_s for row in rows)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("fewer")

@@ -1,0 +1,162 @@
+"""Importing a file of each format into a new home, beside parsing it and inserting it into SQLite.
+
+Ours validates each row, derives ids, decides, records events with source and content hash, and
+keeps views. The peer parses the same file with the standard library and inserts its rows under
+their key in commits of as many rows, durably too. A second case imports what is known already.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from alphapulse.registry import Registry, import_file
+from alphapulse.registry.importing import CHUNK_ROWS_MAX
+
+from .budgets import OURS, SQLITE
+from .data import isin_of
+from .harness import Row, race_passes, rows_of, settle
+from .topics import Context
+
+REPEATS: Final = 2
+Entry = tuple[str, str, str]
+"""Key, symbol, name: what the peer keeps of a row."""
+
+
+class Format(NamedTuple):
+    file: str
+    write: Callable[[Path, int], None]
+    parse: Callable[[Path], Iterator[Entry]]
+
+
+def _csv(header: Sequence[str], row: Callable[[int], Sequence[str]]) -> Callable[[Path, int], None]:
+    def write(path: Path, size: int) -> None:
+        with path.open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            writer.writerows(row(number) for number in range(size))
+
+    return write
+
+
+def _json(row: Callable[[int], Any], around: str = "") -> Callable[[Path, int], None]:
+    def write(path: Path, size: int) -> None:
+        rows = [row(number) for number in range(size)]
+        path.write_text(json.dumps({"name": "benchmark", around: rows} if around else rows))
+
+    return write
+
+
+def _cells(path: Path) -> Iterator[Entry]:
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            yield row["isin"], row["symbol"], row["name"]
+
+
+def _tokens(path: Path) -> Iterator[Entry]:
+    for row in json.loads(path.read_bytes())["tokens"]:
+        yield f"{row['chainId']}:{row['address']}", row["symbol"], row["name"]
+
+
+def _assets(path: Path) -> Iterator[Entry]:
+    for row in json.loads(path.read_bytes()):
+        yield f"{row['chain_id']}:{row['base']}", row["symbol"], row["name"]
+
+
+def _companies(path: Path) -> Iterator[Entry]:
+    for row in json.loads(path.read_bytes()):
+        yield row["isins"][0], row["symbols"][0]["yahoo"], row["name"]
+
+
+FORMATS: Final[dict[str, Format]] = {
+    "token-list": Format("list.json", _json(lambda n: {
+        "chainId": 1, "address": f"0x{n + 1:040x}", "symbol": f"T{n}", "name": f"Token {n}",
+        "decimals": 18,
+    }, "tokens"), _tokens),
+    "listings-csv": Format("listings.csv", _csv(
+        ("isin", "mic", "symbol", "currency", "name"),
+        lambda n: (isin_of(n), "XNAS", f"E{n}", "USD", f"Company {n} plc"),
+    ), _cells),
+    "isin-csv": Format("isins.csv", _csv(
+        ("isin", "name", "type", "status", "symbol", "exchange"),
+        lambda n: (isin_of(n), f"Company {n} plc", "EQUITY SHARES", "ACTIVE", f"E{n}", "NYSE"),
+    ), _cells),
+    "chain-registry": Format("assets.json", _json(lambda n: {
+        "chain": "osmosis", "chain_id": "osmosis-1", "chain_type": "cosmos",
+        "base": f"factory/osmo1maker/{n}", "type_asset": "sdk.coin", "address": None,
+        "symbol": f"T{n}", "name": f"Token {n}", "decimals": 6, "traces": [],
+    }), _assets),
+    "ticker-collection": Format("tickers.json", _json(lambda n: {
+        "name": f"Company {n} plc", "isins": [isin_of(n)],
+        "symbols": [{"yahoo": f"E{n}", "google": f"E{n}", "currency": "USD"}],
+    }), _companies),
+}  # fmt: skip
+
+
+def run(context: Context) -> Iterator[Row]:
+    directory = context.homes.scratch("imports")
+    directory.mkdir(parents=True)
+    try:
+        for name, format in FORMATS.items():
+            path = directory / format.file
+            format.write(path, context.size)
+            settle()
+            yield from _first(name, format, path, context.size)
+            yield from _again(name, path, context.size)
+            path.unlink()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _first(name: str, format: Format, path: Path, size: int) -> Iterator[Row]:
+    home, database = path.with_name("home"), path.with_name("sqlite")
+
+    def ours() -> int:
+        with Registry.open(home) as registry:
+            done = import_file(registry, path, format=name)
+        shutil.rmtree(home)
+        if done.new != size:
+            raise RuntimeError(f"{done.new} of {size} rows of {name} were new")
+        return done.rows
+
+    def peer() -> int:
+        count = _into_sqlite(database, format.parse(path))
+        shutil.rmtree(database)
+        return count
+
+    yield from rows_of("import", name, size, race_passes({OURS: ours, SQLITE: peer}, REPEATS))
+
+
+def _again(name: str, path: Path, size: int) -> Iterator[Row]:
+    """A whole pass each, with the registry open."""
+    home = path.with_name("home")
+    with Registry.open(home) as registry:
+
+        def again() -> int:
+            return import_file(registry, path, format=name).rows
+
+        timings = race_passes({OURS: again}, REPEATS)
+    shutil.rmtree(home)
+    yield from rows_of("import", f"{name}, all known", size, timings)
+
+
+def _into_sqlite(directory: Path, entries: Iterator[Entry]) -> int:
+    directory.mkdir()
+    database = sqlite3.connect(directory / "rows.db", isolation_level=None)
+    database.execute("pragma journal_mode=wal")
+    database.execute("pragma synchronous=full")
+    database.execute("create table rows(key text primary key, symbol text, name text)")
+    count = 0
+    while chunk := list(islice(entries, CHUNK_ROWS_MAX)):
+        database.execute("begin")
+        database.executemany("insert or ignore into rows values (?, ?, ?)", chunk)
+        database.execute("commit")
+        count += len(chunk)
+    database.close()
+    return count
