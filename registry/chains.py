@@ -79,6 +79,13 @@ CHAINS_BY_SHORT_NAME: Final[dict[str, str]] = {row.short: row.id for row in CHAI
 if len(CHAINS_BY_SHORT_NAME) != len(CHAINS):
     raise ImportError("two chains have one short name")
 
+SOLANA_CLUSTERS: Final = {
+    "101": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
+    "102": "solana:4uhcVJyU9pJkvQyS88uRDiswHScCKQ3z",
+    "103": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
+}
+"""Mainnet, testnet, devnet, by the numbers that token lists give them; these are no EVM chain ids."""
+
 
 def chain_from(text: str) -> str:
     """The CAIP-2 id of what a person typed: a short name, or the text as it is (not validated)."""

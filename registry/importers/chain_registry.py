@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from alphapulse.log import InvalidInput
 from alphapulse.registry import validation
-from alphapulse.registry.chains import cosmos_chain
+from alphapulse.registry.chains import SOLANA_CLUSTERS, cosmos_chain
 from alphapulse.registry.commands import Register
 from alphapulse.registry.instruments import Coin, Token
 
@@ -28,12 +28,6 @@ from .json_document import DOCUMENT_SIZE_BYTES_MAX, flaw_of, integer, parsed, te
 
 CHAIN_FILE: Final = "chain.json"
 CHAIN_ID_SIZE_BYTES_MAX: Final = 128
-SOLANA_CLUSTERS: Final = {
-    "101": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
-    "102": "solana:4uhcVJyU9pJkvQyS88uRDiswHScCKQ3z",
-    "103": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
-}
-"""Mainnet, testnet, devnet: numbers that token registries gave them, and no EVM chain ids."""
 NATIVE_DENOMS: Final = {"cosmos:cosmoshub-4": "uatom"}
 """Of the Cosmos chains in `chains.CHAINS`: there the denom is the native coin. Elsewhere the file
 does not say which of a chain's denoms that is, so all are tokens."""
@@ -64,10 +58,11 @@ class Chain(NamedTuple):
         if self.kind != "solana":
             validation.refuse("chain_type", "its chains have no CAIP-2 ids that we know",
                               self.kind, "register the token with its CAIP-2 chain")  # fmt: skip
-        if chain_id not in SOLANA_CLUSTERS:
+        cluster = SOLANA_CLUSTERS.get(chain_id)
+        if cluster is None:
             validation.refuse("chain_id", "it is no cluster of Solana", chain_id,
                               f"these are known: {', '.join(SOLANA_CLUSTERS)}")  # fmt: skip
-        return SOLANA_CLUSTERS[chain_id]
+        return cluster
 
 
 class Asset(NamedTuple):

@@ -1,7 +1,8 @@
 """Token lists: `{"name": …, "tokens": [{"chainId", "address", "symbol", "name", "decimals"}]}`.
 
 The format of tokenlists.org. `extensions.opTokenId` names the group of one token on all its chains.
-A placeholder address stands for the chain's native coin.
+A placeholder address stands for the chain's native coin. Lists of Solana tokens number its clusters
+101 to 103, as if they were EVM chains; their addresses tell them apart.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from blake3 import blake3
 
 from alphapulse.log import InvalidInput
 from alphapulse.registry import validation
+from alphapulse.registry.chains import SOLANA_CLUSTERS
 from alphapulse.registry.commands import Command, Register
 from alphapulse.registry.commands_listings import AddToGroup
 from alphapulse.registry.instruments import Token
@@ -80,9 +82,10 @@ def _commands(token: object, source: str) -> tuple[Command, ...]:
         validation.refuse("chainId", "it is missing", None, "give the EIP-155 chain number")
     if not 0 < chain_number < 1 << 63:
         validation.refuse("chainId", "it is no EIP-155 chain number", chain_number)
+    address = text(token, "address")
     register = Register.of(
         Token(
-            chain=f"eip155:{chain_number}", address=text(token, "address"),
+            chain=_chain(chain_number, address), address=address,
             symbol=text(token, "symbol"), name=text(token, "name"),
             decimals=integer(token, "decimals", 18),
         )
@@ -91,6 +94,14 @@ def _commands(token: object, source: str) -> tuple[Command, ...]:
     if not group:
         return (register,)
     return register, AddToGroup(register.fingerprint, source, group)
+
+
+def _chain(number: int, address: str) -> str:
+    """101 to 103 are clusters of Solana where the address is none of an EVM chain."""
+    cluster = SOLANA_CLUSTERS.get(str(number))
+    if cluster is None or address.strip()[:2].lower() == "0x":
+        return f"eip155:{number}"
+    return cluster
 
 
 def _group(token: dict[str, Any]) -> str:

@@ -109,6 +109,34 @@ def test_a_bad_token_is_refused_with_its_reason(
     assert reason in row.reason
 
 
+MINT = "So11111111111111111111111111111111111111112"
+
+
+@pytest.mark.parametrize(
+    "chain_number, address, chain",
+    [
+        (101, MINT, "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"),
+        (103, MINT, "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"),
+        (101, USDC["address"], "eip155:101"),
+    ],
+)
+def test_numbers_of_solanas_clusters_are_no_evm_chains(
+    path: Path, chain_number: int, address: str, chain: str
+) -> None:
+    row = one(path, chainId=chain_number, address=address)
+    assert isinstance(row, Row)
+    assert isinstance(row.commands[0], Register)
+    values = row.commands[0].facts.values
+    assert (values["chain"], values["address"]) == (chain, address)
+
+
+@pytest.mark.parametrize("chain_number", [1, 104])
+def test_elsewhere_an_address_of_solana_is_none(path: Path, chain_number: int) -> None:
+    row = one(path, chainId=chain_number, address=MINT)
+    assert isinstance(row, Refused)
+    assert "it is not 0x and 40 hex digits" in row.reason
+
+
 @pytest.mark.parametrize("token", ["null", "[]", '"x"', "7"])
 def test_a_token_that_is_no_object_is_refused(path: Path, token: str) -> None:
     rows = read(path, f'{{"tokens": [{token}, {json.dumps(USDC)}]}}')
