@@ -84,7 +84,7 @@ SOLANA_CLUSTERS: Final = {
     "102": "solana:4uhcVJyU9pJkvQyS88uRDiswHScCKQ3z",
     "103": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
 }
-"""Mainnet, testnet, devnet, by the numbers that token lists give them; these are no EVM chain ids."""
+"""Mainnet, testnet, devnet, by the numbers that token lists give them: no EVM chain ids."""
 
 
 def chain_from(text: str) -> str:
