@@ -81,7 +81,7 @@ if len(CHAINS_BY_SHORT_NAME) != len(CHAINS):
 
 SOLANA_CLUSTERS: Final = {
     "101": "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp",
-    "102": "solana:4uhcVJyU9pJkvQyS88uRDiswHScCKQ3z",
+    "102": "solana:4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z",
     "103": "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1",
 }
 """Mainnet, testnet, devnet, by the numbers that token lists give them: no EVM chain ids."""

@@ -116,6 +116,7 @@ MINT = "So11111111111111111111111111111111111111112"
     "chain_number, address, chain",
     [
         (101, MINT, "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"),
+        (102, MINT, "solana:4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z"),
         (103, MINT, "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"),
         (101, USDC["address"], "eip155:101"),
     ],
