@@ -45,7 +45,8 @@ class Chain(NamedTuple):
     def caip2(self) -> str:
         """Raises InvalidInput when there is no telling."""
         if not self.id:
-            validation.refuse("chain_id", f"the file has none for the chain {self.name}", None,
+            name = validation.shown(self.name)
+            validation.refuse("chain_id", f"the file has none for the chain {name}", None,
                               "register the token with its CAIP-2 chain")  # fmt: skip
         chain_id = validation.text(self.id, "chain_id", CHAIN_ID_SIZE_BYTES_MAX)
         if chain_id.startswith(_PLACEHOLDER):

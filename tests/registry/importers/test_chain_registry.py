@@ -109,7 +109,7 @@ def test_one_address_of_several_denoms_gives_several_tokens(path: Path) -> None:
 @pytest.mark.parametrize(
     "changes, reason",
     [
-        ({"chain_id": None}, "chain_id: the file has none for the chain osmosis"),
+        ({"chain_id": None}, "chain_id: the file has none for the chain 'osmosis'"),
         ({"chain_id": "INVALID-ID-x-1"}, "chain_id: it only holds the place of one"),
         ({"chain_id": "\ud800"}, "chain_id: it contains U+D800"),
         ({"chain_type": "unknown"}, "chain_type: its chains have no CAIP-2 ids"),
