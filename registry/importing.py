@@ -231,12 +231,12 @@ class _Run:
             self._progress(self.reading.done, self.reading.total)
 
     def _count(self, executor: _Executor, row: Row, receipts: Sequence[Receipt]) -> None:
-        # That a known token is in one more group does not make its row new.
+        # That a known token is in one more group does not make its row new, if the row says more.
         said = {
             receipt.outcome
             for command, receipt in zip(row.commands, receipts, strict=True)
             if isinstance(command, Register | AddListing)
-        }
+        } or {receipt.outcome for receipt in receipts}
         if said & {"new", "collision"}:
             self._counts["new"] += 1
         else:

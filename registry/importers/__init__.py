@@ -7,6 +7,7 @@ from typing import Final
 
 from .base import Importer, InputFile, Reading, Refused, Row
 from .chain_registry import ChainRegistry
+from .events_jsonl import EventsJsonl
 from .isin_csv import IsinCsv
 from .listings_csv import ListingsCsv
 from .quarantine import Quarantine
@@ -15,13 +16,16 @@ from .token_list import TokenList
 
 FORMATS: Final[dict[str, Importer]] = {
     importer.name: importer
-    for importer in (TickerCollection(), ChainRegistry(), TokenList(), IsinCsv(), ListingsCsv())
+    for importer in (
+        EventsJsonl(), TickerCollection(), ChainRegistry(), TokenList(), IsinCsv(), ListingsCsv()
+    )
 }
 """By name, in the order in which an unnamed file is tried."""
 
 __all__ = [
     "FORMATS",
     "ChainRegistry",
+    "EventsJsonl",
     "Importer",
     "InputFile",
     "IsinCsv",

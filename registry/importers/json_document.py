@@ -53,6 +53,14 @@ def _integer(text: str) -> int | Decimal:
     return int(text) if len(text) <= _INTEGER_LENGTH_MAX else Decimal(text)
 
 
+def loads(text: str) -> Any:
+    """What `json.loads` gives and raises; integers are int, other numbers Decimal."""
+    return json.loads(
+        text, object_pairs_hook=_object, parse_float=Decimal, parse_int=_integer,
+        parse_constant=_NotFinite,
+    )  # fmt: skip
+
+
 def parsed(file: InputFile, data: bytes) -> Any:
     """The document: integers are int, other numbers Decimal. Raises InvalidInput with the place."""
     try:
@@ -61,10 +69,7 @@ def parsed(file: InputFile, data: bytes) -> Any:
         line = data.count(b"\n", 0, error.start) + 1
         file.refuse("it is not UTF-8", cure="save it as UTF-8", line=line, at_byte=error.start)
     try:
-        return json.loads(
-            document, object_pairs_hook=_object, parse_float=Decimal, parse_int=_integer,
-            parse_constant=_NotFinite,
-        )  # fmt: skip
+        return loads(document)
     except json.JSONDecodeError as error:
         file.refuse(
             f"it is not JSON: {error.msg}", cure="fetch it again, it may be cut short",

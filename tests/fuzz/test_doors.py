@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import pytest
 
-from alphapulse.log import AlphaPulseError, Block, Codec, Event, Pattern
+from alphapulse.log import AlphaPulseError, Block, Codec, Event, InvalidInput, Pattern
 from alphapulse.log.codec import COMPRESS_FROM_BYTES, pack, unpack
 from alphapulse.log.message import decode_message, verify_message
 from alphapulse.log.verify import verify_blocks
-from alphapulse.registry.importers import FORMATS, InputFile
+from alphapulse.registry.importers import FORMATS, InputFile, Refused
 from tests.crash.children import Child, Hear, Say, report, seeds
 from tests.crash.lists import LIST, ROWS, SAMPLE
 from tests.log.builders import CHAIN_SEED, instrument_body
@@ -138,13 +138,17 @@ def patterns(rng: random.Random, path: Path) -> None:
     list(pattern.select(Block(BLOCK), 0, EVENTS))
 
 
-def read_all(name: str, path: Path, data: bytes) -> None:
+def read_all(name: str, path: Path, data: bytes) -> list[Refused]:
+    refused = []
     importer = FORMATS[name]
     path.write_bytes(data)
     with InputFile(path) as file:
         importer.sniff(path, file.head)
         for row in importer.open(file).rows("source"):
             assert row.place
+            if isinstance(row, Refused):
+                refused.append(row)
+    return refused
 
 
 VALUES: Final[tuple[object, ...]] = (
@@ -192,11 +196,26 @@ def json_lists(rng: random.Random, path: Path) -> None:
     read_all(name, path, mutated(rng, document) if rng.random() < 0.5 else document)
 
 
+def own_events(rng: random.Random, path: Path) -> None:
+    """Frames that their CRC calls whole, with bytes changed anywhere in them."""
+    rows = []
+    for offset in rng.sample(range(EVENTS), 3):
+        frame = bytearray(frame_at(offset))
+        for _ in range(rng.randrange(3)):
+            frame[rng.randrange(len(frame))] = rng.randrange(256)
+        frame[:4] = zlib.crc32(frame[4:]).to_bytes(4, "little")
+        rows.append(json.dumps({"offset": offset, "frame_hex": frame.hex()}))
+    data = "\n".join(rows).encode()
+    # Lines fail one by one, and never the whole file.
+    for row in read_all("events-jsonl", path, mutated(rng, data) if rng.random() < 0.3 else data):
+        raise InvalidInput(row.reason)
+
+
 BLOCK: Final = mixed_block()
 SELECTIVE: Final = Pattern.parse("kind=instrument and not chain=eip155:1")
 DOORS: Final[tuple[Door, ...]] = (
     frames, blocks, packed, messages, patterns, token_lists, listings, isins,
-    json_lists,
+    json_lists, own_events,
 )  # fmt: skip
 
 

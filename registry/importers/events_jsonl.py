@@ -1,0 +1,191 @@
+"""This project's own events as JSON Lines: what `alphapulse --json tail --raw` prints.
+
+A way from one home into another that has a life of its own (for a copy there is `export`). Only
+`frame_hex` is read; its CRC and its meaning are checked like any input. What is carried over is
+what the other home knows now: each instrument with its status, each listing, each membership of a
+group, by ordinary commands. What is not: history, who said what (all of it is this file's word),
+times of recording, alerts, answers to requests, ids (they derive again), that something is no
+longer known, and relations between instruments. A file holds the events of one home; one that a
+later event of the same entity replaces is no row.
+
+*How*: a first pass marks replaced events, each named as `previous` by its successor, in one bit an
+offset; then a pass for each space, so that instruments come before what names them. Memory is that
+bit, and 100 bytes for each alert or answer, which stand between an event and its successor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from alphapulse.log import (
+    CLASS_NAMES,
+    AlphaPulseError,
+    Event,
+    InstrumentBody,
+    InstrumentRecord,
+    InvalidInput,
+    ListingBody,
+    RelationBody,
+    RelationKind,
+    Space,
+    Status,
+)
+from alphapulse.projections import DATA_KINDS
+from alphapulse.registry import validation
+from alphapulse.registry.commands import Command, Register
+from alphapulse.registry.commands_listings import AddListing, AddToGroup
+from alphapulse.registry.facts import facts_from
+from alphapulse.registry.identity import key_text
+from alphapulse.registry.instruments import Listing, class_named, from_mapping
+
+from .base import InputFile, Line, Refused, Row, slug
+from .json_document import loads
+
+OFFSET_MAX: Final = 1 << 31
+"""The marks take an eighth of it in bytes."""
+SPACES: Final = (Space.INSTRUMENT, Space.LISTING, Space.RELATION)
+GROUP_SIZE_BYTES_MAX: Final = 200
+_KEY_SHOWN_MAX: Final = 100
+_DOING: Final = "reading an event"
+_CURE: Final = "print it again with `alphapulse --json tail --raw`"
+
+
+class EventsJsonl:
+    name = "events-jsonl"
+    summary = "JSON Lines of `alphapulse --json tail --raw`"
+
+    def sniff(self, path: Path, head: bytes) -> bool:
+        first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
+        return first.startswith(b"{") and b'"frame_hex"' in first
+
+    def open(self, file: InputFile) -> EventsReading:
+        return EventsReading(file)
+
+
+class EventsReading:
+    unknown_columns: tuple[str, ...] = ()
+
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        self.content_hash = file.content_hash()
+        self.source = slug(file.path.name.split(".")[0]) or EventsJsonl.name
+        self.total = file.size_bytes * (1 + len(SPACES))
+        self.done = 0
+        self._replaced = bytearray()
+
+    def rows(self, source: str) -> Iterator[Row | Refused]:
+        self._mark()
+        for space in SPACES:
+            for line in self._lines():
+                event = _event(line)
+                if isinstance(event, Refused):
+                    if space == SPACES[0]:  # once, not in each pass
+                        yield event
+                elif (
+                    event.space == space and event.kind in DATA_KINDS
+                    and not self._is_replaced(event.offset)
+                ):  # fmt: skip
+                    yield _row(event, line)
+
+    def _lines(self) -> Iterator[Line]:
+        for line in self._file.lines(self.content_hash):
+            self.done += line.size_bytes
+            if line.data.strip():
+                yield line
+
+    def _mark(self) -> None:
+        aside: dict[int, int] = {}
+        """Of each event that says nothing of its entity's state, the one before it that does."""
+        for line in self._lines():
+            event = _event(line)
+            if isinstance(event, Refused) or event.previous is None:
+                continue
+            before = aside.get(event.previous, event.previous)
+            if event.kind not in DATA_KINDS:
+                aside[event.offset] = before
+                continue
+            at, bit = divmod(before, 8)
+            if at >= len(self._replaced):
+                self._replaced.extend(bytes(at + 1 - len(self._replaced)))
+            self._replaced[at] |= 1 << bit
+
+    def _is_replaced(self, offset: int) -> bool:
+        at, bit = divmod(offset, 8)
+        return at < len(self._replaced) and bool(self._replaced[at] >> bit & 1)
+
+
+def _event(line: Line) -> Event | Refused:
+    """The event of a line, its CRC verified and its body not yet read."""
+    try:
+        if line.is_cut:
+            raise InvalidInput(_DOING, problem=f"its line has {line.size_bytes} bytes", cure=_CURE)
+        try:
+            said = loads(line.data.decode("utf-8-sig" if line.number == 1 else "utf-8"))
+            frame = bytes.fromhex(said["frame_hex"]) if isinstance(said, dict) else b""
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InvalidInput(_DOING, problem="it has no frame_hex", cure=_CURE) from error
+        event = Event(frame)
+        if len(frame) != event.size:
+            raise InvalidInput(_DOING, problem="bytes follow its frame", cure=_CURE)
+        if not -1 <= (-1 if event.previous is None else event.previous) < event.offset < OFFSET_MAX:
+            raise InvalidInput(_DOING, problem="its offset is impossible", offset=event.offset)
+    except AlphaPulseError as error:
+        return Refused(f"line {line.number}", str(error), _raw(line))
+    return event
+
+
+def _raw(line: Line) -> str:
+    return line.data.decode("utf-8", "backslashreplace").rstrip("\r\n")
+
+
+def _row(event: Event, line: Line) -> Row | Refused:
+    place = f"line {line.number}"
+    try:
+        return Row(place, (_command(event),), _raw(line))
+    # ValueError: a frame can be whole and hold a number, or bytes of a text, that mean nothing.
+    except (AlphaPulseError, ValueError) as error:
+        return Refused(place, str(error), _raw(line))
+
+
+def _command(event: Event) -> Command:
+    body = event.body
+    if isinstance(body, InstrumentBody):
+        return _register(body, event.valid_from)
+    if isinstance(body, ListingBody):
+        listing = Listing(
+            instrument=0, venue=body.venue, symbol=body.symbol, currency=body.currency,
+            line=body.line, primary=body.primary, valid_from=body.valid_from,
+            valid_to=body.valid_to, tick=body.tick or None, lot=body.lot or None,
+        )  # fmt: skip
+        return AddListing.make(listing, of=body.instrument_fingerprint)
+    if isinstance(body, RelationBody) and body.relation == RelationKind.GROUPED:
+        group_source, group = (
+            validation.text(text, "group", GROUP_SIZE_BYTES_MAX)
+            for text in (body.group_source, body.group)
+        )
+        return AddToGroup(body.instrument_fingerprint, group_source, group)
+    raise InvalidInput(_DOING, problem=f"a {event.kind_name} of this sort is not carried over",
+                       cure="say it again by hand")  # fmt: skip
+
+
+def _register(body: InstrumentBody, valid_from: int) -> Register:
+    """A registration that says what the body says. Raises InvalidInput when there is none."""
+    facts = facts_from(body)
+    fields: dict[str, Any] = dict(facts.values)
+    name = CLASS_NAMES[facts.asset_class]
+    if name == "coin":
+        fields["slip44"] = int(fields.pop("address", ""))
+        del fields["namespace"]
+    elif name == "currency":
+        fields["code"] = fields.pop("currency")
+    status = Status(InstrumentRecord(body.message).status).name.lower()
+    said = {**fields, "status": status, "valid_from": valid_from}
+    register = Register.of(from_mapping(class_named(name), said))
+    if register.facts != facts:
+        raise InvalidInput(
+            _DOING, problem="no registration says the same (is its birth identifier replaced?)",
+            key=key_text(facts.key)[:_KEY_SHOWN_MAX], cure="register and amend it by hand",
+        )  # fmt: skip
+    return register
