@@ -18,9 +18,10 @@ from typing import Any, Final, NamedTuple
 
 from alphapulse.registry import Registry, import_file
 from alphapulse.registry.importing import CHUNK_ROWS_MAX
+from alphapulse.registry.render import event_dict
 
 from .budgets import OURS, SQLITE
-from .data import isin_of
+from .data import instrument, isin_of
 from .harness import Row, race_passes, rows_of, settle
 from .topics import Context
 
@@ -53,6 +54,23 @@ def _json(row: Callable[[int], Any], around: str = "") -> Callable[[Path, int], 
     return write
 
 
+def _events(path: Path, size: int) -> None:
+    home = path.with_name("events")
+    with Registry.open(home, durability="relaxed") as registry, path.open("w") as file:
+        for _ in registry.register_many(instrument(number) for number in range(size)):
+            pass
+        for event in registry.read():
+            file.write(json.dumps(event_dict(event, raw=True)) + "\n")
+    shutil.rmtree(home)
+
+
+def _bodies(path: Path) -> Iterator[Entry]:
+    with path.open() as file:
+        for line in file:
+            event = json.loads(line)
+            yield event["id"], event["body"]["symbol"], event["body"]["name"]
+
+
 def _cells(path: Path) -> Iterator[Entry]:
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
@@ -75,6 +93,7 @@ def _companies(path: Path) -> Iterator[Entry]:
 
 
 FORMATS: Final[dict[str, Format]] = {
+    "events-jsonl": Format("events.jsonl", _events, _bodies),
     "token-list": Format("list.json", _json(lambda n: {
         "chainId": 1, "address": f"0x{n + 1:040x}", "symbol": f"T{n}", "name": f"Token {n}",
         "decimals": 18,

@@ -4,9 +4,9 @@ A way from one home into another that has a life of its own (for a copy there is
 `frame_hex` is read; its CRC and its meaning are checked like any input. What is carried over is
 what the other home knows now: each instrument with its status, each listing, each membership of a
 group, by ordinary commands. What is not: history, who said what (all of it is this file's word),
-times of recording, alerts, answers to requests, ids (they derive again), that something is no
-longer known, and relations between instruments. A file holds the events of one home; one that a
-later event of the same entity replaces is no row.
+times of recording, since when a change is valid, alerts, answers to requests, ids (they derive
+again), that something is no longer known, and relations between instruments. A file holds the
+events of one home; an event that a later one of the same entity replaces is no row.
 
 *How*: a first pass marks replaced events, each named as `previous` by its successor, in one bit an
 offset; then a pass for each space, so that instruments come before what names them. Memory is that
@@ -26,6 +26,7 @@ from alphapulse.log import (
     InstrumentBody,
     InstrumentRecord,
     InvalidInput,
+    Kind,
     ListingBody,
     RelationBody,
     RelationKind,
@@ -42,11 +43,11 @@ from alphapulse.registry.instruments import Listing, class_named, from_mapping
 
 from .base import InputFile, Line, Refused, Row, slug
 from .json_document import loads
+from .token_list import GROUP_SIZE_BYTES_MAX
 
 OFFSET_MAX: Final = 1 << 31
 """The marks take an eighth of it in bytes."""
 SPACES: Final = (Space.INSTRUMENT, Space.LISTING, Space.RELATION)
-GROUP_SIZE_BYTES_MAX: Final = 200
 _KEY_SHOWN_MAX: Final = 100
 _DOING: Final = "reading an event"
 _CURE: Final = "print it again with `alphapulse --json tail --raw`"
@@ -152,7 +153,9 @@ def _row(event: Event, line: Line) -> Row | Refused:
 def _command(event: Event) -> Command:
     body = event.body
     if isinstance(body, InstrumentBody):
-        return _register(body, event.valid_from)
+        # Since when a later change is valid does not say since when the instrument is.
+        is_first = event.kind == Kind.INSTRUMENT_REGISTERED
+        return _register(body, event.valid_from if is_first else 0)
     if isinstance(body, ListingBody):
         listing = Listing(
             instrument=0, venue=body.venue, symbol=body.symbol, currency=body.currency,

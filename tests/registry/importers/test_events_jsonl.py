@@ -10,7 +10,7 @@ from zlib import crc32
 
 import pytest
 
-from alphapulse.log import InvalidInput, Status
+from alphapulse.log import InvalidInput, Status, parse_time
 from alphapulse.registry import (
     Coin,
     Currency,
@@ -126,6 +126,19 @@ def test_ids_derive_again(theirs: Registry, tmp_path: Path) -> None:
     report = import_file(theirs, path)
     assert (report.rows, report.new, report.collisions, report.is_clean) == (80, 80, 0, True)
     assert theirs.statistics().listings == 40
+
+
+@pytest.mark.parametrize("halted", [True, False])
+def test_validity_is_the_registrations(
+    ours: Registry, theirs: Registry, send: Callable[[], ImportReport], halted: bool
+) -> None:
+    """Halted since March does not mean that there was nothing before March."""
+    january, march = parse_time("2026-01-01"), parse_time("2026-03-01")
+    apple = ours.register(Equity(isin=APPLE.isin, valid_from=january)).id
+    if halted:
+        ours.set_status(apple, Status.HALTED, valid_from=march)
+    send()
+    assert [event.valid_from for event in theirs.read()] == [0 if halted else january]
 
 
 def test_it_is_known_by_its_first_line(tmp_path: Path, ours: Registry) -> None:
