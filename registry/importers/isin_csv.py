@@ -9,7 +9,7 @@ one in which shares trade there, if there is only one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -51,7 +51,9 @@ class IsinCsv:
 class IsinReading(CsvReading):
     FORMAT = IsinCsv.name
     COLUMNS = ("isin", "type", "name", "status", "exchange", "symbol", "currency")
-    NEEDED = (("isin",), ("type",))
+
+    def needed(self, columns: Sequence[str]) -> tuple[tuple[str, ...], ...]:
+        return ("isin",), ("type",)
 
     def commands(self, cells: Mapping[str, str]) -> tuple[Command, ...]:
         get = cells.get

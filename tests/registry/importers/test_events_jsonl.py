@@ -23,7 +23,9 @@ from alphapulse.registry import (
 from alphapulse.registry.importers import FORMATS, EventsJsonl, InputFile, Refused, Row
 from alphapulse.registry.importers.events_jsonl import OFFSET_MAX
 from alphapulse.registry.importing import ImportReport, importer_for
+from alphapulse.registry.instruments import class_named, from_mapping
 from alphapulse.registry.render import event_dict
+from tests.registry.samples import FULL
 
 APPLE = Equity(isin="US0378331005", symbol="AAPL", name="Apple Inc.", lot="1", tick="0.01")
 USDC = Token(
@@ -126,6 +128,18 @@ def test_ids_derive_again(theirs: Registry, tmp_path: Path) -> None:
     report = import_file(theirs, path)
     assert (report.rows, report.new, report.collisions, report.is_clean) == (80, 80, 0, True)
     assert theirs.statistics().listings == 40
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_every_class_arrives_with_all_its_fields(
+    ours: Registry, theirs: Registry, send: Callable[[], ImportReport], name: str
+) -> None:
+    known = ours.register(from_mapping(class_named(name), FULL[name])).id
+    ours.add_listing(Listing(instrument=known, venue="XLON", figi="BBG000B9XRY4", lot="5"))
+    report = send()
+    assert (report.new, report.is_clean) == (2, True)
+    assert theirs.facts(known) == ours.facts(known)
+    assert digests(theirs) == digests(ours)
 
 
 @pytest.mark.parametrize("halted", [True, False])
