@@ -77,7 +77,8 @@ class ListingBody(Body, frozen=True):
 
 
 class RelationBody(Body, frozen=True):
-    """Body of `relation.*`: a link from an instrument to another one, or to a named group."""
+    """Body of `relation.*`: the full state of a link from an instrument to another one, or to a
+    named group."""
 
     fingerprint: bytes
     relation: int
@@ -91,8 +92,15 @@ class RelationBody(Body, frozen=True):
     group: str = ""
     ratio_numerator: int = 1
     ratio_denominator: int = 1
+    """One of the instrument stands for so much of the other, in lowest terms."""
     valid_to: int = 0
+    """ns, the first instant at which it does not hold; 0 = open."""
     counter: int = 0
+    valid_from: int = 0
+    """ns, 0 = not known."""
+    revision: int = 1
+    one_to_one: bool = False
+    """The ratio 1/1 was said. Without it, 1/1 means that no ratio is known."""
 
 
 class CollisionBody(Body, frozen=True):
@@ -171,6 +179,8 @@ BODY_TYPES: Final[dict[int, type[Body]]] = {
     int(Kind.LISTING_AMENDED): ListingBody,
     int(Kind.LISTING_ENDED): ListingBody,
     int(Kind.RELATION_ADDED): RelationBody,
+    int(Kind.RELATION_AMENDED): RelationBody,
+    int(Kind.RELATION_ENDED): RelationBody,
     int(Kind.COLLISION_DETECTED): CollisionBody,
     int(Kind.CONFLICT_DETECTED): ConflictBody,
     int(Kind.ALERT_ACKNOWLEDGED): AcknowledgedBody,

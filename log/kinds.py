@@ -29,6 +29,8 @@ class Kind(IntEnum):
     LISTING_AMENDED = 17
     LISTING_ENDED = 18
     RELATION_ADDED = 32
+    RELATION_AMENDED = 33
+    RELATION_ENDED = 34
     COLLISION_DETECTED = 48
     CONFLICT_DETECTED = 49
     ALERT_ACKNOWLEDGED = 50
@@ -96,6 +98,7 @@ STATUSES_BY_NAME: Final[dict[str, Status]] = {v.name.lower(): v for v in Status}
 SEVERITY_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Severity}
 SPACE_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Space}
 RELATION_NAMES: Final[dict[int, str]] = {int(v): v.name.lower() for v in RelationKind}
+RELATIONS_BY_NAME: Final[dict[str, RelationKind]] = {v.name.lower(): v for v in RelationKind}
 
 INSTRUMENT_KINDS: Final = frozenset(
     {Kind.INSTRUMENT_REGISTERED, Kind.INSTRUMENT_AMENDED, Kind.INSTRUMENT_STATUS}
@@ -103,6 +106,10 @@ INSTRUMENT_KINDS: Final = frozenset(
 """Kinds whose body starts with the 128-byte instrument message."""
 
 LISTING_KINDS: Final = frozenset({Kind.LISTING_ADDED, Kind.LISTING_AMENDED, Kind.LISTING_ENDED})
+
+RELATION_KINDS: Final = frozenset(
+    {Kind.RELATION_ADDED, Kind.RELATION_AMENDED, Kind.RELATION_ENDED}
+)
 
 SEVERITIES: Final[dict[int, Severity]] = {
     int(kind): Severity.INFO for kind in Kind

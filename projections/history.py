@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from alphapulse.log import INSTRUMENT_KINDS, LISTING_KINDS, Event, EventLog, Kind
+from alphapulse.log import INSTRUMENT_KINDS, LISTING_KINDS, RELATION_KINDS, Event, EventLog
 
-DATA_KINDS = INSTRUMENT_KINDS | LISTING_KINDS | {Kind.RELATION_ADDED}
+DATA_KINDS = INSTRUMENT_KINDS | LISTING_KINDS | RELATION_KINDS
 """Kinds whose body is the entity's full state."""
 
 

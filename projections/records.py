@@ -25,7 +25,7 @@ from .keys import text_key
 from .layout import PAYLOAD_SIZE_BYTES
 
 LISTING: Final = struct.Struct("<Q16sQqqIHBBBBBB12s24s28s4x")
-RELATION: Final = struct.Struct("<Q16sQQQqqqqIBB42x")
+RELATION: Final = struct.Struct("<Q16sQQQqqqqIBBB41x")
 ALERT: Final = struct.Struct("<QQQBxH100x")
 REQUEST: Final = struct.Struct("<Q32s88x")
 for _layout in (LISTING, RELATION, ALERT, REQUEST):
@@ -41,6 +41,7 @@ NOT_ACKNOWLEDGED: Final = (1 << 64) - 1
 
 _Q: Final = struct.Struct("<Q").unpack_from
 _SIGNED: Final = struct.Struct("<q").unpack_from
+_RATIO: Final = struct.Struct("<qq").unpack_from
 _I: Final = struct.Struct("<I").unpack_from
 _H: Final = struct.Struct("<H").unpack_from
 
@@ -150,11 +151,12 @@ def group_key(source: str, group: str) -> int:
     return text_key(f"{source}\0{group}")
 
 
-def pack_relation(id: int, body: RelationBody, valid_from: int) -> bytes:
+def pack_relation(id: int, body: RelationBody) -> bytes:
     group = group_key(body.group_source, body.group) if body.group else 0
     return RELATION.pack(
-        id, body.fingerprint, body.instrument, body.other, group, valid_from, body.valid_to,
-        body.ratio_numerator, body.ratio_denominator, 1, body.relation, body.asset_class,
+        id, body.fingerprint, body.instrument, body.other, group, body.valid_from, body.valid_to,
+        body.ratio_numerator, body.ratio_denominator, body.revision, body.relation,
+        body.asset_class, body.one_to_one,
     )  # fmt: skip
 
 
@@ -173,11 +175,19 @@ class RelationRecord(_LinkRecord):
 
     @property
     def valid_from(self) -> int:
+        """ns since 1970 UTC; 0 = not known."""
         return int(_SIGNED(self._buffer, self._at + 48)[0])
 
     @property
     def valid_to(self) -> int:
+        """ns, the first instant at which it does not hold; 0 = open."""
         return int(_SIGNED(self._buffer, self._at + 56)[0])
+
+    @property
+    def ratio(self) -> tuple[int, int] | None:
+        """One of `instrument` stands for so much of `other`; None when that was not said."""
+        ratio = _RATIO(self._buffer, self._at + 64)
+        return None if ratio == (1, 1) and not self._buffer[self._at + 86] else ratio
 
     @property
     def relation(self) -> RelationKind:

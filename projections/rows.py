@@ -9,7 +9,7 @@ not have is no error, since conflicts come from the log.
     instrument   message bytes 0-39, 48-83 and 88-123 (without valid-from, revision, CRC),
                  then the extension as MessagePack with sorted keys
     listing      its body as MessagePack with sorted keys, without revision and class
-    relation     its body as MessagePack with sorted keys, without class
+    relation     its body as MessagePack with sorted keys, without revision and class
 
 The class of a listing or relation is only its instrument's, copied: sources may disagree on that.
 """
@@ -56,6 +56,11 @@ _LISTING_BLANKS: Final[dict[str, Any]] = {
     "valid_from": 0, "valid_to": 0,
 }  # fmt: skip
 
+_RELATION_BLANKS: Final[dict[str, dict[str, Any]]] = {
+    "ratio": {"ratio_numerator": 1, "ratio_denominator": 1, "one_to_one": False},
+    "valid_from": {"valid_from": 0}, "valid_to": {"valid_to": 0},
+}  # fmt: skip
+
 
 def canonical_row(
     body: InstrumentBody | ListingBody | RelationBody, without: frozenset[str] = NOTHING
@@ -72,7 +77,10 @@ def canonical_row(
         blanks = {field: _LISTING_BLANKS[field] for field in without & _LISTING_BLANKS.keys()}
         body = replace(body, revision=1, asset_class=0, **blanks)
     else:
-        body = replace(body, asset_class=0)
+        blanks = {}
+        for field in without & _RELATION_BLANKS.keys():
+            blanks.update(_RELATION_BLANKS[field])
+        body = replace(body, revision=1, asset_class=0, **blanks)
     return encode_body(body)[1]
 
 

@@ -24,6 +24,7 @@ from alphapulse.log import (
     INSTRUMENT_KINDS,
     LISTING_KINDS,
     MESSAGE_SIZE_BYTES,
+    RELATION_KINDS,
     VERSIONS,
     AcknowledgedBody,
     AnyBody,
@@ -65,15 +66,15 @@ from .table import TableWriter
 
 Fetch = Callable[[int], Event]
 """Reads an earlier event by offset."""
-First: TypeAlias = tuple[int, int, bytes, int]
-"""The first event of an entity: its id, the offset, the body's bytes, valid from."""
+First: TypeAlias = tuple[int, int, bytes]
+"""The first event of an entity: its id, the offset, the body's bytes."""
 
 CONFLICT_FIELDS: Final = (
     "symbol", "name", "decimals", "isin", "currency", "class", "tick", "lot", "cusip", "sedol",
     "figi", "composite_figi", "lei", "cfi", "primary", "valid_from", "valid_to", "multiplier",
     "parent", "status", "base", "quote", "settlement", "ticks", "min_size", "max_size",
     "min_notional", "underlying", "payoff", "expiry", "last_trade", "native_id", "tokens",
-    "fee_bps",
+    "fee_bps", "ratio",
 )  # fmt: skip
 """Fields that sources may disagree on; the place is the bit in a record's aux word. Append only."""
 _BITS: Final = {field: 1 << bit for bit, field in enumerate(CONFLICT_FIELDS)}
@@ -175,11 +176,11 @@ class _EntityView(_EventView):
         at = block.frame_bounds(0)[0]
         for kind, end in zip(block.kinds.tolist(), block.ends.tolist(), strict=True):
             if kind in kinds and offset >= start:
-                packing, flags, metadata_size, valid_from, entity = _unpack_brief(data, at)
+                packing, flags, metadata_size, entity = _unpack_brief(data, at)
                 if kind == first_kind and packing == plain:
                     body_end = end - metadata_size - (flags >> 2 & 7)
                     body = data[at + FRAME_HEADER_SIZE_BYTES : body_end]
-                    new.append((entity, offset, body, valid_from))
+                    new.append((entity, offset, body))
                 else:
                     self._fold_new(new, block, table, fetch)
                     new.clear()
@@ -193,7 +194,7 @@ class _EntityView(_EventView):
     ) -> None:
         """All in their order, which postings keep: the long way from the first known one on."""
         done = self.put_new(table, new) if new else 0
-        for _, offset, _, _ in new[done:]:
+        for _, offset, _ in new[done:]:
             self.fold(block.event(offset - block.first, verify=False), table, fetch)
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
@@ -272,8 +273,8 @@ class _Indexed(msgspec.Struct):
     terms: _Terms | None = None
 
 
-_unpack_brief: Final = struct.Struct("<10xHBxH16xqQ8x").unpack_from
-"""Of a frame's header: version and codec, flags, size of the metadata, valid-from, entity."""
+_unpack_brief: Final = struct.Struct("<10xHBxH24xQ8x").unpack_from
+"""Of a frame's header: version and codec, flags, size of the metadata, entity."""
 _CLASS_FIELD: Final = b"\xabasset_class"
 """In MessagePack; before it in a body stand only other names, ids and fingerprints."""
 
@@ -322,7 +323,7 @@ class InstrumentView(_EntityView):
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
         rows, isins, symbols, natives, addresses = [], [], [], [], []
-        for entity, offset, data, _ in new:
+        for entity, offset, data in new:
             message, rest = data[:MESSAGE_SIZE_BYTES], data[MESSAGE_SIZE_BYTES:]
             indexed = _decode_indexed(rest)
             row = b"".join((data[:40], data[48:84], data[88:124], rest))
@@ -368,7 +369,7 @@ class ListingView(_EntityView):
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
         rows, instruments, pairs, symbols, venues = [], [], [], [], []
-        for entity, offset, data, _ in new:
+        for entity, offset, data in new:
             body = _decode_listing(data)
             row = _without_class(data) if body.revision == 1 else canonical_row(body)
             payload = pack_listing(entity, body)
@@ -386,33 +387,34 @@ class ListingView(_EntityView):
 
 
 class RelationView(_EntityView):
-    """Relations by id, by either instrument, and by group: who is a sibling of whom."""
+    """Relations by id, by the instrument they start from, by the one at the far end, and by group:
+    who is a sibling of whom."""
 
-    schema = TableSchema("relations", 2, ("instrument", "group"))
+    schema = TableSchema("relations", 3, ("instrument", "other", "group"))
     space = Space.RELATION
     first_kind = Kind.RELATION_ADDED
-    links_per_event = (3, 2)
-    data_kinds: frozenset[int] = frozenset({Kind.RELATION_ADDED})
+    links_per_event = (3, 1)
+    data_kinds: frozenset[int] = RELATION_KINDS
     kinds: frozenset[int] = data_kinds | _NOTES
 
     def payload(self, event: Event, body: AnyBody) -> bytes:
         assert isinstance(body, RelationBody)
-        return pack_relation(event.entity, body, event.valid_from)
+        return pack_relation(event.entity, body)
 
     def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
         assert isinstance(body, RelationBody)
         table.link(0, body.instrument, cell)
         if body.other:
-            table.link(0, body.other, cell)
+            table.link(1, body.other, cell)
         if body.group:
-            table.link(1, group_key(body.group_source, body.group), cell)
+            table.link(2, group_key(body.group_source, body.group), cell)
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
         rows, bodies = [], []
-        for entity, offset, data, valid_from in new:
+        for entity, offset, data in new:
             body = _decode_relation(data)
-            payload, digest = pack_relation(entity, body, valid_from), blake3(_without_class(data))
-            rows.append((entity, payload, offset, digest.digest()))
+            row = _without_class(data) if body.revision == 1 else canonical_row(body)
+            rows.append((entity, pack_relation(entity, body), offset, blake3(row).digest()))
             bodies.append(body)
         cells = table.insert_all(rows)
         for body, cell in zip(bodies, cells, strict=False):

@@ -12,17 +12,20 @@ from .chains import CHAINS
 from .changes import Blame, Change
 from .commands import Acknowledge, Amend, Command, Register, SetStatus
 from .commands_listings import AddListing, AddToGroup, EndListing
+from .commands_relations import Relate, Unrelate
 from .deciding import Receipt
 from .errors import (
     Ambiguous,
     IdSpaceFull,
     IllegalEvent,
     IllegalTransition,
+    RelationCycle,
     RequestReused,
     UnknownAlert,
     UnknownField,
     UnknownInstrument,
     UnknownListing,
+    UnknownRelation,
 )
 from .facts import Facts, facts_from
 from .identity import fingerprint_of, key_text
@@ -53,6 +56,8 @@ from .lifecycle import import_log, replay_into, restore
 from .lookup import FORMS, Lookup, Match
 from .readers import facts_of
 from .registry import AsOf, Registry, RegistryStatistics
+from .related import Joined, Related
+from .relation_rules import LINKS, RULES
 from .state import Origin
 from .tickets import Outcome, Unit
 from .validation import time_ns
@@ -62,6 +67,8 @@ __all__ = [
     "CHAINS",
     "CLASSES",
     "FORMS",
+    "LINKS",
+    "RULES",
     "Acknowledge",
     "AddListing",
     "AddToGroup",
@@ -91,6 +98,7 @@ __all__ = [
     "Index",
     "InstrumentRecord",
     "InvalidInput",
+    "Joined",
     "Listing",
     "Listings",
     "Lookup",
@@ -106,6 +114,9 @@ __all__ = [
     "Register",
     "Registry",
     "RegistryStatistics",
+    "Relate",
+    "Related",
+    "RelationCycle",
     "RequestReused",
     "SetStatus",
     "SpotPair",
@@ -116,6 +127,8 @@ __all__ = [
     "UnknownField",
     "UnknownInstrument",
     "UnknownListing",
+    "UnknownRelation",
+    "Unrelate",
     "audit",
     "class_named",
     "facts_from",

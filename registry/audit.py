@@ -9,7 +9,7 @@ keeps the views from being built, such as a full disk, fails `views` and leaves 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from struct import Struct
 from time import perf_counter_ns
@@ -22,6 +22,7 @@ from alphapulse.log import (
     ConflictBody,
     Event,
     EventLog,
+    RelationBody,
     Space,
     Verdict,
     cure_at,
@@ -33,10 +34,12 @@ from alphapulse.projections import Views
 from .check import NEW_KINDS, Entity, check
 from .errors import IllegalEvent
 from .identity import id_candidates
+from .relation_rules import RULES, Link
 
 NAMES = ("bytes", "continuity", "chain", "meaning", "views")
 VIEWS_CURE = "run `alphapulse rebuild`; the log is the truth and is not touched"
 _PROGRESS_EVENTS = 20_000
+_ACYCLIC: Final = frozenset(int(kind) for kind, rule in RULES.items() if rule.acyclic)
 _ENTITY: Final = Struct("<16sqIBI")
 """The fields of an `Entity`, in its order."""
 
@@ -84,6 +87,8 @@ class Remembered:
         self._entities: dict[int, bytes] = {}
         """By id and space in one number."""
         self._alerts: dict[int, tuple[int, int, bool]] = {}
+        self._links: dict[tuple[int, int], dict[int, Link]] = {}
+        """By instrument and relation, those that may not lead back; each by its id."""
         self._unannounced: dict[tuple[int, int], int] = {}
         """Entities with a fallback id whose collision was not read yet, with their offset."""
 
@@ -93,6 +98,9 @@ class Remembered:
 
     def remember(self, space: int, id: int, entity: Entity) -> None:
         self._entities[id << 3 | space] = _ENTITY.pack(*entity)
+
+    def links_from(self, instrument: int, relation: int) -> Iterable[Link]:
+        return self._links.get((instrument, relation), {}).values()
 
     def alert(self, offset: int) -> tuple[int, int, bool] | None:
         return self._alerts.get(offset)
@@ -109,6 +117,9 @@ class Remembered:
             self._alerts[event.offset] = (*place, True)
         elif isinstance(body, AcknowledgedBody):
             self._alerts[body.alert] = (*place, False)
+        elif isinstance(body, RelationBody) and body.relation in _ACYCLIC:
+            links = self._links.setdefault((body.instrument, body.relation), {})
+            links[event.entity] = Link(body.other, body.valid_from, body.valid_to)
         if event.kind in NEW_KINDS and after.counter and self._had_holder(after, place):
             self._unannounced[place] = event.offset
         if isinstance(body, CollisionBody):

@@ -21,7 +21,7 @@ class Change(NamedTuple):
     """A field that has another value after than before; None = not known, or no such thing."""
 
     id: int
-    """Of the instrument. Its listings and groups are fields of it."""
+    """Of the instrument. Its listings, groups and relations are fields of it."""
     field: str
     before: Shown | None
     after: Shown | None
@@ -90,15 +90,17 @@ def _say(now: Fields, said: Fields, event: Event, setters: dict[str, Event]) -> 
     now.update(said)
 
 
-def blamed(events: Iterable[Event]) -> list[Blame]:
+def blamed(id: int, events: Iterable[Event]) -> list[Blame]:
     """Of the fields that the events of one instrument left behind. events: oldest first, with
-    those of its listings and groups. Cost: 25 µs for each."""
+    those of its listings and relations; those that lead to it are fields of the other one. Cost:
+    25 µs for each."""
     known: dict[tuple[int, int], Fields] = {}
     setters: dict[str, Event] = {}
     for event in events:
         if event.kind in DATA_KINDS:
-            now = known.setdefault((event.space, event.entity), {})
-            _say(now, fields_of(_data(event))[1], event, setters)
+            owner, said = fields_of(_data(event))
+            if owner == id:
+                _say(known.setdefault((event.space, event.entity), {}), said, event, setters)
     return [
         Blame(field, value, setters[field].offset, setters[field].recorded, setters[field].source)
         for fields in known.values()

@@ -31,7 +31,7 @@ from alphapulse.log import (
     verify_message,
 )
 
-from .errors import IllegalEvent
+from .errors import IllegalEvent, RelationCycle
 from .identity import (
     fingerprint_of,
     group_relation_key,
@@ -41,6 +41,7 @@ from .identity import (
     relation_key,
     venue_fingerprint,
 )
+from .relation_rules import REACH_MAX, Links, flaw, way_back
 
 NEXT: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.ACTIVE, Status.DELISTED}),
@@ -73,7 +74,7 @@ class Entity(NamedTuple):
     counter: int
 
 
-class Before(Protocol):
+class Before(Links, Protocol):
     """The state before the event: the session's in a writer, a plain dict in the audit."""
 
     @property
@@ -95,7 +96,7 @@ def entity_of(body: InstrumentBody | ListingBody | RelationBody, last_offset: in
         return Entity(fingerprint, last_offset, revision, status, body.extension.counter)
     if isinstance(body, ListingBody):
         return Entity(body.fingerprint, last_offset, body.revision, body.status, body.counter)
-    return Entity(body.fingerprint, last_offset, 1, Status.ACTIVE, body.counter)
+    return Entity(body.fingerprint, last_offset, body.revision, Status.ACTIVE, body.counter)
 
 
 def check(
@@ -205,8 +206,32 @@ def _relation(
         )
     if space != Space.RELATION or fingerprint_of(key) != body.fingerprint:
         _refuse(kind, "fingerprint and key do not belong together")
-    _check_new(state, kind, space, entity, held, body.fingerprint, body.counter, 1)
-    return Entity(body.fingerprint, -1, 1, Status.ACTIVE, body.counter)
+    if broken := flaw(body):
+        _refuse(kind, broken)
+    _check_way_back(state, kind, body)
+    if kind == Kind.RELATION_ADDED:
+        _check_new(
+            state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
+        )
+        return Entity(body.fingerprint, -1, body.revision, Status.ACTIVE, body.counter)
+    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    if kind == Kind.RELATION_ENDED and not body.valid_to:
+        _refuse(kind, "it says no end")
+    return held._replace(revision=body.revision)
+
+
+def _check_way_back(state: Before, kind: int, body: RelationBody) -> None:
+    if body.relation == RelationKind.GROUPED:
+        return
+    path = way_back(state, body)
+    if path is None:
+        _refuse(kind, f"its far end leads to over {REACH_MAX} instruments", other=body.other)
+    if path:
+        circle = (body.instrument, *path, body.instrument)
+        raise RelationCycle(
+            f"checking {KIND_NAMES[kind]}", relation=RELATION_NAMES[body.relation],
+            path=" → ".join(f"0x{id:016x}" for id in circle),
+        )  # fmt: skip
 
 
 def _check_new(

@@ -14,6 +14,7 @@ from alphapulse.log import (
     InstrumentBody,
     Kind,
     ListingBody,
+    RelationKind,
     Space,
 )
 
@@ -24,6 +25,7 @@ from .identity import (
     id_candidates,
     listing_key,
     primary_id,
+    relation_key,
     venue_fingerprint,
 )
 from .state import DataBody, Held, Origin, State
@@ -95,7 +97,11 @@ def key_of(body: DataBody) -> bytes:
         return listing_key(
             body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line
         )
-    return group_relation_key(body.instrument_fingerprint, body.group_source, body.group)
+    if body.relation == RelationKind.GROUPED:
+        return group_relation_key(body.instrument_fingerprint, body.group_source, body.group)
+    return relation_key(
+        RelationKind(body.relation), body.instrument_fingerprint, body.other_fingerprint
+    )
 
 
 def may_correct(said_by: Origin, origin: Origin) -> bool:

@@ -15,6 +15,11 @@ class UnknownListing(AlphaPulseError, LookupError):
     cure = "`alphapulse listings KEY` shows those it has"
 
 
+class UnknownRelation(AlphaPulseError, LookupError):
+    problem = "the instruments are not related like this"
+    cure = "`alphapulse related KEY` shows the relations there are"
+
+
 class UnknownField(AlphaPulseError, LookupError):
     problem = "nothing of this name is known of the instrument"
     cure = "`alphapulse blame KEY` shows every field that is"
@@ -48,3 +53,8 @@ class RequestReused(InvalidInput):
 class IllegalEvent(AlphaPulseError, ValueError):
     problem = "the event contradicts what the log says before it"
     cure = "run `alphapulse audit`"
+
+
+class RelationCycle(IllegalEvent):
+    problem = "the relation would lead back to where it starts"
+    cure = "`alphapulse related KEY` shows the others; end the wrong one with `alphapulse unrelate`"

@@ -1,10 +1,11 @@
-"""What is known of an instrument, its listings and its groups, field by field, as people read it.
+"""What is known of an instrument, its listings and relations, field by field, as people read it.
 
 One way to name fields and to write their values, for `lookup`, events, `diff` and `blame`: names
 are those of `facts`; ids are `0x%016x`, times RFC 3339, exact numbers text. What is not known has
 no field. A listing is a field that is true, named by venue, currency and line, and its own fields
 begin with that name: `listing XETR EUR 0`, `listing XETR EUR 0 symbol`. So is a group that counts
-the instrument: `group superchain-token-list usdc`.
+the instrument: `group superchain-token-list usdc`. A relation is a field of the instrument that it
+starts from: `receipt_of 0x…`, `receipt_of 0x… ratio`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from alphapulse.log import (
 )
 
 from .facts import Value, facts_from
+from .relation_rules import ratio_in, ratio_text
 from .state import DataBody
 
 Shown = str | int | bool
@@ -98,4 +100,11 @@ def _of_listing(body: ListingBody) -> tuple[int, Fields]:
 def _of_relation(body: RelationBody) -> tuple[int, Fields]:
     if body.group:
         return body.instrument, {f"group {body.group_source} {body.group}": True}
-    return body.instrument, {f"{relation_text(body.relation)} {id_text(body.other)}": True}
+    known: dict[str, Shown | None] = {
+        "ratio": ratio_text(ratio_in(body)), "valid_from": time_text(body.valid_from),
+        "valid_to": time_text(body.valid_to),
+    }
+    name = f"{relation_text(body.relation)} {id_text(body.other)}"
+    fields: Fields = {name: True}
+    fields.update((f"{name} {field}", value) for field, value in known.items() if value)
+    return body.instrument, fields

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple, overload
 
@@ -57,6 +57,8 @@ from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .lookup import Lookup, Match
 from .readers import facts_of
+from .related import Joined, Related, Relations
+from .relation_rules import link_named
 from .tickets import Outcome, Unit
 from .valid_time import When
 from .writer import Rehearsal, Writer
@@ -94,6 +96,7 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         self.log = log
         self.views = Views(log)
         self.lookup = Lookup(log, self.views)
+        self.relations = Relations(log, self.views)
         self._writer = Writer(log, self.views, wait_s)
         self.aio = AsyncWriting(self._writer, self.lookup)
         """The same commands for coroutines: `await registry.aio.register(usdc)`."""
@@ -282,8 +285,7 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     def groups(self, id: int, *, as_of: AsOf = None) -> list[tuple[str, str]]:
         """(source, group) of every group that counts this instrument."""
-        bodies = self._relations(id, as_of)
-        return [(body.group_source, body.group) for body in bodies if body.group]
+        return [(body.group_source, body.group) for body in self._groups(id, as_of)]
 
     def siblings(self, id: int, *, as_of: AsOf = None) -> list[int]:
         """Ids of the members of its groups, without itself, in the order they became known."""
@@ -297,14 +299,49 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         found.pop(id, None)
         return list(found)
 
-    def _relations(self, id: int, as_of: AsOf) -> Iterator[RelationBody]:
+    def _groups(self, id: int, as_of: AsOf) -> Iterator[RelationBody]:
         table, stop = self.views.table("relations"), self._stop(as_of)
         for cell in table.postings("instrument", id):
-            offset = table.trailer(table.position_of(cell)).data_offset
-            if stop is None or offset < stop:
+            position = table.position_of(cell)
+            offset = table.trailer(position).data_offset
+            if RelationRecord(table.arena, position).group and (stop is None or offset < stop):
                 body = self.log.event(offset).body
                 if isinstance(body, RelationBody):
                     yield body
+
+    def related(
+        self, key: int | str, *, depth: int | None = 1, as_of: AsOf = None,
+        valid_at: int | str = "", ended: bool = False, relations: Collection[str] | None = None,
+    ) -> list[Related]:  # fmt: skip
+        """Relations of an instrument, either side, and of those that they lead to.
+
+        key: its id; text is a key as `lookup.find` takes it, and asks about all that it means.
+        depth: how far to go, None = all the way, which ends though relations go in circles.
+        valid_at: those that hold then, ns or RFC 3339 [now, or the moment of as_of]; ended: those
+        that hold at other times, too. relations: their names. Raises InvalidInput. Cost: 5 µs for
+        each that is found.
+        """
+        stop = self._stop(as_of)
+        if depth is not None and (type(depth) is not int or depth < 1):
+            validation.refuse("depth", "it must be 1 or more", depth)
+        ids = [match.id for match in self.lookup.find(key, stop=stop)[1]] if isinstance(
+            key, str) else [validation.id64(key)]  # fmt: skip
+        return self.relations.related(
+            ids, depth=depth, stop=stop, at=None if ended else self._valid_at(valid_at, as_of),
+            relations=None if relations is None else {link_named(name) for name in relations},
+        )  # fmt: skip
+
+    def joined(self, ids: Iterable[int], *, as_of: AsOf = None) -> list[Joined]:
+        """Who else is meant by instruments, through any number of relations: what is `same_as`
+        them, and what succeeds them. Not these themselves."""
+        return self.relations.joined(
+            ids, at=self.relations.moment(as_of), stop=self._stop(as_of)
+        )
+
+    def _valid_at(self, given: int | str, as_of: AsOf) -> int:
+        if given == "":
+            return self.relations.moment(as_of)
+        return validation.time_ns(given, "valid_at")
 
     def diff(self, a: int | str, b: int | str, ids: Sequence[int] = ()) -> Iterator[Change]:
         """What is otherwise after `b` than after `a`, of these instruments or of all.
@@ -323,18 +360,20 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
     def blame(self, id: int, *, as_of: AsOf = None) -> list[Blame]:
         """For each field of an instrument, the event that set the value it has.
 
-        Fields of its listings and its groups are among them; empty when there is no instrument.
+        Fields of its listings, its groups and the relations that start from it are among them;
+        empty when there is no instrument.
         """
         stop = self._stop(as_of)
-        return blamed(e for e in self.history(id) if stop is None or e.offset < stop)
+        return blamed(id, (e for e in self.history(id) if stop is None or e.offset < stop))
 
     def history(self, id: int) -> list[Event]:
         """Every event about an instrument, its listings and relations, oldest first."""
         offsets: dict[int, Event] = {}
         for name, keys in (
             ("instruments", [id]),
-            ("listings", self._linked("listings", id)),
-            ("relations", self._linked("relations", id)),
+            ("listings", self._linked("listings", "instrument", id)),
+            ("relations", self._linked("relations", "instrument", id)),
+            ("relations", self._linked("relations", "other", id)),
         ):
             table = self.views.table(name)
             for key in keys:
@@ -344,9 +383,9 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
                         offsets[event.offset] = event
         return [offsets[offset] for offset in sorted(offsets)]
 
-    def _linked(self, name: str, id: int) -> list[int]:
+    def _linked(self, name: str, index: str, id: int) -> list[int]:
         table = self.views.table(name)
-        return [table.key_of(cell) for cell in table.postings("instrument", id)]
+        return [table.key_of(cell) for cell in table.postings(index, id)]
 
     def alerts(self, *, acknowledged: bool = False) -> list[tuple[Event, int | None]]:
         """(event, offset of its acknowledgement) of open alerts, or of all, oldest first."""

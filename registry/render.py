@@ -36,6 +36,8 @@ from .fields import class_text, fact_fields, id_text, relation_text, status_text
 from .identity import key_text
 from .lookup import Match
 from .registry import RegistryStatistics
+from .related import Joined, Related
+from .relation_rules import ratio_text
 
 Json = dict[str, object]
 
@@ -83,13 +85,8 @@ def body_dict(body: AnyBody) -> Json:
         form = _FORMS.get(field, _as_is)
         shown[_RENAMED.get(field, field)] = form(getattr(body, field))
     if isinstance(body, ListingBody | RelationBody):
-        shown["key"] = key_text(key_of(body)) if _has_key(body) else None
+        shown["key"] = key_text(key_of(body))
     return shown
-
-
-def _has_key(body: ListingBody | RelationBody) -> bool:
-    """Links between two instruments have a key of another form, which nothing writes yet."""
-    return isinstance(body, ListingBody) or bool(body.group)
 
 
 def _instrument_dict(body: InstrumentBody) -> Json:
@@ -128,10 +125,11 @@ def event_dict(event: Event, *, raw: bool = False) -> Json:
     return shown
 
 
-def match_dict(match: Match, at: int) -> Json:
+def match_dict(match: Match, at: int, joined: Joined | None = None) -> Json:
     """An instrument as `lookup` shows it at `at` (ns), which decides whether it has expired.
 
     What every class may have comes first and may be null; then the other facts that are known.
+    joined: the relation by which it was found.
     """
     body, record = match.body, match.record
     first: Json = {
@@ -151,6 +149,21 @@ def match_dict(match: Match, at: int) -> Json:
         "revision": record.revision,
         "offset": match.offset,
         "key": key_text(body.extension.key),
+        "joined": None if joined is None else f"{relation_text(joined.relation)}"
+        f" {id_text(joined.to)}",
+    }
+
+
+def related_dict(related: Related, source: str) -> Json:
+    return {
+        "from": id_text(related.instrument),
+        "relation": relation_text(related.relation),
+        "to": id_text(related.other),
+        "ratio": ratio_text(related.ratio) or None,
+        "valid_from": time_text(related.valid_from),
+        "valid_to": time_text(related.valid_to),
+        "source": source or None,
+        "depth": related.depth,
     }
 
 

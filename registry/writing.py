@@ -19,6 +19,7 @@ from alphapulse.log import AlphaPulseError, InvalidInput, Status
 from . import validation
 from .commands import Acknowledge, Amend, Register, SetStatus
 from .commands_listings import AddListing, AddToGroup, EndListing
+from .commands_relations import Relate, Unrelate
 from .deciding import Receipt
 from .errors import UnknownInstrument
 from .instruments import AnyInstrument, Listing
@@ -132,13 +133,45 @@ class Writing(ABC, Generic[One, Many]):
 
     def add_to_group(self, id: int, source: str, group: str, *, request_id: str = "") -> One:
         """Counts an instrument to a named group of a source; see `siblings`."""
-        match = self.lookup.match(validation.id64(id))
-        if match is None:
-            raise UnknownInstrument("adding to a group", id=f"0x{id:016x}")
+        of = self._fingerprint(id, "adding to a group")
         source = validation.text(source, "source", TEXT_SIZE_BYTES_MAX)
         named = validation.text(group, "group", TEXT_SIZE_BYTES_MAX)
-        command = AddToGroup(match.record.fingerprint, source, named)
+        command = AddToGroup(of, source, named)
         return self._carry_out(Unit((command,), self.origin(source, request_id)))
+
+    def relate(
+        self, id: int, relation: str, other: int, *, ratio: str | int | None = None,
+        valid_from: str | int = 0, valid_to: str | int = 0, source: str = "",
+        request_id: str = "",
+    ) -> One:  # fmt: skip
+        """Says how two instruments are related; see `relation_rules.RULES`. Again with more, fills
+        in or amends.
+
+        ratio: `N/D`: one of the first stands for so much of the other. Raises InvalidInput,
+        UnknownInstrument, and RelationCycle when it would lead back to where it starts.
+        """
+        command = Relate.make(
+            *self._sides(id, relation, other), ratio=ratio, valid_from=valid_from, valid_to=valid_to
+        )
+        return self._carry_out(Unit((command,), self.origin(source, request_id)))
+
+    def unrelate(
+        self, id: int, relation: str, other: int, *, valid_to: str | int, source: str = "",
+        request_id: str = "",
+    ) -> One:  # fmt: skip
+        """Ends a relation; `valid_to` is the first instant without it. Raises UnknownRelation."""
+        command = Unrelate.make(*self._sides(id, relation, other), valid_to)
+        return self._carry_out(Unit((command,), self.origin(source, request_id)))
+
+    def _sides(self, id: int, relation: str, other: int) -> tuple[bytes, str, bytes]:
+        doing = "relating instruments"
+        return self._fingerprint(id, doing), relation, self._fingerprint(other, doing)
+
+    def _fingerprint(self, id: int, doing: str) -> bytes:
+        match = self.lookup.match(validation.id64(id))
+        if match is None:
+            raise UnknownInstrument(doing, id=f"0x{id:016x}")
+        return match.record.fingerprint
 
     def acknowledge(
         self, alert: int, *, reason: str = "", source: str = "operator", request_id: str = ""

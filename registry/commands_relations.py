@@ -1,0 +1,236 @@
+"""Commands about links between two instruments. See `commands`, and `relation_rules` for the rules.
+
+A relation is told by its kind and both sides, so saying it again is the same one. Its ratio and its
+dates are words about it: who says nothing of them leaves them as they are, the source that said
+them may amend them, and another one's disagreement is a conflict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from alphapulse.log import InvalidInput, Kind, RelationBody, RelationKind, Space
+
+from .deciding import (
+    DOING,
+    Receipt,
+    allocate,
+    announce_collision,
+    instrument_body,
+    may_correct,
+    raise_conflicts,
+)
+from .errors import UnknownInstrument, UnknownRelation
+from .identity import fingerprint_of, relation_key
+from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
+from .state import DataBody, Held, Origin, State
+from .validation import refuse, time_ns
+
+_Value = Ratio | int | None
+
+
+class Relate(NamedTuple):
+    """Says how two instruments are related. Make it with `make`."""
+
+    of: bytes
+    """Fingerprint of the instrument that the relation starts from."""
+    relation: RelationKind
+    other: bytes
+    """Fingerprint of the one it leads to."""
+    ratio: Ratio | None = None
+    """One of the first stands for so much of the other; None says nothing."""
+    valid_from: int = 0
+    valid_to: int = 0
+    """ns; 0 says nothing."""
+
+    @classmethod
+    def make(
+        cls, of: bytes, relation: object, other: bytes, *, ratio: object = None,
+        valid_from: object = 0, valid_to: object = 0,
+    ) -> Relate:  # fmt: skip
+        """relation: by name; ratio: `N/D`; times: ns or RFC 3339. Raises InvalidInput."""
+        kind = link_named(relation)
+        of, other = _sides(of, kind, other)
+        begins, ends = time_ns(valid_from, "valid_from"), time_ns(valid_to, "valid_to")
+        if ends and ends <= begins:
+            refuse("valid_to", "it must be after valid_from", valid_to)
+        return cls(of, kind, other, ratio_of(ratio, kind), begins, ends)
+
+    def _key(self) -> bytes:
+        return relation_key(self.relation, self.of, self.other)
+
+    def subject(self, state: State) -> bytes:
+        return fingerprint_of(self._key())
+
+    def unsaid(self, body: RelationBody) -> list[tuple[str, str]]:
+        """Its words that this state does not say: (field, value)."""
+        return [
+            (field, _text(value)) for field, value in self._words().items()
+            if value != _value(body, field)
+        ]  # fmt: skip
+
+    def _words(self) -> dict[str, _Value]:
+        """What it says of the relation, by field."""
+        words: dict[str, _Value] = {
+            "ratio": self.ratio, "valid_from": self.valid_from, "valid_to": self.valid_to
+        }
+        return {field: value for field, value in words.items() if value}
+
+    def decide(self, state: State, origin: Origin) -> Receipt:
+        key = self._key()
+        fingerprint = fingerprint_of(key)
+        held = state.find(Space.RELATION, fingerprint)
+        if held is not None:
+            return self._again(state, origin, held)
+        owner, other = _instrument(state, self.of), _instrument(state, self.other)
+        counter, id, holder = allocate(state, Space.RELATION, fingerprint)
+        body = RelationBody(
+            fingerprint=fingerprint, relation=self.relation,
+            asset_class=instrument_body(owner).message[2], instrument=owner.id,
+            instrument_fingerprint=self.of, other=other.id, other_fingerprint=self.other,
+            counter=counter,
+        )  # fmt: skip
+        body, metadata = _with(body, self._words()), origin.metadata()
+        offset = state.emit(
+            Kind.RELATION_ADDED, Space.RELATION, id, body, metadata=metadata,
+            valid_from=body.valid_from,
+        )  # fmt: skip
+        announce_collision(
+            state, Space.RELATION, body.asset_class, id, key, counter, holder, metadata
+        )
+        return Receipt(id, fingerprint, offset, "collision" if holder else "new")
+
+    def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
+        """What is not given says nothing; the rest fills in, amends or conflicts."""
+        known = _relation_body(held)
+        changes: dict[str, _Value] = {}
+        conflicts = []
+        anew = self._begins_anew(state, origin, held)
+        for field, value in self._words().items():
+            before = _value(known, field)
+            if value == before:
+                continue
+            said_by = state.said_by(held, partial(_value, field=field))
+            if anew or not before or may_correct(said_by, origin):
+                changes[field] = value
+            else:
+                conflicts.append((field, _text(before), said_by.source, _text(value)))
+        if anew:
+            changes.setdefault("valid_to", 0)
+        offset, outcome = held.data_offset, "unchanged"
+        if changes:
+            offset = _change(state, held, Kind.RELATION_AMENDED, changes, origin.metadata())
+            outcome = "amended"
+        raised = raise_conflicts(
+            state, Space.RELATION, held.id, known.asset_class, conflicts, origin
+        )
+        if outcome == "unchanged" and raised:
+            offset = raised[0]
+        return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
+
+    def _begins_anew(self, state: State, origin: Origin, held: Held) -> bool:
+        """Whoever said that it ended may say that it holds again from then on, or from later."""
+        ended = _relation_body(held).valid_to
+        return bool(ended) and self.valid_from >= ended and may_correct(
+            state.said_by(held, partial(_value, field="valid_to")), origin
+        )  # fmt: skip
+
+
+class Unrelate(NamedTuple):
+    """Ends a relation at `valid_to` (ns, the first instant without it). Make it with `make`."""
+
+    of: bytes
+    relation: RelationKind
+    other: bytes
+    valid_to: int
+
+    @classmethod
+    def make(cls, of: bytes, relation: object, other: bytes, valid_to: object) -> Unrelate:
+        """Raises InvalidInput."""
+        kind = link_named(relation)
+        ends = time_ns(valid_to, "valid_to")
+        if not ends:
+            refuse("valid_to", "it is missing", valid_to, "say when it ends")
+        of, other = _sides(of, kind, other)
+        return cls(of, kind, other, ends)
+
+    def subject(self, state: State) -> bytes:
+        return fingerprint_of(relation_key(self.relation, self.of, self.other))
+
+    def repeats(self, body: RelationBody) -> bool:
+        return body.valid_to == self.valid_to
+
+    def decide(self, state: State, origin: Origin) -> Receipt:
+        fingerprint = self.subject(state)
+        held = state.find(Space.RELATION, fingerprint)
+        if held is None:
+            of, other = _instrument(state, self.of), _instrument(state, self.other)
+            raise UnknownRelation(
+                DOING, instrument=f"0x{of.id:016x}", relation=self.relation.name.lower(),
+                other=f"0x{other.id:016x}",
+            )  # fmt: skip
+        if _relation_body(held).valid_to == self.valid_to:
+            return Receipt(held.id, fingerprint, held.data_offset, "unchanged")
+        offset = _change(
+            state, held, Kind.RELATION_ENDED, {"valid_to": self.valid_to}, origin.metadata()
+        )
+        return Receipt(held.id, fingerprint, offset, "amended")
+
+
+def _sides(of: bytes, kind: RelationKind, other: bytes) -> tuple[bytes, bytes]:
+    """`same_as` has no direction: whoever says it from the other side says the same."""
+    if of == other:
+        refuse("to", "an instrument is not related to itself", kind.name.lower(), "name another")
+    return (other, of) if kind == RelationKind.SAME_AS and of > other else (of, other)
+
+
+def _instrument(state: State, fingerprint: bytes) -> Held:
+    held = state.find(Space.INSTRUMENT, fingerprint)
+    if held is None:
+        raise UnknownInstrument(DOING, fingerprint=fingerprint.hex())
+    return held
+
+
+def _relation_body(held: Held) -> RelationBody:
+    assert isinstance(held.body, RelationBody)
+    return held.body
+
+
+def _value(body: DataBody, field: str) -> _Value:
+    """One of its words; 0 and None when it is not known."""
+    assert isinstance(body, RelationBody)
+    if field == "ratio":
+        return ratio_in(body)
+    return body.valid_from if field == "valid_from" else body.valid_to
+
+
+def _text(value: _Value) -> str:
+    """As conflicts hold it."""
+    return str(value) if isinstance(value, int) else ratio_text(value)
+
+
+def _with(body: RelationBody, words: Mapping[str, _Value]) -> RelationBody:
+    fields: dict[str, object] = {f: value for f, value in words.items() if f != "ratio"}
+    ratio = words.get("ratio")
+    if isinstance(ratio, tuple):
+        fields.update(ratio_fields(ratio))
+    return replace(body, **fields)
+
+
+def _change(
+    state: State, held: Held, kind: Kind, changes: Mapping[str, _Value], metadata: bytes
+) -> int:
+    known = _relation_body(held)
+    body = _with(replace(known, revision=known.revision + 1), changes)
+    if body.valid_to and body.valid_to <= body.valid_from:
+        raise InvalidInput(
+            DOING, problem="the relation would end before it begins", valid_from=body.valid_from,
+            valid_to=body.valid_to,
+        )  # fmt: skip
+    return state.emit(
+        kind, Space.RELATION, held.id, body, metadata=metadata, valid_from=body.valid_from
+    )

@@ -1,0 +1,154 @@
+"""Which instruments are related, both ways and through others; read from the view, without locks.
+
+The walk is breadth first: depth 1 are an instrument's own relations, whichever side it is on, depth
+2 those of the instruments that these lead to. Each relation comes once, at the least depth it has,
+so the walk ends where relations go in circles, as those of `same_as` may. It follows what holds at
+one moment, as it was known at one head. Groups are no links between instruments: see `siblings`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import NamedTuple
+
+from alphapulse.log import EventLog, RelationBody, RelationKind, offset_given, parse_time
+from alphapulse.projections import RelationRecord, TableReader, Views, state_before
+
+from .relation_rules import Ratio, ratio_in
+
+
+class Related(NamedTuple):
+    """`instrument` RELATION `other`, as in: this one wraps that one."""
+
+    id: int
+    """Of the relation."""
+    instrument: int
+    relation: RelationKind
+    other: int
+    ratio: Ratio | None
+    """One of `instrument` stands for so much of `other`; None when that was not said."""
+    valid_from: int
+    """ns since 1970 UTC, 0 = not known."""
+    valid_to: int
+    """ns, the first instant at which it does not hold; 0 = open."""
+    depth: int
+    """How many relations away from what was asked about, from 1."""
+    offset: int
+    """Of the event that holds this state."""
+
+    def holds(self, at: int) -> bool:
+        return self.valid_from <= at and (self.valid_to == 0 or at < self.valid_to)
+
+    def far_from(self, instrument: int) -> int:
+        return self.other if self.instrument == instrument else self.instrument
+
+
+class Joined(NamedTuple):
+    """An instrument that is, or took the place of, one that was asked about."""
+
+    id: int
+    relation: RelationKind
+    to: int
+    """The instrument that it has this relation to."""
+
+
+class Relations:
+    """Read-only questions about links. `stop`: as when the head was there; None = now."""
+
+    def __init__(self, log: EventLog, views: Views) -> None:
+        self._log = log
+        self._views = views
+
+    def moment(self, as_of: int | str | None) -> int:
+        """The time (ns) that a question is about: now, that time, or when that event was
+        recorded. Raises InvalidInput, OffsetOutOfRange."""
+        if as_of is None:
+            return time.time_ns()
+        offset = offset_given("reading as_of", as_of)
+        return parse_time(str(as_of)) if offset is None else int(self._log.event(offset).recorded)
+
+    def related(
+        self, starts: Iterable[int], *, depth: int | None, at: int | None, stop: int | None,
+        relations: Collection[RelationKind] | None,
+    ) -> list[Related]:  # fmt: skip
+        """By depth, and then in the order in which they became known.
+
+        depth: None = as far as they lead. at: None = at any time. relations: None = all. Cost:
+        5 µs for each; 8 µs more for each event of one that changed since `stop`.
+        """
+        found: list[Related] = []
+
+        def take(link: Related, instrument: int) -> int | None:
+            if relations is not None and link.relation not in relations:
+                return None
+            found.append(link)
+            return link.far_from(instrument)
+
+        self._walk(starts, depth, at, stop, take)
+        return found
+
+    def joined(self, starts: Iterable[int], *, at: int, stop: int | None) -> list[Joined]:
+        """Who else is meant by these: what is `same_as` them, and what succeeds them."""
+        starts = list(starts)
+        found: dict[int, Joined] = {}
+
+        def take(link: Related, instrument: int) -> int | None:
+            is_same = link.relation == RelationKind.SAME_AS
+            if not is_same and (link.relation, link.other) != (RelationKind.SUCCEEDS, instrument):
+                return None
+            far = link.far_from(instrument)
+            found.setdefault(far, Joined(far, link.relation, instrument))
+            return far
+
+        self._walk(starts, None, at, stop, take)
+        return [joined for joined in found.values() if joined.id not in starts]
+
+    def _walk(
+        self, starts: Iterable[int], depth: int | None, at: int | None, stop: int | None,
+        take: Callable[[Related, int], int | None],
+    ) -> None:  # fmt: skip
+        """take: told each link once, with the side it was reached from; says where to go on."""
+        table = self._views.table("relations")
+        frontier = list(dict.fromkeys(starts))
+        reached, seen, level = set(frontier), set[int](), 0
+        while frontier and (depth is None or level < depth):
+            level += 1
+            further = []
+            for instrument in frontier:
+                for link in self._links(table, instrument, level, stop, seen):
+                    if at is not None and not link.holds(at):
+                        continue
+                    far = take(link, instrument)
+                    if far is not None and far not in reached:
+                        reached.add(far)
+                        further.append(far)
+            frontier = further
+
+    def _links(
+        self, table: TableReader, instrument: int, depth: int, stop: int | None, seen: set[int]
+    ) -> Iterator[Related]:
+        """Those of one instrument, on either side, that were not seen yet."""
+        for index in ("instrument", "other"):
+            for cell in table.postings(index, instrument):
+                id = table.key_of(cell)
+                if id in seen:
+                    continue
+                seen.add(id)
+                position = table.position_of(cell)
+                record = RelationRecord(table.arena, position)
+                if not record.other:
+                    continue
+                trailer = table.trailer(position)
+                if stop is None or trailer.data_offset < stop:
+                    yield Related(
+                        id, record.instrument, record.relation, record.other, record.ratio,
+                        record.valid_from, record.valid_to, depth, trailer.data_offset,
+                    )  # fmt: skip
+                    continue
+                event = state_before(self._log, trailer.last_offset, stop)
+                if event is not None and isinstance(body := event.body, RelationBody):
+                    yield Related(
+                        id, body.instrument, RelationKind(body.relation), body.other,
+                        ratio_in(body), body.valid_from, body.valid_to, depth, event.offset,
+                    )  # fmt: skip
