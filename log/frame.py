@@ -30,7 +30,14 @@ from zlib import crc32
 
 import msgspec
 
-from .bodies import BODY_TYPES, AnyBody, InstrumentBody, ListingBody, Metadata
+from .bodies import (
+    BODY_TYPES,
+    AnyBody,
+    InstrumentBody,
+    ListingBody,
+    Metadata,
+    RelationBody,
+)
 from .codec import COMPRESS_FROM_BYTES, Codec, pack, unpack
 from .errors import Corrupt, NotDecodable, TooLarge
 from .kinds import INSTRUMENT_KINDS, KIND_NAMES, SEVERITIES, SPACE_NAMES
@@ -48,6 +55,9 @@ NO_PREVIOUS: Final = (1 << 64) - 1
 _HEADER_AFTER_CRC: Final = struct.Struct("<IHBBBBHQQqQQ")
 _CRC: Final = struct.Struct("<I")
 _PADDING: Final = tuple(map(bytes, range(8)))
+_MAP_16: Final = 0xDE
+_MAP_SMALL: Final = 0x80
+"""Heads of MessagePack maps: a u16 count follows, or it stands in the low four bits."""
 _encode_map = msgspec.msgpack.Encoder(order="deterministic").encode
 _DECODE: Final[dict[int, Callable[[bytes], Any]]] = {
     kind: msgspec.msgpack.Decoder(body_type).decode for kind, body_type in BODY_TYPES.items()
@@ -61,7 +71,12 @@ def encode_body(body: AnyBody) -> tuple[bytes, bytes]:
     """The fixed part (empty but for instruments) and the MessagePack map."""
     if isinstance(body, InstrumentBody):
         return body.message, _encode_map(body.extension)
-    return b"", _encode_map(body)
+    rest = _encode_map(body)
+    if isinstance(body, RelationBody) and rest[0] == _MAP_16 and rest[2] < 16 and not rest[1]:
+        # A class of over 15 fields gets the wide head, however few it says. This one had 13 when
+        # its first frames were written, and the same facts keep the same bytes.
+        rest = bytes((_MAP_SMALL | rest[2],)) + rest[3:]
+    return b"", rest
 
 
 def encode_metadata(metadata: Metadata | None) -> bytes:

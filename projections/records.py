@@ -8,7 +8,7 @@ Text that is cut here stands whole in the event that `data_offset` names.
 from __future__ import annotations
 
 import struct
-from typing import Final
+from typing import Final, NamedTuple
 
 from alphapulse.log import (
     AssetClass,
@@ -41,7 +41,8 @@ NOT_ACKNOWLEDGED: Final = (1 << 64) - 1
 
 _Q: Final = struct.Struct("<Q").unpack_from
 _SIGNED: Final = struct.Struct("<q").unpack_from
-_RATIO: Final = struct.Struct("<qq").unpack_from
+_LINK: Final = struct.Struct("<24xQQ8xqqqq4xBxB").unpack_from
+_KINDS: Final = {int(kind): kind for kind in RelationKind}
 _I: Final = struct.Struct("<I").unpack_from
 _H: Final = struct.Struct("<H").unpack_from
 
@@ -160,6 +161,18 @@ def pack_relation(id: int, body: RelationBody) -> bytes:
     )  # fmt: skip
 
 
+class LinkFields(NamedTuple):
+    instrument: int
+    relation: RelationKind
+    other: int
+    ratio: tuple[int, int] | None
+    """One of `instrument` stands for so much of `other`; None when that was not said."""
+    valid_from: int
+    """ns since 1970 UTC; 0 = not known."""
+    valid_to: int
+    """ns, the first instant at which it does not hold; 0 = open."""
+
+
 class RelationRecord(_LinkRecord):
     """A link from an instrument to another, or to a named group; read in place."""
 
@@ -173,25 +186,13 @@ class RelationRecord(_LinkRecord):
         """Key of the group (`group_key`), 0 for a link to an instrument."""
         return int(_Q(self._buffer, self._at + 40)[0])
 
-    @property
-    def valid_from(self) -> int:
-        """ns since 1970 UTC; 0 = not known."""
-        return int(_SIGNED(self._buffer, self._at + 48)[0])
-
-    @property
-    def valid_to(self) -> int:
-        """ns, the first instant at which it does not hold; 0 = open."""
-        return int(_SIGNED(self._buffer, self._at + 56)[0])
-
-    @property
-    def ratio(self) -> tuple[int, int] | None:
-        """One of `instrument` stands for so much of `other`; None when that was not said."""
-        ratio = _RATIO(self._buffer, self._at + 64)
-        return None if ratio == (1, 1) and not self._buffer[self._at + 86] else ratio
-
-    @property
-    def relation(self) -> RelationKind:
-        return RelationKind(self._buffer[self._at + 84])
+    def link(self) -> LinkFields:
+        """All that a walk over links asks, read at once."""
+        instrument, other, begins, ends, *ratio, relation, one_to_one = _LINK(
+            self._buffer, self._at
+        )
+        known = tuple(ratio) if one_to_one or ratio != [1, 1] else None
+        return LinkFields(instrument, _KINDS[relation], other, known, begins, ends)
 
 
 def pack_alert(offset: int, acknowledged: int, entity: int, space: int, kind: int) -> bytes:

@@ -227,11 +227,10 @@ def _check_way_back(state: Before, kind: int, body: RelationBody) -> None:
     if path is None:
         _refuse(kind, f"its far end leads to over {REACH_MAX} instruments", other=body.other)
     if path:
-        circle = (body.instrument, *path, body.instrument)
+        circle = (f"0x{id:016x}" for id in (body.instrument, *path, body.instrument))
         raise RelationCycle(
-            f"checking {KIND_NAMES[kind]}", relation=RELATION_NAMES[body.relation],
-            path=" → ".join(f"0x{id:016x}" for id in circle),
-        )  # fmt: skip
+            f"checking {KIND_NAMES[kind]}", path=f" {RELATION_NAMES[body.relation]} ".join(circle)
+        )
 
 
 def _check_new(

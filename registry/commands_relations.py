@@ -184,7 +184,7 @@ class Unrelate(NamedTuple):
 def _sides(of: bytes, kind: RelationKind, other: bytes) -> tuple[bytes, bytes]:
     """`same_as` has no direction: whoever says it from the other side says the same."""
     if of == other:
-        refuse("to", "an instrument is not related to itself", kind.name.lower(), "name another")
+        refuse("to", "an instrument is not related to itself", of.hex(), "name another")
     return (other, of) if kind == RelationKind.SAME_AS and of > other else (of, other)
 
 

@@ -311,37 +311,41 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     def related(
         self, key: int | str, *, depth: int | None = 1, as_of: AsOf = None,
-        valid_at: int | str = "", ended: bool = False, relations: Collection[str] | None = None,
+        valid: ValidAt = None, ended: bool = False, relations: Collection[str] | None = None,
     ) -> list[Related]:  # fmt: skip
         """Relations of an instrument, either side, and of those that they lead to.
 
         key: its id; text is a key as `lookup.find` takes it, and asks about all that it means.
         depth: how far to go, None = all the way, which ends though relations go in circles.
-        valid_at: those that hold then, ns or RFC 3339 [now, or the moment of as_of]; ended: those
-        that hold at other times, too. relations: their names. Raises InvalidInput. Cost: 5 µs for
-        each that is found.
+        valid: those that hold then [now, or at the moment of as_of]; ended: those that hold at
+        other times, too. relations: their names. Raises InvalidInput. Cost: 5 µs for each that is
+        found.
         """
         stop = self._stop(as_of)
         if depth is not None and (type(depth) is not int or depth < 1):
             validation.refuse("depth", "it must be 1 or more", depth)
-        ids = [match.id for match in self.lookup.find(key, stop=stop)[1]] if isinstance(
-            key, str) else [validation.id64(key)]  # fmt: skip
+        if isinstance(key, str):
+            ids = [match.id for match in self.lookup.find(key, when=When(stop))[1]]
+        else:
+            ids = [validation.id64(key)]
         return self.relations.related(
-            ids, depth=depth, stop=stop, at=None if ended else self._valid_at(valid_at, as_of),
+            ids, depth=depth, stop=stop, at=None if ended else self._moment(valid, as_of),
             relations=None if relations is None else {link_named(name) for name in relations},
         )  # fmt: skip
 
-    def joined(self, ids: Iterable[int], *, as_of: AsOf = None) -> list[Joined]:
+    def joined(
+        self, ids: Iterable[int], *, as_of: AsOf = None, valid: ValidAt = None
+    ) -> list[Joined]:
         """Who else is meant by instruments, through any number of relations: what is `same_as`
         them, and what succeeds them. Not these themselves."""
         return self.relations.joined(
-            ids, at=self.relations.moment(as_of), stop=self._stop(as_of)
+            ids, at=self._moment(valid, as_of), stop=self._stop(as_of)
         )
 
-    def _valid_at(self, given: int | str, as_of: AsOf) -> int:
-        if given == "":
+    def _moment(self, valid: ValidAt, as_of: AsOf) -> int:
+        if valid is None:
             return self.relations.moment(as_of)
-        return validation.time_ns(given, "valid_at")
+        return validation.time_ns(valid, "valid")
 
     def diff(self, a: int | str, b: int | str, ids: Sequence[int] = ()) -> Iterator[Change]:
         """What is otherwise after `b` than after `a`, of these instruments or of all.

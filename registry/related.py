@@ -136,15 +136,12 @@ class Relations:
                     continue
                 seen.add(id)
                 position = table.position_of(cell)
-                record = RelationRecord(table.arena, position)
-                if not record.other:
+                link = RelationRecord(table.arena, position).link()
+                if not link.other:
                     continue
                 trailer = table.trailer(position)
                 if stop is None or trailer.data_offset < stop:
-                    yield Related(
-                        id, record.instrument, record.relation, record.other, record.ratio,
-                        record.valid_from, record.valid_to, depth, trailer.data_offset,
-                    )  # fmt: skip
+                    yield Related(id, *link, depth, trailer.data_offset)
                     continue
                 event = state_before(self._log, trailer.last_offset, stop)
                 if event is not None and isinstance(body := event.body, RelationBody):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from alphapulse.log import (
+    RELATION_NAMES,
     SEVERITY_NAMES,
     AcknowledgedBody,
     AnswerBody,
@@ -85,7 +86,8 @@ def body_dict(body: AnyBody) -> Json:
         form = _FORMS.get(field, _as_is)
         shown[_RENAMED.get(field, field)] = form(getattr(body, field))
     if isinstance(body, ListingBody | RelationBody):
-        shown["key"] = key_text(key_of(body))
+        is_known = isinstance(body, ListingBody) or body.relation in RELATION_NAMES
+        shown["key"] = key_text(key_of(body)) if is_known else None
     return shown
 
 

@@ -185,9 +185,9 @@ class State:
         for id in dict.fromkeys((*known, *self._new_links.get(instrument, ()))):
             held = self._overlay.get((Space.RELATION, id))
             if held is None:
-                record = RelationRecord(table.arena, table.find(id))
-                if record.relation == relation:
-                    yield Link(record.other, record.valid_from, record.valid_to)
+                link = RelationRecord(table.arena, table.find(id)).link()
+                if link.relation == relation:
+                    yield Link(link.other, link.valid_from, link.valid_to)
             elif isinstance(held.body, RelationBody) and held.body.relation == relation:
                 yield Link(held.body.other, held.body.valid_from, held.body.valid_to)
 

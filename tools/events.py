@@ -89,10 +89,16 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
         ConflictBody,
         RelationBody,
     )
+    from alphapulse.registry.relation_rules import ratio_in, ratio_text
 
     if isinstance(event.body, RelationBody):
         far = text["other"] or f"{text['group_source']}/{text['group']}"
-        return [text["instrument"], text["relation"], far]
+        words = [text["instrument"], text["relation"], far]
+        if ratio := ratio_text(ratio_in(event.body)):
+            words.append(ratio)
+        if text["valid_to"]:
+            words.append(f"until {text['valid_to'][:10]}")
+        return words
     if isinstance(event.body, CollisionBody):
         return [text["key"], "wanted", text["wanted"], "of", text["holder_key"], "and got",
                 text["assigned"]]  # fmt: skip

@@ -47,11 +47,12 @@ def _moment(registry: Registry, as_of: str | None, valid_at: str | None) -> int:
 
 @click.command(help=f"""Find instruments.
     {KEY_HELP}
-    Exit 1 with near misses when nothing matches.
+    Exit 1 with near misses when nothing matches. Instruments that are same_as a match,
+    and those that succeed it, are shown too: `joined` says by which relation.
 
     \b
     JSON fields: id, fingerprint, class, status, symbol, name, decimals, isin,
-    chain, address, revision, offset, key, null when not known; and after
+    chain, address, revision, offset, key, joined, null when not known; and after
     address every other fact that is known, by the name that register uses.
 
     A future, an option or an outcome is shown as expired once its expiry is
@@ -69,18 +70,26 @@ def lookup(
 
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
-        matches = find(registry, key, by=by or "", as_of=as_of, valid=valid)
+        matches = list(find(registry, key, by=by or "", as_of=as_of, valid=valid))
         at = _moment(registry, as_of, valid_at)
         rows = [match_dict(match, at) for match in matches]
+        ids = [match.id for match in matches]
+        for joined in registry.joined(ids, as_of=as_of, valid=valid):
+            match = registry.describe(joined.id, as_of=as_of, valid=valid)
+            if match is not None:
+                matches.append(match)
+                rows.append(match_dict(match, at, joined))
     if cli.json:
         cli.out.records(rows)
     elif len(rows) == 1:
         cli.out.fields((name, shown(value)) for name, value in rows[0].items())
     else:
-        cli.note(f"{len(rows)} instruments match {key}")
+        found = sum(row["joined"] is None for row in rows)
+        also = f", {len(rows) - found} more by relations" if found < len(rows) else ""
+        cli.note(f"{found} instrument{'s match' if found > 1 else ' matches'} {key}{also}")
         cli.out.table(
             [Column("id", whole=True), Column("class"), Column("symbol"), Column("status"),
-             Column("where"), Column("name")],
+             Column("where"), Column("name"), Column("joined")],
             [
                 row | {
                     "where": place_of(match),
@@ -92,8 +101,8 @@ def lookup(
 
 
 @click.command(help=f"""Show every listing of an instrument across venues, past ones too; of a
-    token also its siblings on other chains, where the chain is the venue. When KEY means several
-    instruments, those of all of them.
+    token also its siblings on other chains, where the chain is the venue; and those of instruments
+    that are same_as it or succeed it. When KEY means several instruments, those of all of them.
     {KEY_HELP}
     \b
     JSON fields: instrument, venue, symbol, currency, primary, valid_from,
@@ -148,12 +157,13 @@ def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> Non
 def _listing_rows(
     registry: Registry, matches: Sequence[Match], as_of: str | None, at: int
 ) -> list[dict[str, object]]:
-    """Rows of the matches and then of their siblings, each instrument once."""
+    """Rows of the matches, of who is joined to them and of their siblings, each instrument once."""
     from alphapulse.registry.render import listing_dict, on_chain_dict
 
     asked = {match.id: match for match in matches}
+    others = [joined.id for joined in registry.joined(asked, as_of=as_of, valid=at)]
     for match in matches:
-        for id in registry.siblings(match.id, as_of=as_of):
+        for id in (*others, *registry.siblings(match.id, as_of=as_of)):
             sibling = None if id in asked else registry.describe(id, as_of=as_of)
             if sibling is not None:
                 asked[id] = sibling
@@ -166,8 +176,8 @@ def _listing_rows(
     return rows
 
 
-@click.command(help=f"""Show every event about an instrument, its listings and its groups,
-    oldest first. KEY must mean one instrument.
+@click.command(help=f"""Show every event about an instrument, its listings, groups and
+    relations, oldest first. KEY must mean one instrument.
     {KEY_HELP}
     JSON fields: as `tail`.
     """)  # fmt: skip

@@ -1,4 +1,4 @@
-"""`register`, `amend`, `delist`, `add-listing`, `end-listing`: one thing by flags, many by lines.
+"""The verbs that write what is known: one thing by flags, many by lines.
 
 Flags and the lines of `-` are the same fields, and both become one command in one place
 (`_COMMANDS`). Lines are answered in order and as they come, so a program can write, wait for the
@@ -96,6 +96,13 @@ LISTING_FLAGS: Final[dict[str, str]] = {
     "lot": "Smallest amount step, decimal text.",
     "figi": "FIGI of this listing.",
 }
+RELATION_FLAGS: Final[dict[str, str]] = {
+    "ratio": "N/D: one A stands for so much of B. Exact, above zero.",
+    "valid-from": "First instant at which it holds.",
+    "valid-to": "First instant at which it does not hold any more.",
+}
+_ENDING: Final = {"end-listing": "listing", "unrelate": "relation"}
+"""Verbs whose default is now, and what they end."""
 _INTEGERS: Final = frozenset({"decimals", "slip44", "line", "generation", "adjustment"})
 _LINES_HELP: Final = """
     With - the same fields come as JSON Lines on stdin, {line}. A bad
@@ -219,6 +226,56 @@ def end_listing(cli: Cli, key: str, **flags: str | None) -> int:
     return _run(cli, "end-listing", key, "key", _given(flags))
 
 
+@click.command(help=f"""Say how instrument A is related to instrument B; again with more, fills in
+    or amends. The answer's id is the relation's.
+
+    \b
+    RELATION is read aloud, and has a ratio where N/D stands:
+      underlying             A's underlying is B
+      bridged_from, wraps    A stands for B, one for one
+      receipt_of N/D         A is a claim on N/D of B
+      succeeds N/D           A took the place of B: a new ISIN, a merger
+      same_as                both are one thing, registered twice
+      component N/D          B is in the basket A, with this weight
+      relate ADR receipt_of SHARE --ratio 1/2 --valid-from 2020-01-01
+
+    What would lead back to where it starts (A wraps B wraps A) is refused, but
+    for same_as.
+    {_LINES_HELP.format(line='{"from": …, "relation": …, "to": …}')}
+    """)  # fmt: skip
+@click.argument("key", metavar="A|-")
+@click.argument("relation", required=False)
+@click.argument("other", metavar="B", required=False)
+@_flags(RELATION_FLAGS)
+@_origin_flags
+@settings
+def relate(cli: Cli, key: str, **flags: Any) -> int:
+    return _run_relation(cli, "relate", key, flags)
+
+
+@click.command(help=f"""Say when a relation ends: now, unless --valid-to says otherwise. What was
+    known of it stays in its history. The answer's id is the relation's.
+    {_LINES_HELP.format(line='{"from": …, "relation": …, "to": …, "valid_to": …}')}
+    """)  # fmt: skip
+@click.argument("key", metavar="A|-")
+@click.argument("relation", required=False)
+@click.argument("other", metavar="B", required=False)
+@_flags({"valid-to": RELATION_FLAGS["valid-to"]})
+@_origin_flags
+@settings
+def unrelate(cli: Cli, key: str, **flags: Any) -> int:
+    return _run_relation(cli, "unrelate", key, flags)
+
+
+def _run_relation(cli: Cli, verb: str, key: str, flags: Fields) -> int:
+    relation, other = flags.pop("relation"), flags.pop("other")
+    if key == "-" and relation is not None:
+        raise click.UsageError("with - relations come from stdin alone")
+    if key != "-" and other is None:
+        raise click.UsageError(f"say how, and to what: {verb} A RELATION B")
+    return _run(cli, verb, key, "from", _given({"relation": relation, "to": other, **flags}))
+
+
 # Commands from fields
 
 
@@ -267,9 +324,41 @@ def _end_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     return EndListing(listing, _time(valid_to, "valid_to") or time.time_ns())
 
 
+def _relate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+    from alphapulse.registry import Relate
+
+    of, relation, other = _sides(registry, fields, as_of)
+    known = {name: fields.pop(name, None) for name in ("ratio", "valid_from", "valid_to")}
+    _nothing_else(fields, "from, relation, to, ratio, valid_from, valid_to")
+    return Relate.make(
+        of, relation, other, ratio=known["ratio"], valid_from=known["valid_from"] or 0,
+        valid_to=known["valid_to"] or 0,
+    )  # fmt: skip
+
+
+def _unrelate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+    from alphapulse.registry import Unrelate
+
+    of, relation, other = _sides(registry, fields, as_of)
+    valid_to = fields.pop("valid_to", None)
+    _nothing_else(fields, "from, relation, to, valid_to")
+    return Unrelate.make(of, relation, other, valid_to or time.time_ns())
+
+
+def _sides(registry: Registry, fields: Fields, as_of: AsOf) -> tuple[bytes, object, bytes]:
+    from alphapulse.registry.relation_rules import link_named
+
+    relation = link_named(fields.pop("relation", None))
+    of, other = (
+        find_one(registry, _key_in(fields, name), as_of=as_of).record.fingerprint
+        for name in ("from", "to")
+    )
+    return of, relation.name.lower(), other
+
+
 _COMMANDS: Final[dict[str, Callable[[Registry, Fields, AsOf], Command]]] = {
     "register": _register, "amend": _amend, "delist": _delist, "add-listing": _add_listing,
-    "end-listing": _end_listing,
+    "end-listing": _end_listing, "relate": _relate, "unrelate": _unrelate,
 }  # fmt: skip
 
 
@@ -285,15 +374,21 @@ def _time(value: object, field: str) -> int:
 
 
 def _id_of(registry: Registry, fields: Fields, as_of: AsOf) -> int:
+    return find_one(registry, _key_in(fields, "key", "instrument"), as_of=as_of).id
+
+
+def _key_in(fields: Fields, *names: str) -> str:
     from alphapulse.log import InvalidInput
 
-    key = fields.pop("key", None) or fields.pop("instrument", None)
+    key = None
+    for name in names:
+        key = key or fields.pop(name, None)
     if not isinstance(key, str):
         raise InvalidInput(
             "reading the key", problem="it is missing or not text",
-            cure='give "key": an id, ISIN, address or symbol',
+            cure=f'give "{names[0]}": an id, ISIN, address or symbol',
         )  # fmt: skip
-    return find_one(registry, key, as_of=as_of).id
+    return key
 
 
 def _name_underlying(registry: Registry, fields: Fields, as_of: AsOf) -> None:
@@ -332,9 +427,9 @@ def _unit(registry: Registry, verb: str, fields: Fields) -> Unit:
     source, request_id = fields.pop("source", None), fields.pop("request_id", None)
     said_by = registry.origin(source or "", request_id or "")
     first = registry.offset_of_request(said_by.request_id) if said_by.request_id else None
-    if said_by.request_id and verb == "end-listing" and not fields.get("valid_to"):
+    if said_by.request_id and verb in _ENDING and not fields.get("valid_to"):
         raise InvalidInput(
-            "ending a listing", problem="a request that can be sent again must say when",
+            f"ending a {_ENDING[verb]}", problem="a request that can be sent again must say when",
             cure="give valid_to too",
         )  # fmt: skip
     try:
@@ -414,7 +509,8 @@ class _Lines:
 
         try:
             fields = {**self._defaults, **_parsed(line)}
-            keys = fields.get("key") or fields.get("instrument"), fields.get("underlying")
+            names = ("key", "instrument", "from", "to", "underlying")
+            keys = (fields.get(name) for name in names)
             if self._waiting and not all(map(_is_lasting, keys)):
                 self._carry_out()  # an earlier line may have changed whom this key means
             self._waiting.append((number, _unit(self._registry, self._verb, fields)))

@@ -37,8 +37,10 @@ def _golden(name: str) -> Any:
 
 
 GOLDEN: dict[str, Any] = _golden("version1.json")
-LATER: list[dict[str, Any]] = _golden("version1_requests.json")["frames"]
-"""Of a kind that came after the file above was written."""
+LATER: list[dict[str, Any]] = [
+    row for name in ("requests", "relations") for row in _golden(f"version1_{name}.json")["frames"]
+]
+"""Of kinds, or with fields, that came after the file above was written."""
 FRAMES: list[dict[str, Any]] = GOLDEN["frames"] + LATER
 
 
@@ -49,7 +51,9 @@ def test_every_kind_of_version_1_is_here() -> None:
         "conflict.detected", "alert.acknowledged",
     }  # fmt: skip
     assert {row["codec"] for row in GOLDEN["frames"]} == {"none", "lz4", "snappy", "zstd"}
-    assert {row["kind"] for row in LATER} == {"request.answered"}
+    assert {row["kind"] for row in LATER} == {
+        "request.answered", "relation.added", "relation.amended", "relation.ended"
+    }  # fmt: skip
 
 
 def test_every_kind_that_can_be_written_has_golden_frames() -> None:
@@ -127,7 +131,8 @@ def test_numbers_of_the_vocabularies_are_what_they_were() -> None:
     assert KIND_NAMES == {
         1: "instrument.registered", 2: "instrument.amended", 3: "instrument.status",
         16: "listing.added", 17: "listing.amended", 18: "listing.ended", 32: "relation.added",
-        48: "collision.detected", 49: "conflict.detected", 50: "alert.acknowledged",
+        33: "relation.amended", 34: "relation.ended", 48: "collision.detected",
+        49: "conflict.detected", 50: "alert.acknowledged",
         64: "request.answered",
     }  # fmt: skip
     assert SPACE_NAMES == {1: "instrument", 2: "listing", 3: "venue", 4: "relation"}

@@ -23,7 +23,15 @@ from alphapulse.log.bodies import (
 )
 from alphapulse.log.facets import Columns, columns_of
 from alphapulse.log.frame import NO_PREVIOUS, Event, encode_body, encode_frame, encode_metadata
-from alphapulse.log.kinds import INSTRUMENT_KINDS, LISTING_KINDS, AssetClass, Kind, Space, Status
+from alphapulse.log.kinds import (
+    INSTRUMENT_KINDS,
+    LISTING_KINDS,
+    RELATION_KINDS,
+    AssetClass,
+    Kind,
+    Space,
+    Status,
+)
 from alphapulse.log.message import InstrumentFields, encode_message, pack_currency, pack_symbol
 
 TIME = 1_764_000_000_000_000_000
@@ -109,7 +117,7 @@ def body_of(kind: int, entity: int = 1) -> AnyBody:
         return instrument_body(entity)
     if kind in LISTING_KINDS:
         return listing_body(entity)
-    if kind == Kind.RELATION_ADDED:
+    if kind in RELATION_KINDS:
         return relation_body(entity)
     if kind == Kind.COLLISION_DETECTED:
         return collision_body(entity)

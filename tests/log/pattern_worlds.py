@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from alphapulse.log.bodies import AnyBody
 from alphapulse.log.facets import facet_values
 from alphapulse.log.frame import Event
-from alphapulse.log.kinds import KIND_NAMES, AssetClass, Kind, Severity, Status
+from alphapulse.log.kinds import (
+    KIND_NAMES,
+    RELATION_KINDS,
+    AssetClass,
+    Kind,
+    Severity,
+    Status,
+)
 from alphapulse.log.numbers import number
 from alphapulse.log.pattern_tree import AllOf, AnyOf, Node, Not, Operator, Term, Value, negate
 from alphapulse.log.pattern_tree import all_of as make_all_of
@@ -65,7 +72,7 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.LISTING_ADDED: _listings,
     Kind.LISTING_AMENDED: _listings,
     Kind.LISTING_ENDED: _listings,
-    Kind.RELATION_ADDED: _relations,
+    **dict.fromkeys(RELATION_KINDS, _relations),
     Kind.COLLISION_DETECTED: st.builds(collision_body, _ids, holder=_ids, asset_class=_classes),
     Kind.CONFLICT_DETECTED: st.builds(conflict_body, asset_class=_classes),
     Kind.ALERT_ACKNOWLEDGED: st.builds(acknowledged_body),

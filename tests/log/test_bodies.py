@@ -45,6 +45,7 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
         asset_class=st.integers(1, 15), instrument=U64, instrument_fingerprint=st.binary(),
         other=U64, other_fingerprint=st.binary(), group_source=TEXT, group=TEXT,
         ratio_numerator=I64, ratio_denominator=I64, valid_to=I64, counter=st.integers(0, 65535),
+        valid_from=I64, revision=st.integers(1, 9), one_to_one=st.booleans(),
     ),
     CollisionBody: st.builds(
         CollisionBody, asset_class=st.integers(1, 15), wanted=U64, assigned=U64,

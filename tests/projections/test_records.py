@@ -19,6 +19,7 @@ from alphapulse.projections.records import (
     pack_relation,
     pack_request,
 )
+from alphapulse.registry.relation_rules import ratio_in
 
 PRINT = bytes(range(16))
 U64 = st.integers(0, (1 << 64) - 1)
@@ -83,11 +84,29 @@ def test_a_relation(id: int, instrument: int, other: int, valid_from: int, valid
     body = RelationBody(
         fingerprint=PRINT, relation=RelationKind.WRAPS, asset_class=AssetClass.TOKEN,
         instrument=instrument, instrument_fingerprint=PRINT, other=other, valid_to=valid_to,
+        valid_from=valid_from,
     )  # fmt: skip
-    record = RelationRecord(pack_relation(id, body, valid_from))
+    record = RelationRecord(pack_relation(id, body))
     assert (record.id, record.fingerprint, record.instrument) == (id, PRINT, instrument)
-    assert (record.other, record.group, record.relation) == (other, 0, RelationKind.WRAPS)
-    assert (record.valid_from, record.valid_to) == (valid_from, valid_to)
+    assert (record.other, record.group) == (other, 0)
+    assert record.link() == (instrument, RelationKind.WRAPS, other, None, valid_from, valid_to)
+
+
+@pytest.mark.parametrize(
+    "fields, ratio",
+    [
+        ({}, None),
+        ({"one_to_one": True}, (1, 1)),
+        ({"ratio_denominator": 10}, (1, 10)),
+        ({"ratio_numerator": (1 << 63) - 1, "ratio_denominator": 2}, ((1 << 63) - 1, 2)),
+    ],
+)
+def test_the_ratio_of_a_relation(fields: dict[str, Any], ratio: tuple[int, int] | None) -> None:
+    body = RelationBody(
+        fingerprint=PRINT, relation=RelationKind.RECEIPT_OF, asset_class=AssetClass.TOKEN,
+        instrument=1, instrument_fingerprint=PRINT, other=2, **fields,
+    )  # fmt: skip
+    assert RelationRecord(pack_relation(1, body)).link().ratio == ratio == ratio_in(body)
 
 
 def test_a_group() -> None:
@@ -95,7 +114,7 @@ def test_a_group() -> None:
         fingerprint=PRINT, relation=RelationKind.GROUPED, asset_class=AssetClass.TOKEN,
         instrument=3, instrument_fingerprint=PRINT, group_source="a", group="g",
     )  # fmt: skip
-    record = RelationRecord(pack_relation(1, body, 0))
+    record = RelationRecord(pack_relation(1, body))
     assert (record.group, record.other) == (group_key("a", "g"), 0)
     assert len({group_key("a", "g"), group_key("ag", ""), group_key("g", "a")}) == 3
 

@@ -112,3 +112,14 @@ def test_relation_rows() -> None:
         instrument_fingerprint=bytes(16), group_source="optimism", group="USDC",
     )  # fmt: skip
     assert canonical_row(relation) != canonical_row(replace(relation, group="DAI"))
+    assert canonical_row(replace(relation, revision=2, asset_class=2)) == canonical_row(relation)
+    ratio = {"ratio_numerator": 2, "ratio_denominator": 3}
+    for field, value in {
+        "ratio": ratio, "valid_from": {"valid_from": 5}, "valid_to": {"valid_to": 9},
+    }.items():  # fmt: skip
+        other = replace(relation, **value)
+        assert canonical_row(other) != canonical_row(relation)
+        assert canonical_row(other, frozenset({field, "name"})) == canonical_row(relation)
+    said = replace(relation, one_to_one=True)
+    assert canonical_row(said) != canonical_row(relation)
+    assert canonical_row(said, frozenset({"ratio"})) == canonical_row(relation)

@@ -29,6 +29,7 @@ from alphapulse.registry import (
     Origin,
     Register,
     Registry,
+    Relate,
     Token,
     Unit,
 )
@@ -57,7 +58,7 @@ class Said(NamedTuple):
     fields: dict[str, Any]
 
     def unit(self) -> Unit:
-        number = {"token": 1, "group": 1, "other": 2}.get(self.about)
+        number = {"token": 1, "group": 1, "link": 1, "other": 2}.get(self.about)
         about_itself = self.about in ("token", "other", "share")
         fields = self.fields if about_itself else {}
         made: Any = Equity(isin=ISIN, **fields) if number is None else token(number, **fields)
@@ -66,6 +67,10 @@ class Said(NamedTuple):
             return Unit((subject,), Origin(self.source))
         if self.about == "group":
             command: Any = AddToGroup(subject.fingerprint, self.source, "g")
+        elif self.about == "link":
+            far = Register.of(token(2))
+            link = Relate.make(subject.fingerprint, "succeeds", far.fingerprint, **self.fields)
+            return Unit((subject, far, link), Origin(self.source))
         else:
             listing = Listing(instrument=0, venue=self.about, currency="EUR", **self.fields)
             command = AddListing.make(listing, of=subject.fingerprint)
@@ -81,6 +86,7 @@ WORDS: dict[str, dict[str, list[Any]]] = {
     "XETR": {"symbol": ["A", "B"], "valid_from": [5, 6], "valid_to": [9, 8], "tick": ["1", "2"]},
     "XNAS": {"symbol": ["A", "C"], "primary": [True, True]},
     "group": {},
+    "link": {"ratio": ["1/1", "1/2"], "valid_from": [5, 6], "valid_to": [9, 8]},
 }  # fmt: skip
 
 

@@ -60,9 +60,9 @@ from alphapulse.registry.state import State
 
 from .homes import APPLE, open_home, token, tokens
 
-APPLE_AT, TOKEN_AT, LISTING_AT, GROUP_AT, OPEN_AT, CLOSED_AT = range(6)
+APPLE_AT, TOKEN_AT, LISTING_AT, GROUP_AT, OPEN_AT, CLOSED_AT, _, LINK_AT = range(8)
 """Offsets in the home that `fill` makes; the alert at CLOSED_AT is acknowledged at 6."""
-HEAD = 7
+HEAD = 8
 
 
 def fill(registry: Registry) -> None:
@@ -75,6 +75,7 @@ def fill(registry: Registry) -> None:
     registry.register(Equity(isin=APPLE.isin, symbol="X"), source="b")
     registry.register(Equity(isin=APPLE.isin, symbol="Y"), source="b")
     registry.acknowledge(CLOSED_AT)
+    registry.relate(other, "receipt_of", apple, ratio="1/2", valid_from=10, source="a")
     assert registry.log.head == HEAD
 
 
@@ -137,15 +138,41 @@ def group(log: EventLog, **changes: Any) -> tuple[int, RelationBody]:
 
 def bridge(log: EventLog, **changes: Any) -> tuple[int, RelationBody]:
     """From the token to Apple, absurd and legal."""
-    _, grouped = group(log)
-    apple = log.event(APPLE_AT).entity
-    far = Register.of(APPLE).fingerprint
-    fingerprint = fingerprint_of(
-        relation_key(RelationKind.BRIDGED_FROM, grouped.instrument_fingerprint, far)
-    )
-    body = replace(
-        grouped, relation=RelationKind.BRIDGED_FROM, group="", group_source="", other=apple,
-        other_fingerprint=far, fingerprint=fingerprint,
+    return link(log, RelationKind.BRIDGED_FROM, **changes)
+
+
+def receipt(log: EventLog, **changes: Any) -> tuple[int, RelationBody]:
+    return link(log, RelationKind.RECEIPT_OF, **changes)
+
+
+def back(log: EventLog, **changes: Any) -> tuple[int, RelationBody]:
+    """From Apple to the token, which is a receipt of Apple (LINK_AT)."""
+    return link(log, RelationKind.RECEIPT_OF, APPLE_AT, TOKEN_AT, **changes)
+
+
+def same(log: EventLog, **changes: Any) -> tuple[int, RelationBody]:
+    in_order = Register.of(APPLE).fingerprint < Register.of(token(1)).fingerprint
+    sides = (APPLE_AT, TOKEN_AT) if in_order else (TOKEN_AT, APPLE_AT)
+    return link(log, RelationKind.SAME_AS, *sides, **changes)
+
+
+def same_turned_round(log: EventLog, **changes: Any) -> tuple[int, RelationBody]:
+    _, body = same(log)
+    at = {log.event(at).entity: at for at in (APPLE_AT, TOKEN_AT)}
+    return link(log, RelationKind.SAME_AS, at[body.other], at[body.instrument], **changes)
+
+
+def link(
+    log: EventLog, kind: RelationKind, near_at: int = TOKEN_AT, far_at: int = APPLE_AT,
+    **changes: Any,
+) -> tuple[int, RelationBody]:  # fmt: skip
+    near, far = log.event(near_at), log.event(far_at)
+    sides = [event.instrument_body.message[16:32] for event in (near, far)]
+    fingerprint = fingerprint_of(relation_key(kind, *sides))
+    body = RelationBody(
+        fingerprint=fingerprint, relation=kind, asset_class=near.instrument_body.message[2],
+        instrument=near.entity, instrument_fingerprint=sides[0], other=far.entity,
+        other_fingerprint=sides[1],
     )  # fmt: skip
     return primary_id(fingerprint), replace(body, **changes)
 
@@ -197,6 +224,18 @@ def a_relation(
     return make
 
 
+def the_link(kind: Kind, **changes: Any) -> Make:
+    """The relation at LINK_AT, revision 2 unless it is given."""
+
+    def make(log: EventLog) -> Draft:
+        event = log.event(LINK_AT)
+        assert isinstance(event.body, RelationBody)
+        body = replace(event.body, **{"revision": 2, **changes})
+        return draft(log, kind, REL, event.entity, body)
+
+    return make
+
+
 def about(at: int, kind: Kind, body: Any, **other: Any) -> Make:
     return lambda log: draft(log, kind, INST, log.event(at).entity, body, **other)
 
@@ -213,6 +252,10 @@ LEGAL: dict[str, Make] = {
     "listing ended": a_listing(Kind.LISTING_ENDED, valid_to=11),
     "group": a_relation(group),
     "bridge": a_relation(bridge),
+    "same as": a_relation(same),
+    "relation amended": the_link(Kind.RELATION_AMENDED, ratio_denominator=3),
+    "relation ended": the_link(Kind.RELATION_ENDED, valid_to=11),
+    "a link back when the first has ended": a_relation(back, valid_to=10, valid_from=9),
     "conflict": about(APPLE_AT, Kind.CONFLICT_DETECTED, conflict()),
     "acknowledged": about(APPLE_AT, Kind.ALERT_ACKNOWLEDGED, AcknowledgedBody(alert=OPEN_AT)),
     "answered": about(APPLE_AT, Kind.REQUEST_ANSWERED, answer(APPLE_AT, OPEN_AT)),
@@ -282,6 +325,38 @@ ILLEGAL: dict[str, tuple[Make, str]] = {
     "relation of another kind": (
         a_relation(bridge, relation=RelationKind.WRAPS), "do not belong together"
     ),
+    "relation to itself": (
+        a_relation(lambda log: link(log, RelationKind.WRAPS, TOKEN_AT, TOKEN_AT)), "to itself"
+    ),
+    "relation back": (a_relation(back), "lead back to where it starts"),
+    "relation back for a moment": (
+        a_relation(back, valid_to=11), "lead back to where it starts"
+    ),
+    "same as, turned round": (a_relation(same_turned_round), "order of their fingerprints"),
+    "ratio of 0": (the_link(Kind.RELATION_AMENDED, ratio_numerator=0), "not above zero"),
+    "ratio over 0": (the_link(Kind.RELATION_AMENDED, ratio_denominator=0), "not above zero"),
+    "ratio below 0": (the_link(Kind.RELATION_AMENDED, ratio_numerator=-1), "not above zero"),
+    "ratio too large": (the_link(Kind.RELATION_AMENDED, ratio_numerator=1 << 63), "not above zero"),
+    "ratio that can be reduced": (
+        the_link(Kind.RELATION_AMENDED, ratio_numerator=2, ratio_denominator=4), "lowest terms"
+    ),
+    "ratio of two minds": (the_link(Kind.RELATION_AMENDED, one_to_one=True), "not one for one"),
+    "ratio of a bridge": (a_relation(bridge, ratio_denominator=2), "no such ratio"),
+    "ratio of the same thing": (a_relation(same, one_to_one=True), "no such ratio"),
+    "ratio of a group": (a_relation(group, ratio_denominator=2), "no such ratio"),
+    "relation ends before it begins": (
+        the_link(Kind.RELATION_ENDED, valid_to=9), "ends before it begins"
+    ),
+    "relation ended without an end": (the_link(Kind.RELATION_ENDED), "it says no end"),
+    "relation jumps": (the_link(Kind.RELATION_AMENDED, revision=3), "does not follow"),
+    "relation added twice": (the_link(Kind.RELATION_ADDED, revision=1), "its id is taken"),
+    "relation amended and never added": (
+        lambda log: draft(
+            log, Kind.RELATION_AMENDED, REL, bridge(log)[0], bridge(log, revision=2)[1]
+        ), "not registered",
+    ),
+    "relation born at revision 2": (a_relation(bridge, revision=2), "first revision"),
+    "relation unknown": (a_relation(bridge, relation=99), "relation is unknown"),
     "relation counter": (a_relation(group, counter=2), "its counter is not"),
     "conflict of nobody": (
         lambda log: draft(log, Kind.CONFLICT_DETECTED, INST, NEW, conflict()), "not registered"
@@ -358,12 +433,13 @@ def test_the_audit_names_each_of_them(base: EventLog, tmp_path: Path) -> None:
 
 def test_legal_events_pass_the_audit(base: EventLog, tmp_path: Path) -> None:
     with copied(base, tmp_path / "home") as log:
+        ended = [LEGAL[name] for name in ("status", "listing ended", "relation ended")]
         for make in LEGAL.values():
-            if make not in (LEGAL["status"], LEGAL["listing ended"]):  # revisions of their own
+            if make not in ended:
                 with log.writing() as session:
                     session.append(make(log))
         verdict = audit_meaning(log)
-        assert (verdict.ok, verdict.checked) == (True, HEAD + len(LEGAL) - 2)
+        assert (verdict.ok, verdict.checked) == (True, HEAD + len(LEGAL) - 3)
 
 
 def test_a_message_whose_crc_is_wrong(base: EventLog) -> None:

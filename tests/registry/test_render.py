@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from alphapulse.log import Event, ListingBody, RelationBody, RelationKind
 from alphapulse.registry import Equity, Listing, Registry, Token
@@ -73,7 +74,7 @@ def test_what_is_not_known_is_null(registry: Registry) -> None:
         assert match is not None
         shown = match_dict(match, 0)
         assert [name for name, value in shown.items() if value is None] == [
-            "symbol", "name", "decimals", "isin"
+            "symbol", "name", "decimals", "isin", "joined"
         ]  # fmt: skip
         on_chain = on_chain_dict(match)
         assert (on_chain["venue"], on_chain["symbol"], on_chain["valid_from"]) == (
@@ -116,6 +117,9 @@ def test_a_link_between_two_instruments_names_both() -> None:
     shown = body_dict(body)
     assert (shown["relation"], shown["other"]) == ("bridged_from", "0x0000000000000002")
     assert shown["other_fingerprint"] == "02" * 16
+    assert shown["key"] == f"relation|bridged_from|{'01' * 16}|{'02' * 16}"
+    unheard_of = replace(body, relation=99)
+    assert (body_dict(unheard_of)["relation"], body_dict(unheard_of)["key"]) == ("99", None)
 
 
 @pytest.mark.parametrize(

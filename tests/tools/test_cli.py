@@ -24,8 +24,9 @@ from .conftest import APPLE, MODULE, Run, environment, start
 
 VERBS = [
     "demo", "init", "import", "register", "amend", "delist", "add-listing", "end-listing",
-    "lookup", "listings", "history", "diff", "blame", "tail", "replay", "audit", "rebuild",
-    "backup", "restore", "fork", "export", "import-log", "cursors", "alerts", "stats",
+    "relate", "unrelate", "lookup", "listings", "related", "history", "diff", "blame", "tail",
+    "replay", "audit", "rebuild", "backup", "restore", "fork", "export", "import-log",
+    "cursors", "alerts", "stats",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from alphapulse.registry import Registry, Token
 from .conftest import APPLE, Run
 
 FIELDS = ["id", "fingerprint", "class", "status", "symbol", "name", "decimals", "isin", "chain",
-          "address", "revision", "offset", "key"]  # fmt: skip
+          "address", "revision", "offset", "key", "joined"]  # fmt: skip
 LISTING_FIELDS = ["instrument", "venue", "symbol", "currency", "primary", "valid_from",
                   "valid_to", "figi", "status", "current"]  # fmt: skip
 
@@ -21,7 +21,7 @@ def test_lookup_in_json_has_the_fields_of_the_table(run: Run, apple: int) -> Non
     assert row == {
         "id": f"0x{apple:016x}", "class": "equity", "status": "active", "symbol": "AAPL",
         "name": "Apple Inc.", "decimals": None, "isin": APPLE, "chain": None, "address": None,
-        "revision": 1, "offset": 0, "key": f"security|isin|{APPLE}",
+        "revision": 1, "offset": 0, "key": f"security|isin|{APPLE}", "joined": None,
     }  # fmt: skip
 
 

@@ -1,0 +1,91 @@
+"""`related`: how instruments hang together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import click
+
+from .lookup import KEY_HELP, as_of_option, valid_at_option
+from .output import Column, short_time
+from .verb import Cli, find, settings, time_asked
+
+if TYPE_CHECKING:
+    from alphapulse.registry import Registry, Related
+
+
+@click.command(help=f"""Show the relations of an instrument, whichever side it is on, that hold at
+    the time asked (--valid-at, else --as-of, else now); with --depth those of the instruments
+    that these lead to, too, each relation once. Groups of tokens are not among them: `listings`
+    shows siblings.
+    {KEY_HELP}
+    \b
+    JSON fields: from, relation, to, ratio, valid_from, valid_to, source, depth.
+    One of `from` stands for `ratio` of `to`; what is not known is null.
+    """)  # fmt: skip
+@click.argument("key")
+@click.option(
+    "--depth", type=click.IntRange(min=1), default=1, metavar="N", show_default=True,
+    help="How many relations away at most.",
+)  # fmt: skip
+@click.option(
+    "--relation", "relations", multiple=True, metavar="RELATION",
+    help="Only by these; may be given again.",
+)
+@click.option("--ended", is_flag=True, help="At other times, too: ended ones and future ones.")
+@as_of_option
+@valid_at_option
+@settings
+def related(
+    cli: Cli, key: str, depth: int, relations: tuple[str, ...], ended: bool, as_of: str | None,
+    valid_at: str | None,
+) -> None:  # fmt: skip
+    from alphapulse.registry.render import related_dict
+
+    if ended and valid_at is not None:
+        raise click.UsageError("--ended shows those of all times: leave out --valid-at")
+    with cli.registry() as registry:
+        find(registry, key, as_of=as_of)  # for its near misses
+        found = registry.related(
+            key, depth=depth, as_of=as_of, ended=ended, relations=relations or None,
+            valid=time_asked(registry, valid_at, "--valid-at"),
+        )  # fmt: skip
+        rows = [related_dict(each, registry.log.event(each.offset).source) for each in found]
+        symbols = {} if cli.json else _symbols(registry, found)
+    if cli.json:
+        cli.out.records(rows)
+        return
+    if not rows:
+        if ended:
+            cli.note(f"no relation of {key} is known; `alphapulse relate` adds one")
+        else:
+            cli.note(f"no relation of {key} holds at that time; --ended shows those of any time")
+        return
+    cli.out.table(
+        [Column("depth", right=True), Column("from", whole=True), Column("from_symbol", "symbol"),
+         Column("relation"), Column("ratio"), Column("to", whole=True),
+         Column("to_symbol", "symbol"), Column("valid_from", "since"), Column("valid_to", "until"),
+         Column("source")],
+        [
+            row | {
+                "from_symbol": symbols[each.instrument], "to_symbol": symbols[each.other],
+                "valid_from": short_time(row["valid_from"]),
+                "valid_to": short_time(row["valid_to"]),
+            }
+            for each, row in zip(found, rows, strict=True)
+        ],
+    )  # fmt: skip
+    cli.note(f"{len(rows)} relation{'s' * (len(rows) > 1)} of {key}")
+
+
+def _symbols(registry: Registry, found: Iterable[Related]) -> dict[int, str]:
+    """The symbol or name of every side, as it is known now."""
+    from alphapulse.log import symbol_of
+
+    symbols = {}
+    for id in {id for each in found for id in (each.instrument, each.other)}:
+        match = registry.describe(id)
+        assert match is not None  # a relation is between registered instruments
+        symbols[id] = symbol_of(match.body) or match.body.extension.name
+    return symbols
