@@ -237,15 +237,16 @@ def end_listing(cli: Cli, key: str, **flags: str | None) -> int:
       succeeds N/D           A took the place of B: a new ISIN, a merger
       same_as                both are one thing, registered twice
       component N/D          B is in the basket A, with this weight
+    \b
       relate ADR receipt_of SHARE --ratio 1/2 --valid-from 2020-01-01
 
-    What would lead back to where it starts (A wraps B wraps A) is refused, but
-    for same_as.
+    What would lead back to where it starts (A wraps B wraps A) is refused, each
+    relation by itself; same_as may go in circles, and has no direction.
     {_LINES_HELP.format(line='{"from": …, "relation": …, "to": …}')}
     """)  # fmt: skip
 @click.argument("key", metavar="A|-")
-@click.argument("relation", required=False)
-@click.argument("other", metavar="B", required=False)
+@click.argument("relation", metavar="[RELATION", required=False)
+@click.argument("other", metavar="B]", required=False)
 @_flags(RELATION_FLAGS)
 @_origin_flags
 @settings
@@ -258,8 +259,8 @@ def relate(cli: Cli, key: str, **flags: Any) -> int:
     {_LINES_HELP.format(line='{"from": …, "relation": …, "to": …, "valid_to": …}')}
     """)  # fmt: skip
 @click.argument("key", metavar="A|-")
-@click.argument("relation", required=False)
-@click.argument("other", metavar="B", required=False)
+@click.argument("relation", metavar="[RELATION", required=False)
+@click.argument("other", metavar="B]", required=False)
 @_flags({"valid-to": RELATION_FLAGS["valid-to"]})
 @_origin_flags
 @settings
