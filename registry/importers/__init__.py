@@ -6,6 +6,7 @@ A format is one module with a class that follows `base.Importer`, and one line i
 from typing import Final
 
 from .base import Importer, InputFile, Reading, Refused, Row
+from .ccxt_markets import CcxtMarkets
 from .chain_registry import ChainRegistry
 from .events_jsonl import EventsJsonl
 from .isin_csv import IsinCsv
@@ -17,13 +18,15 @@ from .token_list import TokenList
 FORMATS: Final[dict[str, Importer]] = {
     importer.name: importer
     for importer in (
-        EventsJsonl(), TickerCollection(), ChainRegistry(), TokenList(), IsinCsv(), ListingsCsv()
+        CcxtMarkets(), EventsJsonl(), TickerCollection(), ChainRegistry(), TokenList(), IsinCsv(),
+        ListingsCsv(),
     )
 }
 """By name, in the order in which an unnamed file is tried."""
 
 __all__ = [
     "FORMATS",
+    "CcxtMarkets",
     "ChainRegistry",
     "EventsJsonl",
     "Importer",

@@ -83,16 +83,23 @@ def flaw_of(value: object, depth: int = 0) -> str:
     """What no parser may agree on, anywhere inside; empty when there is none."""
     if isinstance(value, _NotFinite):
         return f"it contains {value}, which is not JSON"
-    if isinstance(value, _Doubled):
-        return f"the key {validation.shown(value.key)} stands twice in one object"
     if not isinstance(value, dict | list):
         return ""
+    if flaw := doubled_key(value):
+        return flaw
     if depth == _DEPTH_MAX:
         return f"it is nested over {_DEPTH_MAX} deep"
     for item in value.values() if isinstance(value, dict) else value:
         if flaw := flaw_of(item, depth + 1):
             return flaw
     return ""
+
+
+def doubled_key(value: object) -> str:
+    """As `flaw_of`, but only whether a key stands twice in this object."""
+    if not isinstance(value, _Doubled):
+        return ""
+    return f"the key {validation.shown(value.key)} stands twice in one object"
 
 
 _MISSING: Final = object()

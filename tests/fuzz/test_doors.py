@@ -179,6 +179,9 @@ ISINS: Final = (SAMPLE.parent / "india_isins.csv").read_bytes().splitlines(keepe
 LISTS: Final = {
     "ticker-collection": json.loads((SAMPLE.parent / "pytickersymbols_equities.json").read_bytes()),
     "chain-registry": json.loads((SAMPLE.parent / "chain_registry_assets.json").read_bytes()),
+    "ccxt-markets": list(
+        json.loads((SAMPLE.parent / "ccxt_markets.json").read_bytes())["markets"].values()
+    ),
 }
 
 
@@ -187,11 +190,15 @@ def isins(rng: random.Random, path: Path) -> None:
 
 
 def json_lists(rng: random.Random, path: Path) -> None:
-    """As `token_lists`, of the formats that are lists of objects."""
+    """As `token_lists`, of the formats that are lists of objects, alone or in a document."""
     name = rng.choice(list(LISTS))
-    rows = [dict(row) for row in rng.sample(LISTS[name], 3)]
+    rows: Any = [dict(row) for row in rng.sample(LISTS[name], 3)]
     for row in rows:
         row[rng.choice(list(row))] = rng.choice(VALUES)
+    if name == "ccxt-markets":
+        inner = rng.choice([row for row in rows if row.get("limits")] or [{"limits": {}}])
+        inner["limits"] = {"amount": {"min": rng.choice(VALUES), "max": rng.choice(VALUES)}}
+        rows = {"id": "binance", "precisionMode": rng.choice((None, 2, 3, 4)), "markets": rows}
     document = json.dumps(rows).encode()
     read_all(name, path, mutated(rng, document) if rng.random() < 0.5 else document)
 

@@ -23,7 +23,8 @@ NSE = SAMPLES / "nse_equities.csv"
 INDIA = SAMPLES / "india_isins.csv"
 TICKERS = SAMPLES / "pytickersymbols_equities.json"
 COSMOS = SAMPLES / "chain_registry_assets.json"
-ALL = (OPTIMISM, APPLE, NSE, INDIA, TICKERS, COSMOS)
+CCXT = SAMPLES / "ccxt_markets.json"
+ALL = (OPTIMISM, APPLE, NSE, INDIA, TICKERS, COSMOS, CCXT)
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_the_csv_samples(registry: Registry) -> None:
 @pytest.mark.parametrize(
     "path, format, counts",
     [(INDIA, "isin-csv", (12, 12, 0)), (TICKERS, "ticker-collection", (14, 9, 5)),
-     (COSMOS, "chain-registry", (28, 19, 9))],
+     (COSMOS, "chain-registry", (28, 19, 9)), (CCXT, "ccxt-markets", (11, 9, 2))],
     ids=lambda value: value.name if isinstance(value, Path) else "",
 )  # fmt: skip
 def test_the_samples_with_traps(
@@ -132,7 +133,7 @@ def test_the_samples_in_two_orders_say_the_same(tmp_path: Path) -> None:
             tmp_path / "tokens.json", *tokens[:30],
             *[row for row in tokens if row["chainId"] == 1 and row["address"].lower() in asked],
         ),
-        shares, APPLE, INDIA, TICKERS, COSMOS,
+        shares, APPLE, INDIA, TICKERS, CCXT, COSMOS,
     ]  # fmt: skip
 
     def told(name: str, files: list[Path]) -> dict[str, tuple[int, bytes]]:
@@ -143,7 +144,7 @@ def test_the_samples_in_two_orders_say_the_same(tmp_path: Path) -> None:
         return {view: (state.rows, state.digest) for view, state in views.items()}
 
     whole = told("one", files)
-    assert (whole["instruments"][0], whole["alerts"][0]) == (89, 2)
+    assert (whole["instruments"][0], whole["alerts"][0]) == (98, 2)
     assert told("other", files[::-1]) == whole
     assert told("third", files[3:] + files[:3]) == whole
     assert told("less", files[:-1]) != whole
