@@ -87,6 +87,11 @@ def _assets(path: Path) -> Iterator[Entry]:
         yield f"{row['chain_id']}:{row['base']}", row["symbol"], row["name"]
 
 
+def _markets(path: Path) -> Iterator[Entry]:
+    for row in json.loads(path.read_bytes())["markets"]:
+        yield row["id"], row["symbol"], row["base"]
+
+
 def _companies(path: Path) -> Iterator[Entry]:
     for row in json.loads(path.read_bytes()):
         yield row["isins"][0], row["symbols"][0]["yahoo"], row["name"]
@@ -115,6 +120,12 @@ FORMATS: Final[dict[str, Format]] = {
         "name": f"Company {n} plc", "isins": [isin_of(n)],
         "symbols": [{"yahoo": f"E{n}", "google": f"E{n}", "currency": "USD"}],
     }), _companies),
+    "ccxt-markets": Format("binance.json", _json(lambda n: {
+        "id": f"T{n}USDT", "symbol": f"T{n}/USDT", "base": f"T{n}", "quote": "USDT",
+        "baseId": f"T{n}", "quoteId": "USDT", "type": "spot", "spot": True, "active": True,
+        "precision": {"price": 0.01, "amount": 1e-05},
+        "limits": {"amount": {"min": 1e-05, "max": 9000.0}, "cost": {"min": 5.0}},
+    }, "markets"), _markets),
 }  # fmt: skip
 
 
