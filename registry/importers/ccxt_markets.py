@@ -5,8 +5,8 @@
 
 A market names neither its exchange nor the precision mode, so the first form says them: they are
 `exchange.id`, with `:test` for a sandbox, and `exchange.precisionMode`. Else the exchange is
-`--source` or the beginning of the file's name (`binance.markets.json`), if ccxt has an exchange of
-that id, and the mode is known where it cannot be another:
+`--source` or the beginning of the file's name (`binance.markets.json`), whichever is an exchange of
+ccxt (if both are, they must be one), and the mode is known where it cannot be another:
 
 * a market whose precision has a fraction (0.01) counts in steps: digits are whole;
 * one whose numbers are whole (8) could be of each mode, and is quarantined.
@@ -133,13 +133,14 @@ class CcxtReading:
                 yield Row(place.name, (each,), place.raw)
 
     def _named(self, source: str) -> str:
-        """ccxt's id of the exchange. Raises InvalidInput when nothing says it."""
+        """ccxt's id of the exchange. Raises InvalidInput when nothing says it, or two differ."""
         if self._exchange:
             return self._exchange
         names = [name for name in (source, self._stem) if name.partition(":")[0] in EXCHANGES]
-        if not names:
+        if len({venue_of(name).partition(":")[0] for name in names}) != 1:
+            said = f", only {' and '.join(names)}" if names else ""
             self._file.refuse(
-                "it does not say which exchange its markets are of",
+                f"it does not say which exchange its markets are of{said}",
                 cure='give --source binance, call it binance.json, or write {"id": "binance",'
                 ' "precisionMode": exchange.precisionMode, "markets": exchange.markets}',
             )  # fmt: skip

@@ -393,7 +393,7 @@ def test_unknown_fields_are_told(path: Path) -> None:
         ("x.json", "me", "binancecoinm:test", "binance:test"),
         ("x.json", "me", "new-one", "new-one"),
         ("binance.markets.json", "me", None, "binance"),
-        ("okx.json", "binance", None, "binance"),
+        ("binanceusdm.json", "binance:test", None, "binance:test"),
         ("x.json", "binance:test", None, "binance:test"),
     ],
 )
@@ -401,6 +401,11 @@ def test_the_exchange(tmp_path: Path, name: str, source: str, id: object, venue:
     document = [SWAP] if id is None else {"exchange": id, "markets": {SWAP["symbol"]: SWAP}}
     (row,) = read(tmp_path / name, document, source)
     assert values(row)["venue"] == venue
+
+
+def test_two_exchanges_for_one_file_are_none(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="which exchange its markets are of, only okx and krak"):
+        read(tmp_path / "kraken.json", [SWAP], "okx")
 
 
 @pytest.mark.parametrize("form", ["list", "object", "wrapped list", "wrapped object"])
