@@ -16,8 +16,9 @@ digits are a step of 10^-n, in mode 3 (SIGNIFICANT_DIGITS) the step moves with t
 and lot stay unknown.
 
 What has no place in an instrument is left out: fees, leverage, margin modes, limits of the price,
-the largest cost, the venue's ids of currencies, `created` and `info`. Fields that ccxt does not
-document are reported. `ccxt_venues.py` says how product, root and style are found.
+the largest cost, the venue's ids of currencies, `created` and `info`; also an expiry of what has
+none (Deribit's perpetuals and spot pairs: in the year 3000). Fields that ccxt does not document are
+reported. `ccxt_venues.py` says how product, root and style are found.
 """
 
 from __future__ import annotations
@@ -60,14 +61,7 @@ _MARKET: Final = frozenset(_DOCUMENTED.split())
 """Fields that ccxt documents; all others are reported."""
 _PRECISION: Final = frozenset({"amount", "price", "cost", "base", "quote"})
 _LIMITS: Final = frozenset({"amount", "price", "cost", "leverage"})
-_KINDS: Final = {
-    "spot": ("expiry", "expiryDatetime", "strike", "optionType"),
-    "margin": ("expiry", "expiryDatetime", "strike", "optionType"),
-    "swap": ("expiry", "expiryDatetime", "strike", "optionType"),
-    "future": ("strike", "optionType"),
-    "option": (),
-}
-"""By `type`: fields that such a market has not."""
+_KINDS: Final = ("spot", "margin", "swap", "future", "option")
 _FLAGS: Final = ("spot", "swap", "future", "option")
 _STATUSES: Final = {True: "active", False: "halted"}
 
@@ -275,8 +269,8 @@ def _kind(said: Fields) -> str:
         other = flag in _FLAGS and flag != kind and (kind, flag) != ("margin", "spot")
         if (flag == kind and value is False) or (other and value is True):
             validation.refuse("type", f"the field {flag} contradicts it", kind)
-    for field in _KINDS[kind]:
-        if field in said:
+    for field in ("strike", "optionType"):
+        if field in said and kind != "option":
             validation.refuse(field, f"a market of type {kind} has none", str(said[field]))
     return kind
 

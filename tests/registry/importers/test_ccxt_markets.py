@@ -250,6 +250,12 @@ def test_no_least_is_none(path: Path) -> None:
     assert said.keys() == EXPECTED["BTC/USDT"].keys() - {"min_size", "min_notional"} | {"symbol"}
 
 
+def test_what_does_not_expire_has_no_expiry(path: Path) -> None:
+    never = {"expiry": 32_503_708_800_000, "expiryDatetime": "3000-01-01T08:00:00.000Z"}
+    for market in (SPOT, SWAP):
+        assert values(one(path, changed(market, **never))) == values(one(path, market))
+
+
 def test_a_quanto(path: Path) -> None:
     market = changed(SWAP, quanto=True, linear=False, inverse=None, settle="BTC")
     assert values(one(path, market))["payoff"] == "quanto"
@@ -327,7 +333,7 @@ def test_no_tick_is_guessed(path: Path, mode: object, precision: object, reason:
         (SPOT, {"limits__cost__min": -1}, "min_notional: it must be above zero"),
         (SPOT, {"info": {"x": float("nan")}}, "it contains NaN"),
         (SWAP, {"settle": None}, "settle: it is missing"),
-        (SWAP, {"expiry": 1}, "expiry: a market of type swap has none"),
+        (SWAP, {"optionType": "call"}, "optionType: a market of type swap has none"),
         (SWAP, {"inverse": True}, "linear: it cannot be inverse as well"),
         (SWAP, {"linear": 1}, "linear: it must be true or false"),
         (FUTURE, {"expiry": None, "expiryDatetime": None}, "expiry: it is missing"),
