@@ -7,7 +7,7 @@ a step in `upcast.py`. Dicts are stored with sorted keys, so equal facts have eq
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -160,6 +160,33 @@ class AnswerBody(Body, frozen=True):
     """Whose listing or relation it is about; 0 when it is about an instrument itself."""
 
 
+class FeedBody(Body, frozen=True):
+    """Body of `feed.imported`: all of a file of this feed was imported. rows = new + unchanged +
+    amended + quarantined."""
+
+    fingerprint: bytes
+    """Of the feed: everything that one source sends."""
+    source: str
+    file: str
+    """Its name, without directories; what is no UTF-8 in it stands as `\\xff`."""
+    content_hash: bytes
+    """Blake3 of the bytes that were imported, 32 bytes. Stands in one event of a log at most."""
+    format: str
+    rows: int = 0
+    new: int = 0
+    unchanged: int = 0
+    amended: int = 0
+    quarantined: int = 0
+    collisions: int = 0
+    conflicts: int = 0
+    counter: int = 0
+    revision: int = 1
+    """Which file of this feed it is, from 1."""
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+    """A feed is of no class and belongs to no instrument; all other bodies say both."""
+
+
 class Metadata(Body, frozen=True):
     """Where an event came from. An event without any costs no byte."""
 
@@ -185,6 +212,7 @@ BODY_TYPES: Final[dict[int, type[Body]]] = {
     int(Kind.CONFLICT_DETECTED): ConflictBody,
     int(Kind.ALERT_ACKNOWLEDGED): AcknowledgedBody,
     int(Kind.REQUEST_ANSWERED): AnswerBody,
+    int(Kind.FEED_IMPORTED): FeedBody,
 }
 if BODY_TYPES.keys() != {int(kind) for kind in Kind}:
     raise ImportError("every kind needs a body type")
@@ -197,4 +225,5 @@ AnyBody = (
     | ConflictBody
     | AcknowledgedBody
     | AnswerBody
+    | FeedBody
 )

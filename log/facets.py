@@ -15,6 +15,7 @@ from zlib import crc32
 from .bodies import (
     AnyBody,
     CollisionBody,
+    FeedBody,
     InstrumentBody,
     ListingBody,
     RelationBody,
@@ -70,6 +71,8 @@ def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
             instrument = body.instrument
         elif isinstance(body, CollisionBody):
             instrument = SEVERAL
+        elif isinstance(body, FeedBody):
+            instrument = 0
     return _as_columns(Columns, (
         entity, instrument, text_number(chain) if chain else 0,
         text_number(venue) if venue else 0, kind, asset_class, severity,
@@ -129,6 +132,8 @@ def _instrument(event: Event) -> tuple[int, ...]:
         return (event.entity,)
     if body.instrument:
         return (body.instrument,)
+    if isinstance(body, FeedBody):
+        return ()
     return (body.assigned, body.holder) if isinstance(body, CollisionBody) else (event.entity,)
 
 

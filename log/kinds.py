@@ -17,6 +17,7 @@ class Space(IntEnum):
     LISTING = 2
     VENUE = 3
     RELATION = 4
+    FEED = 5
 
 
 class Kind(IntEnum):
@@ -35,6 +36,7 @@ class Kind(IntEnum):
     CONFLICT_DETECTED = 49
     ALERT_ACKNOWLEDGED = 50
     REQUEST_ANSWERED = 64
+    FEED_IMPORTED = 80
 
 
 class AssetClass(IntEnum):

@@ -12,6 +12,7 @@ from .layout import SUPERSEDED
 from .listings import Listings, listings_of_isin
 from .records import (
     AlertRecord,
+    ImportRecord,
     ListingRecord,
     RelationRecord,
     RequestRecord,
@@ -25,6 +26,7 @@ from .views import (
     VIEWS_BY_NAME,
     alert_key,
     fields_in_conflict,
+    find_import,
     native_id_of,
     request_key,
 )
@@ -37,6 +39,7 @@ __all__ = [
     "VIEWS_BY_NAME",
     "AlertRecord",
     "Cells",
+    "ImportRecord",
     "ListingRecord",
     "Listings",
     "Progress",
@@ -53,6 +56,7 @@ __all__ = [
     "backwards",
     "canonical_row",
     "fields_in_conflict",
+    "find_import",
     "group_key",
     "hash_key",
     "isin_key",

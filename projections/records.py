@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import (
     AssetClass,
+    FeedBody,
     Flyweight,
     Kind,
     ListingBody,
@@ -28,7 +29,9 @@ LISTING: Final = struct.Struct("<Q16sQqqIHBBBBBB12s24s28s4x")
 RELATION: Final = struct.Struct("<Q16sQQQqqqqIBBB41x")
 ALERT: Final = struct.Struct("<QQQBxH100x")
 REQUEST: Final = struct.Struct("<Q32s88x")
-for _layout in (LISTING, RELATION, ALERT, REQUEST):
+IMPORT: Final = struct.Struct("<Q32s88x")
+FEED: Final = struct.Struct("<Q16sI100x")
+for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED):
     if _layout.size != PAYLOAD_SIZE_BYTES:
         raise ImportError(f"payload {_layout.format} has {_layout.size} bytes, not 128")
 
@@ -241,3 +244,24 @@ class RequestRecord(Flyweight):
     def digest(self) -> bytes:
         """Blake3 of the request id, 32 bytes."""
         return bytes(self._buffer[self._at + 8 : self._at + 40])
+
+
+def pack_import(offset: int, content_hash: bytes) -> bytes:
+    return IMPORT.pack(offset, content_hash)
+
+
+class ImportRecord(Flyweight):
+    """Which event says that a file with this content was imported; read in place."""
+
+    @property
+    def offset(self) -> int:
+        return int(_Q(self._buffer, self._at)[0])
+
+    @property
+    def content_hash(self) -> bytes:
+        """Blake3 of the file, 32 bytes."""
+        return bytes(self._buffer[self._at + 8 : self._at + 40])
+
+
+def pack_feed(id: int, body: FeedBody) -> bytes:
+    return FEED.pack(id, body.fingerprint, body.revision)

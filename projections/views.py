@@ -33,6 +33,7 @@ from alphapulse.log import (
     CollisionBody,
     ConflictBody,
     Event,
+    FeedBody,
     InstrumentBody,
     InstrumentRecord,
     Kind,
@@ -55,14 +56,18 @@ from .keys import (
 from .layout import TableSchema
 from .records import (
     NOT_ACKNOWLEDGED,
+    ImportRecord,
     group_key,
     pack_alert,
+    pack_feed,
+    pack_import,
     pack_listing,
     pack_relation,
     pack_request,
 )
 from .rows import canonical_row
 from .table import TableWriter
+from .table_reader import TableReader
 
 Fetch = Callable[[int], Event]
 """Reads an earlier event by offset."""
@@ -499,10 +504,74 @@ def request_key(request_id: str) -> tuple[int, bytes]:
     return int.from_bytes(digest[:8], "little") or 1, digest
 
 
+class FeedView(_EventView):
+    """Feeds by id. Which files they sent, and what was in them, is for the log to say."""
+
+    schema = TableSchema("feeds", 1, ())
+    kinds = frozenset({int(Kind.FEED_IMPORTED)}) | _NOTES
+
+    def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
+        position = table.find(event.entity) if event.space == Space.FEED else -1
+        body = event.body
+        if position >= 0 and table.last_offset(position) >= event.offset:
+            return
+        if isinstance(body, FeedBody):
+            table.put(
+                event.entity, pack_feed(event.entity, body), last_offset=event.offset,
+                data_offset=event.offset, row_digest=_digest(body.fingerprint),
+            )  # fmt: skip
+        elif position >= 0:  # the chain goes on
+            held = table.trailer(position)
+            table.put(
+                event.entity, table.payload(position), last_offset=event.offset,
+                data_offset=held.data_offset, row_digest=held.row_digest,
+            )  # fmt: skip
+
+
+class ImportView(_EventView):
+    """The content of files that were imported, so that none is imported again."""
+
+    schema = TableSchema("imports", 1, ())
+    kinds = frozenset({int(Kind.FEED_IMPORTED)})
+
+    def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
+        body = event.body
+        assert isinstance(body, FeedBody)
+        for key in import_keys(body.content_hash):
+            position = table.find(key)
+            if position < 0:
+                table.put(
+                    key, pack_import(event.offset, body.content_hash), last_offset=event.offset,
+                    data_offset=event.offset, row_digest=_digest(body.content_hash),
+                )  # fmt: skip
+                return
+            if ImportRecord(table.arena, position).content_hash == body.content_hash:
+                return
+
+
+def import_keys(content_hash: bytes) -> list[int]:
+    """The primary keys under one of which this content is found, first come first served: whoever
+    makes two files whose hashes begin alike gains nothing."""
+    return [int.from_bytes(content_hash[at : at + 8], "little") or 1 for at in range(0, 32, 8)]
+
+
+def find_import(table: TableReader, content_hash: bytes) -> int | None:
+    """Offset of the event that says this content was imported. Cost: 2 µs."""
+    for key in import_keys(content_hash):
+        position = table.find(key)
+        if position < 0:
+            return None
+        record = ImportRecord(table.arena, position)
+        if record.content_hash == content_hash:
+            return record.offset
+    return None
+
+
 _REQUEST_FIELD: Final = b"request_id"
 """The name of the metadata's field, as MessagePack has it."""
 
 VIEWS: Final[tuple[View, ...]] = (
-    InstrumentView(), ListingView(), RelationView(), AlertView(), RequestView(),
+    InstrumentView(), ListingView(), RelationView(), AlertView(), RequestView(), FeedView(),
+    ImportView(),
 )  # fmt: skip
 VIEWS_BY_NAME: Final = {view.schema.name: view for view in VIEWS}

@@ -22,6 +22,7 @@ from alphapulse.log import (
     ConflictBody,
     Event,
     EventLog,
+    FeedBody,
     RelationBody,
     Space,
     Verdict,
@@ -89,6 +90,7 @@ class Remembered:
         self._alerts: dict[int, tuple[int, int, bool]] = {}
         self._links: dict[tuple[int, int], dict[int, Link]] = {}
         """By instrument and relation, those that may not lead back; each by its id."""
+        self._imports: dict[bytes, int] = {}
         self._unannounced: dict[tuple[int, int], int] = {}
         """Entities with a fallback id whose collision was not read yet, with their offset."""
 
@@ -108,6 +110,9 @@ class Remembered:
     def awaits_collision(self, space: int, id: int) -> bool:
         return (space, id) in self._unannounced
 
+    def imported(self, content_hash: bytes) -> int | None:
+        return self._imports.get(content_hash)
+
     def fold(self, event: Event) -> None:
         """Checks one event and takes it in. Raises IllegalEvent, NotDecodable."""
         body, place = event.body, (event.space, event.entity)
@@ -120,7 +125,10 @@ class Remembered:
         elif isinstance(body, RelationBody) and body.relation in _ACYCLIC:
             links = self._links.setdefault((body.instrument, body.relation), {})
             links[event.entity] = Link(body.other, body.valid_from, body.valid_to)
-        if event.kind in NEW_KINDS and after.counter and self._had_holder(after, place):
+        elif isinstance(body, FeedBody):
+            self._imports[body.content_hash] = event.offset
+        is_new = event.kind in NEW_KINDS and after.revision == 1
+        if is_new and after.counter and self._had_holder(after, place):
             self._unannounced[place] = event.offset
         if isinstance(body, CollisionBody):
             self._unannounced.pop(place, None)

@@ -14,7 +14,7 @@ from alphapulse.log import Event, EventLog, Pattern
 from alphapulse.projections import DATA_KINDS, state_before
 
 from .fields import Fields, Shown, fields_of, id_text
-from .state import DataBody
+from .state import FactBody
 
 
 class Change(NamedTuple):
@@ -108,7 +108,7 @@ def blamed(id: int, events: Iterable[Event]) -> list[Blame]:
     ]
 
 
-def _data(event: Event) -> DataBody:
+def _data(event: Event) -> FactBody:
     body = event.body
-    assert isinstance(body, DataBody)
+    assert isinstance(body, FactBody)
     return body

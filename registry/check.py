@@ -21,6 +21,7 @@ from alphapulse.log import (
     AnyBody,
     CollisionBody,
     ConflictBody,
+    FeedBody,
     InstrumentBody,
     Kind,
     ListingBody,
@@ -33,6 +34,7 @@ from alphapulse.log import (
 
 from .errors import IllegalEvent, RelationCycle
 from .identity import (
+    feed_key,
     fingerprint_of,
     group_relation_key,
     id_candidates,
@@ -57,9 +59,10 @@ if NEXT.keys() != set(Status):
 
 
 NEW_KINDS: Final = frozenset(
-    {Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED}
+    {Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED, Kind.FEED_IMPORTED}
 )
-"""Kinds that register an entity."""
+"""Kinds that register an entity, at its revision 1."""
+CONTENT_HASH_SIZE_BYTES: Final = 32
 _SUMMARY: Final = struct.Struct("<3xB4xQ16s52xI40x").unpack
 """Status, id, fingerprint and revision of an instrument message."""
 
@@ -88,8 +91,13 @@ class Before(Links, Protocol):
     def awaits_collision(self, space: int, id: int) -> bool:
         """Whether it was registered in this commit under a fallback id, and no event said so."""
 
+    def imported(self, content_hash: bytes) -> int | None:
+        """Offset of the event that says a file with this content was imported."""
 
-def entity_of(body: InstrumentBody | ListingBody | RelationBody, last_offset: int) -> Entity:
+
+def entity_of(
+    body: InstrumentBody | ListingBody | RelationBody | FeedBody, last_offset: int
+) -> Entity:
     """The entity whose newest full state is `body`."""
     if isinstance(body, InstrumentBody):
         status, _, fingerprint, revision = _SUMMARY(body.message)
@@ -118,7 +126,8 @@ def check_body(
     """`check` for who knows what the state holds, and takes the previous event from it."""
     if isinstance(body, InstrumentBody):
         return _instrument(state, kind, space, entity, held, body)
-    if not isinstance(body, AcknowledgedBody) and body.asset_class not in CLASS_NAMES:
+    classless = isinstance(body, AcknowledgedBody) or (space == Space.FEED and not body.asset_class)
+    if not classless and body.asset_class not in CLASS_NAMES:
         _refuse(kind, "its class is unknown", asset_class=body.asset_class)
     if isinstance(body, ListingBody):
         after = _listing(state, kind, space, entity, held, body)
@@ -128,6 +137,8 @@ def check_body(
         after = _collision(state, kind, space, entity, held, body)
     elif isinstance(body, ConflictBody):
         after = _conflict(kind, held, body)
+    elif isinstance(body, FeedBody):
+        after = _feed(state, kind, space, entity, held, body)
     elif isinstance(body, AnswerBody):
         after = _answer(kind, held, body)
     else:
@@ -231,6 +242,27 @@ def _check_way_back(state: Before, kind: int, body: RelationBody) -> None:
         raise RelationCycle(
             f"checking {KIND_NAMES[kind]}", path=f" {RELATION_NAMES[body.relation]} ".join(circle)
         )
+
+
+def _feed(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: FeedBody
+) -> Entity:
+    if space != Space.FEED or fingerprint_of(feed_key(body.source)) != body.fingerprint:
+        _refuse(kind, "fingerprint and source do not belong together")
+    if len(body.content_hash) != CONTENT_HASH_SIZE_BYTES:
+        _refuse(kind, "its content hash has not 32 bytes", size_bytes=len(body.content_hash))
+    counts = (body.new, body.unchanged, body.amended, body.quarantined)
+    if min(*counts, body.collisions, body.conflicts) < 0 or sum(counts) != body.rows:
+        _refuse(kind, "its rows are not as many as what became of them", rows=body.rows)
+    if (before := state.imported(body.content_hash)) is not None:
+        _refuse(kind, "a file with this content was imported already", before=before)
+    if held is None:
+        _check_new(
+            state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
+        )
+        return Entity(body.fingerprint, -1, 1, Status.ACTIVE, body.counter)
+    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    return held._replace(revision=body.revision)
 
 
 def _check_new(

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from alphapulse.log import (
     CollisionBody,
     ConflictBody,
+    FeedBody,
     InstrumentBody,
     Kind,
     ListingBody,
@@ -20,6 +21,7 @@ from alphapulse.log import (
 
 from .errors import IdSpaceFull, UnknownInstrument
 from .identity import (
+    feed_key,
     fingerprint_of,
     group_relation_key,
     id_candidates,
@@ -83,7 +85,8 @@ def announce_collision(
 
 
 def owner_of(state: State, space: int, id: int) -> int:
-    """The instrument that a listing or relation belongs to; 0 for an instrument itself."""
+    """The instrument that a listing or relation belongs to; 0 for an instrument itself and for a
+    feed."""
     held = state.held(space, id)
     assert held is not None
     return 0 if isinstance(held.body, InstrumentBody) else held.body.instrument
@@ -93,6 +96,8 @@ def key_of(body: DataBody) -> bytes:
     """The canonical key that a body's fingerprint was hashed from."""
     if isinstance(body, InstrumentBody):
         return body.extension.key
+    if isinstance(body, FeedBody):
+        return feed_key(body.source)
     if isinstance(body, ListingBody):
         return listing_key(
             body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line

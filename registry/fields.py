@@ -24,7 +24,7 @@ from alphapulse.log import (
 
 from .facts import Value, facts_from
 from .relation_rules import ratio_in, ratio_text
-from .state import DataBody
+from .state import FactBody
 
 Shown = str | int | bool
 Fields = dict[str, Shown]
@@ -63,7 +63,7 @@ def fact_fields(body: InstrumentBody) -> dict[str, Value]:
     return {field: fact(field, value) for field, value in facts_from(body).values.items()}
 
 
-def fields_of(body: DataBody) -> tuple[int, Fields]:
+def fields_of(body: FactBody) -> tuple[int, Fields]:
     """(instrument, fields) of an instrument's, a listing's or a relation's full state."""
     if isinstance(body, InstrumentBody):
         return _of_instrument(body)

@@ -26,6 +26,7 @@ fingerprints, never on ids. The bytes here are part of the format: `tests/golden
     listing    instrument fingerprint, venue fingerprint, currency, line number
     relation   kind, fingerprint, fingerprint                  (a group: kind, fingerprint, source,
                                                                 group)
+    feed       source
 """
 
 from __future__ import annotations
@@ -207,3 +208,8 @@ def group_relation_key(from_fingerprint: bytes, source: str, group: str) -> byte
     return canonical_key(
         "relation", RelationKind.GROUPED.name.lower(), from_fingerprint.hex(), source, group
     )
+
+
+def feed_key(source: str) -> bytes:
+    """A feed is everything that one source sends."""
+    return canonical_key("feed", source)

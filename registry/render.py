@@ -20,6 +20,7 @@ from alphapulse.log import (
     CollisionBody,
     ConflictBody,
     Event,
+    FeedBody,
     InstrumentBody,
     InstrumentRecord,
     ListingBody,
@@ -58,6 +59,7 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "wanted": id_text, "assigned": id_text, "holder": id_text,
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
     "other_fingerprint": lambda value: value.hex() or None, "command": bytes.hex,
+    "content_hash": bytes.hex,
     "conflicts": list,
 }  # fmt: skip
 """How a field of a body is shown; the others are text, integers and booleans as they are."""
@@ -66,7 +68,8 @@ _RENAMED: Final = {"asset_class": "class"}
 
 def _check_forms() -> None:
     for kind in (
-        ListingBody, RelationBody, CollisionBody, ConflictBody, AcknowledgedBody, AnswerBody
+        ListingBody, RelationBody, CollisionBody, ConflictBody, AcknowledgedBody, AnswerBody,
+        FeedBody,
     ):
         annotations = kind.__annotations__
         for field in kind.__struct_fields__:

@@ -33,6 +33,7 @@ _KINDS_OF_COMMAND: Final[dict[str, frozenset[int]]] = {
     "Relate": frozenset({Kind.RELATION_ADDED, Kind.RELATION_AMENDED, Kind.CONFLICT_DETECTED}),
     "Unrelate": frozenset({Kind.RELATION_ENDED}),
     "Acknowledge": frozenset({Kind.ALERT_ACKNOWLEDGED}),
+    "RecordImport": frozenset({Kind.FEED_IMPORTED}),
 }  # fmt: skip
 _OUTCOMES: Final[dict[int, str]] = {
     Kind.INSTRUMENT_REGISTERED: "new", Kind.LISTING_ADDED: "new", Kind.RELATION_ADDED: "new",
@@ -40,6 +41,7 @@ _OUTCOMES: Final[dict[int, str]] = {
     Kind.LISTING_AMENDED: "amended", Kind.LISTING_ENDED: "amended",
     Kind.RELATION_AMENDED: "amended", Kind.RELATION_ENDED: "amended",
     Kind.CONFLICT_DETECTED: "unchanged", Kind.ALERT_ACKNOWLEDGED: "amended",
+    Kind.FEED_IMPORTED: "new",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from alphapulse.log import (
     Draft,
     Event,
     EventLog,
+    FeedBody,
     InstrumentBody,
     ListingBody,
     Metadata,
@@ -36,6 +37,7 @@ from alphapulse.projections import (
     TableReader,
     Views,
     alert_key,
+    find_import,
     request_key,
 )
 
@@ -45,11 +47,14 @@ from .relation_rules import Link
 
 K = TypeVar("K")
 V = TypeVar("V")
-DataBody = InstrumentBody | ListingBody | RelationBody
-_DATA: Final = (InstrumentBody, ListingBody, RelationBody)
+FactBody = InstrumentBody | ListingBody | RelationBody
+"""What is known of an instrument stands in these."""
+DataBody = FactBody | FeedBody
+"""The full state of an entity."""
+_DATA: Final = (InstrumentBody, ListingBody, RelationBody, FeedBody)
 """The same as a tuple: a union would be built anew at each `isinstance`."""
 _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
-                  Space.RELATION: "relations"}  # fmt: skip
+                  Space.RELATION: "relations", Space.FEED: "feeds"}  # fmt: skip
 _NOTHING: Final = object()
 
 
@@ -105,12 +110,14 @@ class State:
         }
         self._alerts = tables["alerts"]
         self._requests = tables["requests"]
+        self._imports = tables["imports"]
         self._overlay: dict[tuple[int, int], Held] = {}
         self._new_alerts: dict[int, tuple[int, int, int, int | None]] = {}
         """Offset, space, entity and offset of the acknowledgement, of those this group touched."""
         self._new_requests: dict[str, int] = {}
         self._new_links: dict[int, tuple[int, ...]] = {}
         """By instrument, the relations that this group has it start."""
+        self._new_imports: dict[bytes, int] = {}
         self._pending: dict[int, Draft] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         """What the unit has set: in which dict, the key, and what was there before."""
@@ -211,8 +218,15 @@ class State:
     def awaits_collision(self, space: int, id: int) -> bool:
         """Whether its newest event is its registration, and that is one of this group."""
         held = self._overlay.get((space, id))
-        newest = None if held is None else self._pending.get(held.entity.last_offset)
+        if held is None or held.entity.revision != 1:
+            return False
+        newest = self._pending.get(held.entity.last_offset)
         return newest is not None and newest.kind in NEW_KINDS
+
+    def imported(self, content_hash: bytes) -> int | None:
+        """Offset of the event that says a file with this content was imported."""
+        offset = self._new_imports.get(content_hash)
+        return find_import(self._imports, content_hash) if offset is None else offset
 
     def raised_before(
         self, space: int, entity: int, body: ConflictBody
@@ -313,6 +327,8 @@ class State:
             if isinstance(body, RelationBody) and before is None:
                 started = (*self._new_links.get(body.instrument, ()), entity)
                 self._set(self._new_links, body.instrument, started)
+            if isinstance(body, FeedBody):
+                self._set(self._new_imports, body.content_hash, offset)
             return offset
         known = self.held(space, entity)
         assert known is not None

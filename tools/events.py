@@ -9,7 +9,8 @@ from .output import shown
 from .verb import Cli
 
 if TYPE_CHECKING:
-    from alphapulse.log import Event, Pattern
+    from alphapulse.log import Event, FeedBody, Pattern
+    from alphapulse.registry import ImportReport
 
 _BELOW: Final = " " * 9
 """Where the time of an event stands, after its offset."""
@@ -87,6 +88,7 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
         AnswerBody,
         CollisionBody,
         ConflictBody,
+        FeedBody,
         RelationBody,
     )
     from alphapulse.registry.relation_rules import ratio_in, ratio_text
@@ -109,7 +111,16 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
                 "stays,", repr(event.body.offered), "by", offered_by, "was offered"]  # fmt: skip
     if isinstance(event.body, AcknowledgedBody):
         return [f"alert {text['alert']}", text["reason"]]
+    if isinstance(event.body, FeedBody):
+        return [text["file"], "as", f"{text['format']}:", counts(event.body)]
     assert isinstance(event.body, AnswerBody)
     said = f"0x{event.entity:016x}: a request was answered with event {text['answer']}, unchanged"
     conflicts = ", ".join(map(str, event.body.conflicts))
     return [said, f"in conflict {conflicts}" if conflicts else ""]
+
+
+def counts(report: FeedBody | ImportReport) -> str:
+    """`1204 rows, 3 new, 1201 unchanged`: what became of a file, without what did not happen."""
+    said = ("new", "unchanged", "amended", "quarantined", "collisions", "conflicts")
+    each = [f"{getattr(report, name)} {name}" for name in said if getattr(report, name)]
+    return ", ".join([f"{report.rows} row{'s' * (report.rows != 1)}", *each])

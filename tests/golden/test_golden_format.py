@@ -29,6 +29,7 @@ from alphapulse.log import (
     ConflictBody,
     Event,
     Extension,
+    FeedBody,
     Head,
     InstrumentRecord,
     ListingBody,
@@ -199,7 +200,8 @@ def test_layout_tables_have_no_holes(title: str, size: int, layout: list[int]) -
     [
         ("Extension", Extension), ("Listing", ListingBody), ("Relation", RelationBody),
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
-        ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody), ("Metadata", Metadata),
+        ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody), ("Feed", FeedBody),
+        ("Metadata", Metadata),
         ("Genesis record", Genesis), ("Backup", Backup),
     ],
 )  # fmt: skip
@@ -240,7 +242,7 @@ def test_every_body_type_has_its_section() -> None:
     titles = {title for title, _ in (
         ("Extension", Extension), ("Listing", ListingBody), ("Relation", RelationBody),
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
-        ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody),
+        ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody), ("Feed", FeedBody),
     )}  # fmt: skip
     assert len(titles) == len(set(bodies_module.BODY_TYPES.values()))
 

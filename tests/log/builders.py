@@ -16,6 +16,7 @@ from alphapulse.log.bodies import (
     CollisionBody,
     ConflictBody,
     Extension,
+    FeedBody,
     InstrumentBody,
     ListingBody,
     Metadata,
@@ -111,6 +112,14 @@ def answer_body(answer: int = 0, *, asset_class: int = AssetClass.TOKEN) -> Answ
     return AnswerBody(command=bytes(range(16)), answer=answer, asset_class=asset_class)
 
 
+def feed_body(number: int = 1, *, revision: int = 1) -> FeedBody:
+    return FeedBody(
+        fingerprint=fingerprint(number), source="lists", file="a.json",
+        content_hash=number.to_bytes(32, "little"), format="token-list", rows=1, new=1,
+        revision=revision,
+    )  # fmt: skip
+
+
 def body_of(kind: int, entity: int = 1) -> AnyBody:
     """A plain body of this kind; its entity is `entity`."""
     if kind in INSTRUMENT_KINDS:
@@ -123,12 +132,16 @@ def body_of(kind: int, entity: int = 1) -> AnyBody:
         return collision_body(entity)
     if kind == Kind.REQUEST_ANSWERED:
         return answer_body()
+    if kind == Kind.FEED_IMPORTED:
+        return feed_body(entity)
     return conflict_body() if kind == Kind.CONFLICT_DETECTED else acknowledged_body()
 
 
 def space_of(body: AnyBody) -> Space:
     if isinstance(body, ListingBody):
         return Space.LISTING
+    if isinstance(body, FeedBody):
+        return Space.FEED
     return Space.RELATION if isinstance(body, RelationBody) else Space.INSTRUMENT
 
 

@@ -28,6 +28,7 @@ from .builders import (
     answer_body,
     collision_body,
     conflict_body,
+    feed_body,
     instrument_body,
     listing_body,
     make_event,
@@ -77,6 +78,7 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.CONFLICT_DETECTED: st.builds(conflict_body, asset_class=_classes),
     Kind.ALERT_ACKNOWLEDGED: st.builds(acknowledged_body),
     Kind.REQUEST_ANSWERED: st.builds(answer_body, asset_class=_classes),
+    Kind.FEED_IMPORTED: st.builds(feed_body),
 }
 assert BODIES.keys() == set(Kind)
 

@@ -13,6 +13,7 @@ from alphapulse.log.bodies import (
     CollisionBody,
     ConflictBody,
     Extension,
+    FeedBody,
     InstrumentBody,
     ListingBody,
     Metadata,
@@ -62,6 +63,11 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
     AnswerBody: st.builds(
         AnswerBody, command=st.binary(), answer=U64, conflicts=st.lists(U64).map(tuple),
         asset_class=st.integers(0, 15), instrument=U64,
+    ),
+    FeedBody: st.builds(
+        FeedBody, fingerprint=st.binary(), source=TEXT, file=TEXT, content_hash=st.binary(),
+        format=TEXT, rows=I64, new=I64, unchanged=I64, amended=I64, quarantined=I64,
+        collisions=I64, conflicts=I64, counter=st.integers(0, 65535), revision=st.integers(1, 9),
     ),
     Metadata: st.builds(Metadata, source=TEXT, content_hash=st.binary(), request_id=TEXT),
 }  # fmt: skip

@@ -244,7 +244,9 @@ def test_request_keys() -> None:
 
 
 def test_views_are_known_by_name() -> None:
-    assert list(VIEWS_BY_NAME) == ["instruments", "listings", "relations", "alerts", "requests"]
+    assert list(VIEWS_BY_NAME) == [
+        "instruments", "listings", "relations", "alerts", "requests", "feeds", "imports",
+    ]  # fmt: skip
     assert all(VIEWS_BY_NAME[view.schema.name] is view for view in VIEWS)
 
 

@@ -12,7 +12,7 @@ import pytest
 from alphapulse.log import InvalidInput, OffsetOutOfRange
 from alphapulse.registry import Change, Equity, Listing, Registry
 from alphapulse.registry.fields import Shown, fields_of
-from alphapulse.registry.state import DataBody
+from alphapulse.registry.state import FactBody
 
 from .homes import APPLE, open_home, token
 
@@ -22,9 +22,9 @@ State = Mapping[tuple[int, str], Shown]
 
 def state_at(registry: Registry, stop: int) -> State:
     """Every field of every instrument after the first `stop` events, by folding them all."""
-    newest: dict[tuple[int, int], DataBody] = {}
+    newest: dict[tuple[int, int], FactBody] = {}
     for event in registry.read(0, stop, "kind=instrument,listing,relation"):
-        assert isinstance(event.body, DataBody)
+        assert isinstance(event.body, FactBody)
         newest[event.space, event.entity] = event.body
     found: dict[tuple[int, str], Shown] = {}
     for body in newest.values():

@@ -67,7 +67,7 @@ def test_rebuild_and_compare(run: Run, apple: int) -> None:
     ran = run("rebuild", "--check", "--json")
     assert ran.code == 0
     assert [row["view"] for row in ran.rows] == [
-        "instruments", "listings", "relations", "alerts", "requests"
+        "instruments", "listings", "relations", "alerts", "requests", "feeds", "imports"
     ]  # fmt: skip
     for row in ran.rows:
         assert list(row) == ["view", "events", "events_per_s", "digest", "live_digest", "equal"]

@@ -36,7 +36,9 @@ def test_stats_in_json_has_the_fields_of_the_table(run: Run, home: Path, apple: 
     assert (row["id_bits"], row["alerts_open"]) == (64, 0)
     assert len(bytes.fromhex(row["chain_head"])) == 32
     assert row["bytes"] > 0
-    assert row["views"].keys() == {"instruments", "listings", "relations", "alerts", "requests"}
+    assert row["views"].keys() == {
+        "instruments", "listings", "relations", "alerts", "requests", "feeds", "imports",
+    }  # fmt: skip
     for view in row["views"].values():
         assert view.keys() == {"offset", "digest", "lag_events"}
         assert (view["offset"], view["lag_events"]) == (7, 0)
