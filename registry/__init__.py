@@ -14,6 +14,7 @@ from .commands import Acknowledge, Amend, Command, Register, SetStatus
 from .commands_listings import AddListing, AddToGroup, EndListing
 from .commands_relations import Relate, Unrelate
 from .deciding import Receipt
+from .discovery import Discovery, Feed, Found, read_feeds
 from .errors import (
     Ambiguous,
     IdSpaceFull,
@@ -85,10 +86,13 @@ __all__ = [
     "Command",
     "Currency",
     "DexPool",
+    "Discovery",
     "EndListing",
     "Equity",
     "Etf",
     "Facts",
+    "Feed",
+    "Found",
     "Future",
     "FxPair",
     "IdSpaceFull",
@@ -140,6 +144,7 @@ __all__ = [
     "key_text",
     "native_coin",
     "open_for_dry_run",
+    "read_feeds",
     "replay_into",
     "restore",
     "time_ns",

@@ -12,7 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import BinaryIO, Final, NamedTuple, Protocol
 
 from alphapulse.log import AlphaPulseError, AnyBody, ConflictBody, Home, InvalidInput
 
@@ -82,13 +82,14 @@ class ImportReport(NamedTuple):
 def import_file(
     registry: Registry, path: str | os.PathLike[str], *, format: str = AUTO, source: str = "",
     dry_run: bool = False, quarantine: str | os.PathLike[str] | Quarantine | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, opened: BinaryIO | None = None,
 ) -> ImportReport:  # fmt: skip
     """Registers what is in a file.
 
     format: a name in FORMATS; "auto" looks at the file. source: who says so; else the format knows
     one. quarantine: where refused rows go; else into the home, and a `Quarantine` is left open for
     the caller to keep. dry_run: decides everything and writes nothing; see `open_for_dry_run`.
+    opened: a regular file that is read, and closed, instead of the one at `path`.
     Raises InvalidInput for a file that is unusable as a whole. LogFull, LogBusy, ViewFull,
     ReadOnly, ChainBroken and the like stop the import; their facts say how far it came, the rows
     before are recorded, and importing again completes it. Cost: 100 µs a row, bounded memory.
@@ -96,7 +97,7 @@ def import_file(
     if source:
         source = validation.text(source, "source", TEXT_SIZE_BYTES_MAX)
     with contextlib.ExitStack() as stack:
-        file = stack.enter_context(InputFile(path))
+        file = stack.enter_context(InputFile(path, opened))
         importer = importer_for(file, format)
         reading = importer.open(file)
         run = _Run(file, reading, source or reading.source, progress)
@@ -119,7 +120,8 @@ def importer_for(file: InputFile, format: str = AUTO) -> Importer:
         return FORMATS[format]
     found = next((each for each in FORMATS.values() if each.sniff(file.path, file.head)), None)
     if found is None:
-        file.refuse("its format is not known", cure=f"name one with --format: {formats}")
+        cure = f"name one with --format or in a feeds file: {formats}"
+        file.refuse("its format is not known", cure=cure)
     return found
 
 

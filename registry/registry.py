@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple, overload
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 from alphapulse.log import (
     Ack,
@@ -42,6 +43,7 @@ from alphapulse.projections import (
     Views,
     ViewState,
     backwards,
+    find_import,
     group_key,
     listings_of_isin,
     request_key,
@@ -63,6 +65,9 @@ from .tickets import Outcome, Unit
 from .valid_time import When
 from .writer import Rehearsal, Writer
 from .writing import AsyncWriting, Writing, batches, receipts, told
+
+if TYPE_CHECKING:
+    from .discovery import Found
 
 AsOf = int | str | None
 """An offset (after that event; a bare integer as text is one too), or RFC 3339 text (all that was
@@ -162,6 +167,22 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
     def body_at(self, offset: int) -> AnyBody:
         """What the event at an offset says. Raises OffsetOutOfRange. Cost: 8 µs."""
         return self.log.event(offset).body
+
+    def discover(
+        self, directories: Iterable[str | os.PathLike[str]], *,
+        feeds: str | os.PathLike[str] | None = None, once: bool = False,
+        stop: threading.Event | None = None,
+    ) -> Iterator[Found]:  # fmt: skip
+        """Imports each file that appears in these directories, once; what it came to, as it goes.
+
+        feeds: a feeds file, see `read_feeds`. once: what is there now, and ends; else it goes on
+        until `stop` is set, from this thread or another. Raises InvalidInput for what cannot be
+        watched or is no feeds file; `Discovery` has more to choose.
+        """
+        from .discovery import ANY, Discovery, read_feeds  # imports files by way of this class
+
+        found = Discovery(self, directories, ANY if feeds is None else read_feeds(feeds))
+        return found.once(stop) if once else found.run(stop)
 
     # Reading: hot paths
 
@@ -409,6 +430,11 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
             return None
         record = RequestRecord(table.arena, position)
         return record.offset if record.digest == digest else None
+
+    def imported(self, content_hash: bytes) -> int | None:
+        """Offset of the `feed.imported` of a file with this Blake3, 32 bytes; None when there is
+        none. Cost: 3 µs."""
+        return find_import(self.views.table("imports"), content_hash)
 
     def stop_of(self, as_of: int | str) -> int:
         """The head that `as_of` means: after that event, or after all recorded by that time.

@@ -60,7 +60,7 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
     "other_fingerprint": lambda value: value.hex() or None, "command": bytes.hex,
     "content_hash": bytes.hex,
-    "conflicts": list,
+    "conflicts": lambda value: list(value) if isinstance(value, tuple) else value,
 }  # fmt: skip
 """How a field of a body is shown; the others are text, integers and booleans as they are."""
 _RENAMED: Final = {"asset_class": "class"}

@@ -27,6 +27,7 @@ _VERBS: Final[dict[str, Verb]] = {
     "demo": Verb("demo", "demo", "Show what the registry does, on real samples."),
     "init": Verb("home", "init", "Make a home, the directory of a registry."),
     "import": Verb("importing", "import_", "Register what is in token lists and listing files."),
+    "watch": Verb("watching", "watch", "Import what feeds leave in directories, each file once."),
     "register": Verb("write", "register", "Register a token, coin, equity, ETF, bond or currency."),
     "amend": Verb("write", "amend", "Correct what is known of an instrument."),
     "delist": Verb("write", "delist", "Say that an instrument is delisted."),

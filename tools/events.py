@@ -120,7 +120,17 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
 
 
 def counts(report: FeedBody | ImportReport) -> str:
-    """`1204 rows, 3 new, 1201 unchanged`: what became of a file, without what did not happen."""
-    said = ("new", "unchanged", "amended", "quarantined", "collisions", "conflicts")
-    each = [f"{getattr(report, name)} {name}" for name in said if getattr(report, name)]
-    return ", ".join([f"{report.rows} row{'s' * (report.rows != 1)}", *each])
+    """`1204 rows, 3 new, 1 conflict`: what became of a file, without what did not happen."""
+    words = [_counted(report.rows, "row")]
+    for name in ("new", "unchanged", "amended", "quarantined"):
+        if count := getattr(report, name):
+            words.append(f"{count} {name}")
+    if report.collisions:
+        words.append(_counted(report.collisions, "collision"))
+    if report.conflicts:
+        words.append(_counted(report.conflicts, "conflict"))
+    return ", ".join(words)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -131,8 +131,12 @@ def _report(cli: Cli, report: ImportReport) -> None:
         cli.out.records([fields])
     if report.unknown_columns:
         note(f"{report.file}: columns without meaning here: {', '.join(report.unknown_columns)}")
-    if cli.json:
-        return
+    if not cli.json:
+        note_problems(report)
+
+
+def note_problems(report: ImportReport) -> None:
+    """What was wrong with rows of a file, and where to look for more."""
     for problem in report.problems[:PROBLEMS_SHOWN_MAX]:
         note(f"{report.file}: {problem.place}: {problem.kind}: {problem.reason}")
     more = report.quarantined + report.conflicts - len(report.problems[:PROBLEMS_SHOWN_MAX])

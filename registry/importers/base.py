@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple, NoReturn, Protocol
+from typing import BinaryIO, Final, NamedTuple, NoReturn, Protocol
 
 from blake3 import blake3
 
@@ -98,9 +98,18 @@ class InputFile(Closing):
     next import, any other change is noticed by its hash.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], opened: BinaryIO | None = None) -> None:
+        """opened: a regular file to read instead of the one at `path`; it is closed with this."""
         self.path = Path(path)
         self.doing = f"importing {self.path}"
+        self._file = self._open() if opened is None else opened
+        self.size_bytes = os.fstat(self._file.fileno()).st_size
+        self.head = self._read_at(0, HEAD_SIZE_BYTES)
+        if not self.head:
+            self._file.close()
+            self.refuse("it is empty", cure="name a file with rows in it")
+
+    def _open(self) -> BinaryIO:
         try:
             # O_NONBLOCK: a pipe without a writer must not block before we can see that it is one.
             file = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -114,12 +123,7 @@ class InputFile(Closing):
                 "it is a directory" if is_directory else "it is not a regular file",
                 cure="name the files in it" if is_directory else "save it as a file first",
             )
-        self._file = os.fdopen(file, "rb")
-        self.size_bytes = found.st_size
-        self.head = self._read_at(0, HEAD_SIZE_BYTES)
-        if not self.head:
-            self._file.close()
-            self.refuse("it is empty", cure="name a file with rows in it")
+        return os.fdopen(file, "rb")
 
     def refuse(self, problem: str, *, cure: str | None = None, **facts: object) -> NoReturn:
         raise InvalidInput(self.doing, problem=problem, cure=cure, **facts)

@@ -126,7 +126,8 @@ def test_a_column_never_rules_out_what_the_facet_says() -> None:
     for event in event_of_each_kind():
         columns = columns_of_event(event)
         instruments = facet_values(event, "instrument")
-        assert columns.instrument == (SEVERAL if len(instruments) > 1 else sum(instruments))
+        one = instruments[0] if instruments else 0
+        assert columns.instrument == (SEVERAL if len(instruments) > 1 else one)
         for facet, column in (("chain", columns.chain), ("venue", columns.venue)):
             values = facet_values(event, facet)
             assert column == (text_number(str(values[0])) if values else 0)

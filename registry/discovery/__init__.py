@@ -1,0 +1,22 @@
+"""Discovery: directories in which feeds leave files, and importing each file once.
+
+What was imported is remembered in the log itself, by content, so nothing here needs to survive a
+kill. `Registry.discover` is the way in.
+"""
+
+from .discovery import ONCE_SETTLES, RESCAN_S, SETTLE_S, Discovery, DiscoveryStatistics, Found
+from .feeds import ANY, Feed, read_feeds
+from .folder import usable_directories
+
+__all__ = [
+    "ANY",
+    "ONCE_SETTLES",
+    "RESCAN_S",
+    "SETTLE_S",
+    "Discovery",
+    "DiscoveryStatistics",
+    "Feed",
+    "Found",
+    "read_feeds",
+    "usable_directories",
+]

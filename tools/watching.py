@@ -1,0 +1,134 @@
+"""`watch`: directories in which feeds leave files."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import click
+
+from .events import counts
+from .importing import FIELDS, note_problems
+from .output import note, print_error
+from .verb import FINE, NO, Cli, settings
+
+if TYPE_CHECKING:
+    from alphapulse.registry import Found
+
+SETTLE_S_MAX: Final = 3_600.0
+
+
+@click.command()
+@click.argument("directories", nargs=-1, required=True, metavar="DIR...")
+@click.option(
+    "--feeds", metavar="FILE.toml",
+    help="Which names are of which format and source [detected, as import does].",
+)  # fmt: skip
+@click.option("--once", is_flag=True, help="Import what is there now, and end.")
+@click.option(
+    "--settle", "settle_s", type=click.FloatRange(0, SETTLE_S_MAX), default=1.0, show_default=True,
+    metavar="SECONDS", help="How long a file must have been the same before it is read.",
+)  # fmt: skip
+@settings
+def watch(
+    cli: Cli, directories: tuple[str, ...], feeds: str | None, once: bool, settle_s: float
+) -> int:
+    """Import each file that appears or changes in directories, once, until interrupted.
+
+    What was imported is known by its content, in the log: restarts, copies and renames import
+    nothing twice. Write a file under a name that ends in .tmp, .part or ~, or begins with a dot,
+    and rename it when it is complete; such names are passed over. Links, files of other users
+    and subdirectories are never read.
+
+    \b
+    FILE.toml, of which the first feed whose pattern fits a name is the file's:
+      [[feed]]
+      pattern = "*.tokenlist.json"
+      format = "token-list"
+      source = "uniswap"
+
+    Ctrl-C or SIGTERM ends it with exit 0. With --once: exit 1 when a file was refused, a row was
+    quarantined or in conflict, or a file is still being written. 2 when a DIR or FILE.toml is
+    unusable.
+
+    \b
+    JSON fields, one line a file that was imported: file, format, rows, new, unchanged,
+    amended, quarantined, collisions, conflicts, quarantine_file, source, content_hash,
+    offset.
+    """
+    from alphapulse.registry.discovery import ANY, Discovery, read_feeds, usable_directories
+
+    known_feeds = ANY if feeds is None else read_feeds(feeds)
+    usable_directories(directories)  # before a home is made for nothing
+    with cli.registry(write=True, create=True) as registry, _ended_by_sigterm():
+        discovery = Discovery(registry, directories, known_feeds, settle_s=settle_s)
+        if not once:
+            cli.note(f"watching {', '.join(directories)}, Ctrl-C ends")
+        clean = True
+        try:
+            clean = _show(cli, discovery.once() if once else discovery.run())
+        except KeyboardInterrupt:
+            if once:
+                raise
+        done = discovery.statistics()
+    cli.note(
+        f"{done.imported} imported, {done.known} known already, {done.refused} refused"
+        + (f", {done.waiting} still waiting" if done.waiting else "")
+    )
+    return FINE if clean or not once else NO
+
+
+def _show(cli: Cli, findings: Iterable[Found]) -> bool:
+    """Tells each as it comes; whether nothing was wrong."""
+    clean = True
+    for found in findings:
+        if found.report is not None:
+            clean &= found.report.is_clean
+            _show_imported(cli, found)
+        elif found.problem is not None:
+            clean = False
+            cli.out.flush()
+            print_error(found.problem, as_json=cli.json)
+        elif found.what == "back":
+            cli.note(f"{found.path} is back, and watched")
+        cli.out.flush()
+    return clean
+
+
+def _show_imported(cli: Cli, found: Found) -> None:
+    report = found.report
+    assert report is not None
+    if cli.json:
+        fields: dict[str, object] = {name: getattr(report, name) for name in FIELDS}
+        fields["file"] = os.fsencode(report.file).decode("utf-8", "backslashreplace")
+        if report.quarantine_file is not None:
+            path = os.fsencode(report.quarantine_file)
+            fields["quarantine_file"] = path.decode("utf-8", "backslashreplace")
+        fields |= {
+            "source": report.source, "content_hash": report.content_hash.hex(),
+            "offset": found.offset,
+        }  # fmt: skip
+        cli.out.records([fields])
+        return
+    said = f"{found.path.name} as {report.format} of {report.source}: {counts(report)}"
+    cli.out.cells(("imported", 8), (said, 0), (f"offset {found.offset}", 0))
+    if report.unknown_columns:
+        note(f"{report.file}: columns without meaning here: {', '.join(report.unknown_columns)}")
+    note_problems(report)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Within it SIGTERM is what Ctrl-C is."""
+
+    def interrupt(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
