@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from alphapulse.log import FeedBody, Kind, Space
 from alphapulse.projections.views import find_import, import_keys
-from alphapulse.registry import Receipt, Registry, replay_into
+from alphapulse.registry import Origin, Receipt, Registry, replay_into
 from alphapulse.registry.audit import Remembered, audit_meaning
 from alphapulse.registry.check import check
 from alphapulse.registry.commands_feeds import RecordImport
@@ -147,3 +147,18 @@ def test_an_illegal_first_event() -> None:
     ):
         with pytest.raises(IllegalEvent, match=words):
             check(Remembered(64), Kind.FEED_IMPORTED, space, id, None, body)
+
+
+def test_only_the_first_file_of_a_feed_announces_a_collision(tmp_path: Path) -> None:
+    with open_home(tmp_path / "home", id_bits=8) as registry, registry.rehearsal() as rehearsal:
+        state = rehearsal._state
+        for number in range(60):
+            state.begin_unit()
+            receipt = file(number, source=f"s{number}").decide(state, Origin())
+            if receipt.outcome == "collision":
+                break
+        assert receipt.outcome == "collision"
+        body = state.event_at(state.head - 1)[0]
+        file(100, source=f"s{number}").decide(state, Origin())
+        with pytest.raises(IllegalEvent, match="told already"):
+            state.emit(Kind.COLLISION_DETECTED, Space.FEED, receipt.id, body, metadata=b"")

@@ -23,8 +23,8 @@ from alphapulse.tools.cli import main
 from .conftest import APPLE, MODULE, Run, environment, start
 
 VERBS = [
-    "demo", "init", "import", "register", "amend", "delist", "add-listing", "end-listing",
-    "relate", "unrelate", "lookup", "listings", "related", "history", "diff", "blame", "tail",
+    "demo", "init", "import", "watch", "register", "amend", "delist", "add-listing",
+    "end-listing", "relate", "unrelate", "lookup", "listings", "related", "history", "diff", "blame", "tail",
     "replay", "audit", "rebuild", "backup", "restore", "fork", "export", "import-log",
     "cursors", "alerts", "stats",
 ]  # fmt: skip
