@@ -55,9 +55,9 @@ def watch(
     unusable.
 
     \b
-    JSON fields, one line a file that was imported: file, format, rows, new, unchanged,
-    amended, quarantined, collisions, conflicts, quarantine_file, source, content_hash,
-    offset.
+    JSON fields, one line a file that was imported: file, format, rows, new,
+    unchanged, amended, quarantined, collisions, conflicts, quarantine_file,
+    source, content_hash, offset.
     """
     from alphapulse.registry.discovery import ANY, Discovery, read_feeds, usable_directories
 

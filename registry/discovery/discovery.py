@@ -91,7 +91,13 @@ class Discovery:
         feeds: Sequence[Feed] = ANY, *, settle_s: float = SETTLE_S, rescan_s: float = RESCAN_S,
     ) -> None:  # fmt: skip
         """feeds: see `read_feeds`; without any, formats are detected. settle_s: how long a file
-        must have been the same before it is read. Raises InvalidInput for a bad directory."""
+        must have been the same before it is read. rescan_s: how often to look when nothing is
+        heard. Raises InvalidInput for a bad directory or time."""
+        if not (settle_s >= 0 and rescan_s > 0):  # so that what is no number is refused too
+            raise InvalidInput(
+                "watching", problem="settle_s must be 0 or more, and rescan_s above 0",
+                cure=f"try {SETTLE_S:g} and {RESCAN_S:g}", settle_s=settle_s, rescan_s=rescan_s,
+            )  # fmt: skip
         self._registry = registry
         self._feeds = feeds
         self._settle_s = settle_s

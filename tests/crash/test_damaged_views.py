@@ -13,6 +13,7 @@ import pytest
 
 from alphapulse.log import AlphaPulseError, Home
 from alphapulse.log.eventlog import Mode
+from alphapulse.projections import VIEWS_BY_NAME
 from alphapulse.projections.layout import (
     APPLIED,
     ARENA_NEXT,
@@ -199,7 +200,18 @@ def test_a_damaged_current(home: Path, text: bytes | None) -> None:
 
 def test_no_views_at_all(home: Path) -> None:
     shutil.rmtree(home / "views")
-    assert is_good(home) == ["instruments", "listings", "relations", "alerts", "requests"]
+    assert is_good(home) == list(VIEWS_BY_NAME)
+
+
+def test_views_that_came_with_a_later_version(home: Path) -> None:
+    """A home that was made before them gets them, and only them, when it is opened."""
+    current = home / "views" / "CURRENT"
+    kept = [line for line in current.read_text().splitlines() if "feeds" not in line]
+    assert len(kept) == len(VIEWS_BY_NAME) - 1
+    current.write_text("".join(f"{line}\n" for line in kept))
+    for path in (home / "views").glob("feeds.*"):
+        path.unlink()
+    assert is_good(home) == ["feeds"]
 
 
 def test_views_of_another_home(home: Path, tmp_path: Path) -> None:
@@ -207,7 +219,7 @@ def test_views_of_another_home(home: Path, tmp_path: Path) -> None:
         registry.register_many(reversed(tokens(COUNT)))
     shutil.rmtree(home / "views")
     shutil.copytree(tmp_path / "other" / "views", home / "views")
-    assert len(is_good(home)) == 5
+    assert is_good(home) == list(VIEWS_BY_NAME)
 
 
 def test_views_of_an_earlier_moment(home: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from alphapulse.log.errors import (
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.frame import NO_PREVIOUS, Event, encode_body, encode_frame
 from alphapulse.log.home import Home
-from alphapulse.log.kinds import Kind
+from alphapulse.log.kinds import Kind, Space
 from alphapulse.log.verify import Verdict, cure_at, verify_blocks, verify_in_child, verify_store
 
 from .builders import TIME, columns_of_event, instrument_body, space_of
@@ -254,7 +254,7 @@ def test_a_time_that_goes_back_is_found(home: Home) -> None:
 
 def test_an_unknown_space_is_found(home: Home) -> None:
     blocks = blocks_of(home)
-    found = chained(home, [reframed(blocks[0], 1, space=5), *blocks[1:]])
+    found = chained(home, [reframed(blocks[0], 1, space=max(Space) + 1), *blocks[1:]])
     assert not found["bytes"].ok and found["bytes"].first_bad_offset == 1
 
 

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from blake3 import blake3
 
-from alphapulse.log import FeedBody, Kind, LogBusy
+from alphapulse.log import FeedBody, InvalidInput, Kind, LogBusy
 from alphapulse.registry import Discovery, Feed, Found, Registry, import_file
 from alphapulse.registry.audit import audit_meaning
 from alphapulse.registry.discovery import discovery as module
@@ -235,7 +235,7 @@ def test_a_directory_that_vanishes_is_watched_again(registry: Registry, feeds: P
 
 def test_what_may_pass_is_tried_again_and_told_once(registry: Registry, feeds: Path) -> None:
     drop(feeds, "a.csv", content(1))
-    watcher = discovery(registry, feeds, rescan_s=0)
+    watcher = discovery(registry, feeds, rescan_s=1e-9)
     with mock.patch.object(module, "import_file", side_effect=LogBusy("importing")):
         assert told(watcher) == [("postponed", "a.csv")]
         assert told(watcher) == []
@@ -307,6 +307,12 @@ def test_without_notifications_the_clock_is_left(registry: Registry, feeds: Path
             else:
                 stop.set()
     assert what == ["deaf", "imported"]
+
+
+def test_bad_times(registry: Registry, feeds: Path) -> None:
+    for bad in ({"settle_s": -1}, {"settle_s": float("nan")}, {"rescan_s": 0}):
+        with pytest.raises(InvalidInput, match="settle_s must be"):
+            discovery(registry, feeds, **bad)
 
 
 def test_the_facade(registry: Registry, feeds: Path, tmp_path: Path) -> None:
