@@ -24,9 +24,9 @@ from .conftest import APPLE, MODULE, Run, environment, start
 
 VERBS = [
     "demo", "init", "import", "watch", "register", "amend", "delist", "add-listing",
-    "end-listing", "relate", "unrelate", "lookup", "listings", "related", "history", "diff", "blame", "tail",
-    "replay", "audit", "rebuild", "backup", "restore", "fork", "export", "import-log",
-    "cursors", "alerts", "stats",
+    "end-listing", "relate", "unrelate", "lookup", "listings", "related", "history", "diff",
+    "blame", "tail", "replay", "audit", "rebuild", "backup", "restore", "fork", "export",
+    "import-log", "cursors", "alerts", "stats",
 ]  # fmt: skip
 
 
