@@ -113,8 +113,10 @@ class Histories(RuleBasedStateMachine):
         fresh = [each for each in conflicts if each not in self.conflicts]
         assert receipt.id == known.id
         assert receipt.outcome == ("amended" if known.revision > before else "unchanged")
-        assert len(receipt.conflicts) == len(fresh)
-        self.conflicts.update(zip(fresh, receipt.conflicts, strict=True))
+        raised = {self.conflicts[each] for each in conflicts if each in self.conflicts}
+        assert raised & {*receipt.conflicts} == raised - self.closed  # those still open, again
+        new = [offset for offset in receipt.conflicts if offset not in raised]
+        self.conflicts.update(zip(fresh, new, strict=True))
 
     @precondition(lambda self: self.known)
     @rule(data=st.data(), symbol=SYMBOLS, source=SOURCES)
