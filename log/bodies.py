@@ -149,8 +149,6 @@ class AcknowledgedBody(Body, frozen=True):
 class AnswerBody(Body, frozen=True):
     """A command with a request id changed nothing. Kept so that its retries are told the same."""
 
-    command: bytes
-    """16 bytes that tell it from other commands (registry.retries)."""
     answer: int
     """Offset of the event that already said so."""
     conflicts: tuple[int, ...] = ()
@@ -194,6 +192,8 @@ class Metadata(Body, frozen=True):
     content_hash: bytes = b""
     """Blake3 of the file or message it came from."""
     request_id: str = ""
+    command: bytes = b""
+    """With a request id: 16 bytes that tell the command from others (registry.retries)."""
     registry_head: int = -1
     """For market events: the registry head the commit saw; -1 = not a market event."""
 

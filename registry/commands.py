@@ -52,7 +52,7 @@ from .fields import fact
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .readers import facts_of, status_of, valid_from_of
-from .retries import keep_answer, replayed
+from .retries import identified, keep_answer, replayed
 from .state import DataBody, Held, Origin, State
 from .terms import agree
 
@@ -63,13 +63,15 @@ class Command(Protocol):
     def decide(self, state: State, origin: Origin) -> Receipt: ...
 
 
-def decide(command: Command, state: State, origin: Origin) -> Receipt:
+def decide(command: Command, state: State, origin: Origin, index: int = 0) -> Receipt:
     """The command's receipt; a request id that was used before gives what it led to then.
 
-    With a request id a command leaves an event even when it changes nothing.
+    index: its place in its unit. With a request id a command leaves an event even when it changes
+    nothing.
     """
     if not origin.request_id:
         return command.decide(state, origin)
+    origin = identified(command, origin, index)
     unit_start = state.head - len(state.drafts)
     first = state.request(origin.request_id)
     if first is not None and first < unit_start:
@@ -77,7 +79,7 @@ def decide(command: Command, state: State, origin: Origin) -> Receipt:
     before = state.head
     receipt = command.decide(state, origin)
     if state.head == before:
-        keep_answer(command, state, origin, receipt)
+        keep_answer(state, origin, receipt)
     if first is None:
         state.remember_request(origin.request_id, unit_start)
     return receipt
@@ -98,9 +100,6 @@ class Register(NamedTuple):
         return cls(
             facts, fingerprint_of(facts.key), status_of(instrument), valid_from_of(instrument)
         )
-
-    def subject(self, state: State) -> bytes:
-        return self.fingerprint
 
     def unsaid(self, body: InstrumentBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
@@ -223,13 +222,6 @@ class Amend(NamedTuple):
     changes: Mapping[str, object]
     valid_from: int = 0
 
-    def subject(self, state: State) -> bytes:
-        return held_instrument(state, self.id).entity.fingerprint
-
-    def repeats(self, body: InstrumentBody) -> bool:
-        facts = facts_from(body)
-        return _valid_from(body) == self.valid_from and amended(facts, self.changes) == facts
-
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = held_instrument(state, self.id)
         known = facts_from(instrument_body(held))
@@ -248,12 +240,6 @@ class SetStatus(NamedTuple):
     id: int
     status: Status
     valid_from: int = 0
-
-    def subject(self, state: State) -> bytes:
-        return held_instrument(state, self.id).entity.fingerprint
-
-    def repeats(self, body: InstrumentBody) -> bool:
-        return (_valid_from(body), _instrument_status(body)) == (self.valid_from, self.status)
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         held = held_instrument(state, self.id)
@@ -275,9 +261,6 @@ class Acknowledge(NamedTuple):
 
     alert: int
     reason: str = ""
-
-    def repeats(self, body: AcknowledgedBody) -> bool:
-        return (body.alert, body.reason) == (self.alert, self.reason)
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         found = state.alert(self.alert)

@@ -31,12 +31,6 @@ class RecordImport(NamedTuple):
     collisions: int
     conflicts: int
 
-    def subject(self, state: State) -> bytes:
-        return fingerprint_of(feed_key(self.source))
-
-    def repeats(self, body: FeedBody) -> bool:
-        return all(getattr(body, name) == value for name, value in self._asdict().items())
-
     def decide(self, state: State, origin: Origin) -> Receipt:
         before = state.imported(self.content_hash)
         if before is not None:

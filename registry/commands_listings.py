@@ -65,9 +65,6 @@ class AddListing(NamedTuple):
             listing.line,
         )  # fmt: skip
 
-    def subject(self, state: State) -> bytes:
-        return fingerprint_of(self._key(self._owner(state)))
-
     def _offered(self) -> dict[str, object]:
         """What it says, by field of the listing; empty values say nothing."""
         listing = self.listing
@@ -160,12 +157,6 @@ class EndListing(NamedTuple):
     id: int
     valid_to: int
 
-    def subject(self, state: State) -> bytes:
-        return self._listing(state).entity.fingerprint
-
-    def repeats(self, body: ListingBody) -> bool:
-        return body.valid_to == self.valid_to
-
     def _listing(self, state: State) -> Held:
         held = state.held(Space.LISTING, self.id)
         if held is None:
@@ -194,9 +185,6 @@ class AddToGroup(NamedTuple):
 
     def _key(self) -> bytes:
         return group_relation_key(self.of, self.source, self.group)
-
-    def subject(self, state: State) -> bytes:
-        return fingerprint_of(self._key())
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         owner = state.find(Space.INSTRUMENT, self.of)

@@ -63,9 +63,6 @@ class Relate(NamedTuple):
     def _key(self) -> bytes:
         return relation_key(self.relation, self.of, self.other)
 
-    def subject(self, state: State) -> bytes:
-        return fingerprint_of(self._key())
-
     def unsaid(self, body: RelationBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
         return [
@@ -158,14 +155,8 @@ class Unrelate(NamedTuple):
         of, other = _sides(of, kind, other)
         return cls(of, kind, other, ends)
 
-    def subject(self, state: State) -> bytes:
-        return fingerprint_of(relation_key(self.relation, self.of, self.other))
-
-    def repeats(self, body: RelationBody) -> bool:
-        return body.valid_to == self.valid_to
-
     def decide(self, state: State, origin: Origin) -> Receipt:
-        fingerprint = self.subject(state)
+        fingerprint = fingerprint_of(relation_key(self.relation, self.of, self.other))
         held = state.find(Space.RELATION, fingerprint)
         if held is None:
             of, other = _instrument(state, self.of), _instrument(state, self.other)

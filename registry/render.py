@@ -58,7 +58,7 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "key": key_text, "holder_key": key_text, "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
-    "other_fingerprint": lambda value: value.hex() or None, "command": bytes.hex,
+    "other_fingerprint": lambda value: value.hex() or None,
     "content_hash": bytes.hex,
     "conflicts": lambda value: list(value) if isinstance(value, tuple) else value,
 }  # fmt: skip

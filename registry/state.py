@@ -64,6 +64,8 @@ class Origin(NamedTuple):
     source: str = ""
     content_hash: bytes = b""
     request_id: str = ""
+    command: bytes = b""
+    """With a request id, of the command that is being decided."""
 
     def metadata(self) -> bytes:
         return _metadata_of(self)
@@ -74,7 +76,8 @@ def _metadata_of(origin: Origin) -> bytes:
     """Most commands of a batch have one origin."""
     return encode_metadata(
         Metadata(
-            source=origin.source, content_hash=origin.content_hash, request_id=origin.request_id
+            source=origin.source, content_hash=origin.content_hash,
+            request_id=origin.request_id, command=origin.command,
         )
     )
 
@@ -97,6 +100,8 @@ class Past(NamedTuple):
     space: int
     entity: int
     body: AnyBody
+    command: bytes
+    """Of its metadata."""
 
 
 class State:
@@ -265,7 +270,9 @@ class State:
             )
             if metadata.request_id != request_id:
                 break
-            found.append(Past(offset, event.kind, event.space, event.entity, event.body))
+            found.append(
+                Past(offset, event.kind, event.space, event.entity, event.body, metadata.command)
+            )
         return found
 
     def event_at(self, offset: int) -> tuple[AnyBody, int, int, int]:

@@ -296,7 +296,7 @@ class Rehearsal:
         for unit in units:
             state.begin_unit()
             try:
-                outcome: Outcome = [decide(each, state, unit.origin) for each in unit.commands]
+                outcome: Outcome = _decided(unit, state)
             except AlphaPulseError as error:
                 state.abandon_unit()
                 outcome = error
@@ -329,7 +329,7 @@ class _Group:
         state = self._state
         state.begin_unit()
         try:
-            receipts = [decide(command, state, unit.origin) for command in unit.commands]
+            receipts = _decided(unit, state)
             staged = self._session.stage(state.drafts)
         except AlphaPulseError as error:
             state.abandon_unit()
@@ -375,6 +375,11 @@ class _Group:
         for ticket, index, _, staged in self._in_flight:
             if ticket.outcomes[index] is None:
                 ticket.outcomes[index] = _written(error, staged)
+
+
+def _decided(unit: Unit, state: State) -> list[Receipt]:
+    commands, origin = unit.commands, unit.origin
+    return [decide(command, state, origin, index) for index, command in enumerate(commands)]
 
 
 def _written(error: BaseException, staged: Staged) -> AlphaPulseError:

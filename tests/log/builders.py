@@ -109,7 +109,7 @@ def acknowledged_body(alert: int = 0, *, asset_class: int = 0) -> AcknowledgedBo
 
 
 def answer_body(answer: int = 0, *, asset_class: int = AssetClass.TOKEN) -> AnswerBody:
-    return AnswerBody(command=bytes(range(16)), answer=answer, asset_class=asset_class)
+    return AnswerBody(answer=answer, asset_class=asset_class)
 
 
 def feed_body(number: int = 1, *, revision: int = 1) -> FeedBody:

@@ -61,7 +61,7 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
         AcknowledgedBody, alert=U64, asset_class=st.integers(0, 15), reason=TEXT
     ),
     AnswerBody: st.builds(
-        AnswerBody, command=st.binary(), answer=U64, conflicts=st.lists(U64).map(tuple),
+        AnswerBody, answer=U64, conflicts=st.lists(U64).map(tuple),
         asset_class=st.integers(0, 15), instrument=U64,
     ),
     FeedBody: st.builds(
@@ -69,7 +69,9 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
         format=TEXT, rows=I64, new=I64, unchanged=I64, amended=I64, quarantined=I64,
         collisions=I64, conflicts=I64, counter=st.integers(0, 65535), revision=st.integers(1, 9),
     ),
-    Metadata: st.builds(Metadata, source=TEXT, content_hash=st.binary(), request_id=TEXT),
+    Metadata: st.builds(
+        Metadata, source=TEXT, content_hash=st.binary(), request_id=TEXT, command=st.binary()
+    ),
 }  # fmt: skip
 
 

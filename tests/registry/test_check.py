@@ -185,9 +185,7 @@ def conflict(held: str = "AAPL") -> ConflictBody:
 
 
 def answer(offset: int, *conflicts: int) -> AnswerBody:
-    return AnswerBody(
-        command=bytes(16), answer=offset, conflicts=conflicts, asset_class=AssetClass.EQUITY
-    )
+    return AnswerBody(answer=offset, conflicts=conflicts, asset_class=AssetClass.EQUITY)
 
 
 Make = Callable[[EventLog], Draft]

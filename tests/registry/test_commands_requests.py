@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from alphapulse.log import Kind, Status
+from alphapulse.log import InvalidInput, Kind, Status
 from alphapulse.registry import (
     Acknowledge,
     AddListing,
@@ -250,6 +250,64 @@ def test_an_answer_is_in_the_history_of_what_it_is_about(registry: Registry) -> 
     assert (newest.kind, newest.entity) == (Kind.REQUEST_ANSWERED, listing)
     assert registry.end_listing(listing, valid_to=25).offset == HEAD + 2
     assert [verdict for verdict in audit(registry.log.home.path) if not verdict.ok] == []
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        lambda id: (Amend(id, {"name": "Y"}), Amend(id, {"name": "Z"})),
+        lambda id: (SetStatus(id, Status.HALTED), SetStatus(id, Status.ACTIVE)),
+        lambda id: (Amend(id, {"name": "Y"}), Amend(id, {"symbol": "S"})),
+        lambda id: (Amend(id, {"name": "Y"}), Amend(id, {"name": "Y"})),
+        lambda id: (Amend(id, {"name": "Y"}), Amend(id, {"name": None}), Amend(id, {"name": "Y"})),
+    ],
+)  # fmt: skip
+def test_commands_of_a_unit_about_the_same_thing_are_told_apart(
+    registry: Registry, commands: Callable[[int], tuple[Command, ...]]
+) -> None:
+    id, _ = prepare(registry)
+    several = Unit(commands(id), Origin("a", b"", "r1"))
+    first = carry_out(registry, several)
+    head = registry.log.head
+    assert carry_out(registry, several) == first
+    registry.amend(id, name="LATER", symbol="LATER")
+    assert carry_out(registry, several) == first
+    turned = Unit(several.commands[::-1], several.origin)
+    if turned.commands != several.commands:
+        (outcome,) = registry.execute([turned])
+        assert isinstance(outcome, RequestReused)
+    assert registry.log.head == head + 1
+
+
+def test_what_the_state_says_anyway_is_another_command_still(registry: Registry) -> None:
+    """Its words stand already, or come from somebody else: it was never carried out."""
+    id, _ = prepare(registry)
+    first = registry.amend(id, tick="0.01", source="a", request_id="r1")
+    for changes, source in (
+        ({"symbol": "AAPL"}, "a"), ({"tick": "0.01", "symbol": "AAPL"}, "a"), ({}, "a"),
+        ({"tick": "0.01"}, "b"),
+    ):  # fmt: skip
+        (outcome,) = registry.execute(
+            [unit(Amend(id, changes), source=source, request_id="r1")]
+        )
+        assert isinstance(outcome, RequestReused), (changes, source)
+    assert registry.amend(id, tick="0.01", source="a", request_id="r1") == first
+    apple = registry.register(APPLE, source="a", request_id="r2")
+    with pytest.raises(RequestReused):
+        registry.register(APPLE, source="b", request_id="r2")
+    assert registry.register(APPLE, source="a", request_id="r2") == apple
+
+
+def test_numbers_of_any_size_and_spelling_are_remembered(registry: Registry) -> None:
+    id, _ = prepare(registry)
+    for tick in (10**18, "1000000000000000000"):
+        receipt = registry.amend(id, tick=tick, request_id="big")
+        assert (receipt.outcome, receipt.offset) == ("amended", HEAD)
+    again = registry.amend(id, tick=10**18, request_id="unchanged")
+    assert again.outcome == "unchanged"
+    assert registry.amend(id, tick=10**18, request_id="unchanged") == again
+    with pytest.raises(InvalidInput):
+        registry.amend(id, decimals=10**25, request_id="too big")
 
 
 def test_each_command_of_a_unit_is_remembered(registry: Registry) -> None:
