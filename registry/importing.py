@@ -21,7 +21,7 @@ from .commands import Register
 from .commands_listings import AddListing
 from .deciding import Receipt
 from .errors import IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
-from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Row
+from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Relation, Row
 from .importers.quarantine import default_path
 from .registry import Registry
 from .state import Origin
@@ -53,7 +53,10 @@ class Problem(NamedTuple):
 
 
 class ImportReport(NamedTuple):
-    """rows = new + unchanged + amended + quarantined; a collision is new as well."""
+    """rows = new + unchanged + amended + quarantined; a collision is new as well.
+
+    What rows say of relations between instruments is counted apart, each as often as it is said.
+    """
 
     file: str
     format: str
@@ -65,8 +68,12 @@ class ImportReport(NamedTuple):
     collisions: int
     conflicts: int
     """Disagreements that this import raised; those raised before are open alerts already."""
+    relations: int
+    """Said by good rows, the quarantined ones included."""
+    relations_new: int
+    relations_quarantined: int
     quarantine_file: Path | None
-    """Where the quarantined rows are; None when there are none, and after a dry run."""
+    """Where all that is quarantined is; None when there is nothing, and after a dry run."""
     source: str
     content_hash: bytes
     unknown_columns: tuple[str, ...]
@@ -76,7 +83,7 @@ class ImportReport(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        return not self.quarantined and not self.conflicts
+        return not (self.quarantined or self.relations_quarantined or self.conflicts)
 
 
 def import_file(
@@ -155,6 +162,9 @@ def _refuse_own(file: InputFile, quarantine: str | os.PathLike[str]) -> None:
         file.refuse("it would be replaced by its own quarantine", cure="name another file")
 
 
+_Read = Row | Relation | Refused
+
+
 class _Executor(Protocol):
     """A registry, or the rehearsal of one."""
 
@@ -178,6 +188,7 @@ class _Run:
         self._progress = progress
         self._name = str(file.path)
         self._counts = dict.fromkeys(("new", "unchanged", "amended", "quarantined"), 0)
+        self._relations = dict.fromkeys(self._counts, 0)
         self._collisions = self._conflicts = 0
         self._problems: dict[str, list[Problem]] = {"quarantined": [], "conflict": []}
         self._kept: Path | None = None
@@ -186,16 +197,20 @@ class _Run:
     def rows(self) -> int:
         return sum(self._counts.values())
 
+    @property
+    def relations(self) -> int:
+        return sum(self._relations.values())
+
     def all(
         self, executor: _Executor, quarantine: Quarantine | None, rows_max: int | None = None
     ) -> None:
-        chunk: list[Row | Refused] = []
+        chunk: list[_Read] = []
         size = 0
         try:
             for row in self.reading.rows(self._source):
-                if rows_max is not None and self.rows + len(chunk) == rows_max:
+                if rows_max is not None and self.rows + self.relations + len(chunk) == rows_max:
                     self.file.refuse(
-                        f"a dry run decides at most {rows_max} rows",
+                        f"a dry run decides at most {rows_max} rows and relations",
                         cure="import it into a home made for the purpose",
                     )
                 chunk.append(row)
@@ -208,41 +223,50 @@ class _Run:
             error.facts.setdefault("file", self._name)
             error.facts["rows_done"] = self.rows
             raise
-        if quarantine is not None and self._counts["quarantined"]:
+        if quarantine is not None and (
+            self._counts["quarantined"] or self._relations["quarantined"]
+        ):
             self._kept = quarantine.path
         if self.stale is not None and self._kept is None:
             self.stale.unlink(missing_ok=True)
 
     def _chunk(
-        self, executor: _Executor, quarantine: Quarantine | None, chunk: Sequence[Row | Refused]
+        self, executor: _Executor, quarantine: Quarantine | None, chunk: Sequence[_Read]
     ) -> None:
         """Executes the good rows in one session, then counts all of them in their order."""
-        units = [Unit(row.commands, self._origin) for row in chunk if isinstance(row, Row)]
+        units = [
+            Unit(row.commands if isinstance(row, Row) else (row.command,), self._origin)
+            for row in chunk if not isinstance(row, Refused)
+        ]  # fmt: skip
         outcomes = iter(list(executor.execute(units)))
         for row in chunk:
-            if isinstance(row, Row):
+            if not isinstance(row, Refused):
                 outcome = next(outcomes)
                 if not isinstance(outcome, AlphaPulseError):
                     self._count(executor, row, outcome)
                     continue
                 if not isinstance(outcome, _OF_A_ROW):
                     raise outcome
-                row = Refused(row.place, str(outcome), row.raw)
+                row = _refused(row, outcome)
             self._refuse(row, quarantine)
         if self._progress is not None:
             self._progress(self.reading.done, self.reading.total)
 
-    def _count(self, executor: _Executor, row: Row, receipts: Sequence[Receipt]) -> None:
+    def _count(
+        self, executor: _Executor, row: Row | Relation, receipts: Sequence[Receipt]
+    ) -> None:
+        counts = self._counts if isinstance(row, Row) else self._relations
+        commands = row.commands if isinstance(row, Row) else (row.command,)
         # That a known token is in one more group does not make its row new, if the row says more.
         said = {
             receipt.outcome
-            for command, receipt in zip(row.commands, receipts, strict=True)
+            for command, receipt in zip(commands, receipts, strict=True)
             if isinstance(command, Register | AddListing)
         } or {receipt.outcome for receipt in receipts}
         if said & {"new", "collision"}:
-            self._counts["new"] += 1
+            counts["new"] += 1
         else:
-            self._counts["amended" if "amended" in said else "unchanged"] += 1
+            counts["amended" if "amended" in said else "unchanged"] += 1
         for receipt in receipts:
             self._collisions += receipt.outcome == "collision"
             self._conflicts += len(receipt.conflicts)
@@ -252,7 +276,7 @@ class _Run:
 
     def _refuse(self, row: Refused, quarantine: Quarantine | None) -> None:
         reason = row.reason[:_REASON_LENGTH_MAX]
-        self._counts["quarantined"] += 1
+        (self._relations if row.is_relation else self._counts)["quarantined"] += 1
         self._note("quarantined", row.place, reason)
         if quarantine is not None:
             quarantine.add(self._name, row.place, reason, row.raw)
@@ -264,12 +288,25 @@ class _Run:
     def report(self, format: str, *, dry_run: bool) -> ImportReport:
         return ImportReport(
             file=self._name, format=format, rows=self.rows, **self._counts,
+            relations=self.relations, relations_new=self._relations["new"],
+            relations_quarantined=self._relations["quarantined"],
             collisions=self._collisions, conflicts=self._conflicts, quarantine_file=self._kept,
             source=self._source, content_hash=self.reading.content_hash,
             unknown_columns=self.reading.unknown_columns,
             problems=tuple(self._problems["quarantined"] + self._problems["conflict"]),
             dry_run=dry_run,
         )  # fmt: skip
+
+
+def _refused(row: Row | Relation, error: AlphaPulseError) -> Refused:
+    """What the registry refused, by words that say which end of a relation it does not have."""
+    if isinstance(row, Row):
+        return Refused(row.place, str(error), row.raw)
+    reason = str(error)
+    if isinstance(error, UnknownInstrument):
+        missing = row.names[bytes.fromhex(str(error.facts["fingerprint"]))]
+        reason = f"{missing} is not registered (import or register it, then this file again)"
+    return Refused(row.place, reason, row.raw, is_relation=True)
 
 
 def _disagreement(body: AnyBody) -> str:

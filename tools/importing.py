@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 FIELDS: Final = (
     "file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
-    "conflicts", "quarantine_file",
+    "conflicts", "quarantine_file", "relations", "relations_new", "relations_quarantined",
 )  # fmt: skip
-QUIET_WHEN_ZERO: Final = ("quarantined", "collisions", "conflicts")
+COUNTS: Final = (*FIELDS[2:9], *FIELDS[10:])
+QUIET_WHEN_ZERO: Final = COUNTS[4:]
 """Columns that people see only when a file has any."""
 PROBLEMS_SHOWN_MAX: Final = 10
 
@@ -53,12 +54,14 @@ def import_(
 ) -> int:  # fmt: skip
     """Register what is in token lists, CSV files and the like. The same file again adds no event.
 
-    A row that is wrong is quarantined with its place and reason, and the others go on. Exit 1
-    when anything was quarantined or in conflict, 2 when a file is unusable as a whole.
+    A row that is wrong is quarantined with its place and reason, and the others go on. So is a
+    relation whose other end is not registered; import the file again when it is. Exit 1 when
+    anything was quarantined or in conflict, 2 when a file is unusable as a whole.
 
     \b
     JSON fields, one line a file: file, format, rows, new, unchanged, amended,
-    quarantined, collisions, conflicts, quarantine_file.
+    quarantined, collisions, conflicts, quarantine_file, relations,
+    relations_new, relations_quarantined.
     """
     from alphapulse.log import AlphaPulseError, Home, InvalidInput
     from alphapulse.registry.importers import Quarantine
@@ -139,11 +142,12 @@ def note_problems(report: ImportReport) -> None:
     """What was wrong with rows of a file, and where to look for more."""
     for problem in report.problems[:PROBLEMS_SHOWN_MAX]:
         note(f"{report.file}: {problem.place}: {problem.kind}: {problem.reason}")
-    more = report.quarantined + report.conflicts - len(report.problems[:PROBLEMS_SHOWN_MAX])
+    problems = report.quarantined + report.relations_quarantined + report.conflicts
+    more = problems - len(report.problems[:PROBLEMS_SHOWN_MAX])
     if more:
         note(f"{report.file}: … and {more} more")
     if report.quarantine_file is not None:
-        note(f"{report.file}: refused rows are kept in {report.quarantine_file}")
+        note(f"{report.file}: what was refused is kept in {report.quarantine_file}")
     if report.conflicts:
         note(f"{report.file}: see `alphapulse alerts` for the conflicts")
 
@@ -155,14 +159,14 @@ def _summary(cli: Cli, reports: list[ImportReport]) -> None:
     distinct = len(set(names)) == len(names)
     rows = []
     for name, report in zip(names, reports, strict=True):
-        counts = {field: getattr(report, field) for field in FIELDS[2:9]}
+        counts = {field: getattr(report, field) for field in COUNTS}
         rows.append(
             {field: count or ("" if field in QUIET_WHEN_ZERO else "0")
              for field, count in counts.items()}
             | {"file": name if distinct else report.file}
         )  # fmt: skip
     cli.out.table(
-        [Column("file"), *(Column(field, right=True) for field in FIELDS[2:9])], rows
+        [Column("file"), *(Column(field, right=True) for field in COUNTS)], rows
     )
     if reports[0].dry_run:
         cli.note("dry run: nothing was written")

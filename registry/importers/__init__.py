@@ -5,7 +5,7 @@ A format is one module with a class that follows `base.Importer`, and one line i
 
 from typing import Final
 
-from .base import Importer, InputFile, Reading, Refused, Row
+from .base import Importer, InputFile, Reading, Refused, Relation, Row
 from .ccxt_markets import CcxtMarkets
 from .chain_registry import ChainRegistry
 from .events_jsonl import EventsJsonl
@@ -36,6 +36,7 @@ __all__ = [
     "Quarantine",
     "Reading",
     "Refused",
+    "Relation",
     "Row",
     "TickerCollection",
     "TokenList",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple, NoReturn, Protocol
 
@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from alphapulse.log import Closing, InvalidInput
 from alphapulse.registry.commands import Command
+from alphapulse.registry.commands_relations import Relate
 
 PIECE_SIZE_BYTES: Final = 1 << 20
 HEAD_SIZE_BYTES: Final = 64 << 10
@@ -36,12 +37,26 @@ class Row(NamedTuple):
     """The row as it was given, as JSON can write it; the quarantine keeps it."""
 
 
+class Relation(NamedTuple):
+    """What a row says of two instruments. Counted apart from the rows, and yielded after every row
+    of its file: the far end may stand below."""
+
+    place: str
+    """`tokens[12].extensions.bridgeInfo.10`: the row it stands in, and where."""
+    command: Relate
+    raw: object
+    """The row as it was given."""
+    names: Mapping[bytes, str]
+    """Fingerprint of each end to how people call it; a refusal names the one that is missing."""
+
+
 class Refused(NamedTuple):
-    """A row that cannot be imported."""
+    """A row, or a relation, that cannot be imported."""
 
     place: str
     reason: str
     raw: object
+    is_relation: bool = False
 
 
 class Reading(Protocol):
@@ -57,8 +72,10 @@ class Reading(Protocol):
     @property
     def done(self) -> int: ...
 
-    def rows(self, source: str) -> Iterator[Row | Refused]:
-        """Each row once, in the file's order. Raises InvalidInput when reading cannot go on."""
+    def rows(self, source: str) -> Iterator[Row | Relation | Refused]:
+        """Each row once, in the file's order; then the relations, each as often as it is said.
+        What a refused row says of relations stays with it. Raises InvalidInput when reading cannot
+        go on."""
 
 
 class Importer(Protocol):

@@ -7,10 +7,15 @@ The registry's `assetlist.json` names its chain but has no chain id: that is rea
 `chain.json` beside it. A token is keyed by its chain's CAIP-2 id, a namespace made of `type_asset`,
 and what is unique there: the contract's address, or the denom where an asset has no contract of
 its own (an `address` beside a denom is its issuer's, and several assets share it).
+
+Its traces become relations: see `chain_traces`. They name other assets by chain and denom. An
+extract holds those; for a published list they are looked up in the same repository: `osmosis` in
+`../osmosis/assetlist.json`, or in `_non-cosmos` or `testnets` beside the chains.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,13 +26,19 @@ from alphapulse.log import InvalidInput
 from alphapulse.registry import validation
 from alphapulse.registry.chains import SOLANA_CLUSTERS, cosmos_chain
 from alphapulse.registry.commands import Register
+from alphapulse.registry.identity import fingerprint_of
 from alphapulse.registry.instruments import Coin, Token
+from alphapulse.registry.readers import facts_of
 
-from .base import InputFile, Refused, Row
+from . import chain_traces
+from .base import InputFile, Refused, Relation, Row
 from .json_document import DOCUMENT_SIZE_BYTES_MAX, flaw_of, integer, parsed, text
 
 CHAIN_FILE: Final = "chain.json"
+ASIDE: Final = ("_non-cosmos", "testnets")
+"""Directories of the repository, beside those of chains, that hold more chains."""
 CHAIN_ID_SIZE_BYTES_MAX: Final = 128
+_CHAIN_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}", re.ASCII)
 NATIVE_DENOMS: Final = {"cosmos:cosmoshub-4": "uatom"}
 """Of the Cosmos chains in `chains.CHAINS`: there the denom is the native coin. Elsewhere the file
 does not say which of a chain's denoms that is, so all are tokens."""
@@ -158,18 +169,64 @@ class ChainRegistryReading:
         if not isinstance(document, list):
             file.refuse("it has no list of assets", cure=f"it looks like {ChainRegistry.summary}")
         self._raw: list[object] = document
+        self._path = file.path
         self.total = len(document)
         self.done = 0
 
-    def rows(self, source: str) -> Iterator[Row | Refused]:
+    def rows(self, source: str) -> Iterator[Row | Relation | Refused]:
+        ends = chain_traces.Ends(self._elsewhere)
+        traced: list[tuple[str, chain_traces.Asset, dict[str, Any]]] = []
         for index, raw in enumerate(self._raw):
             self.done = index + 1
             place = f"{self._list}[{index}]"
+            known: chain_traces.Asset | None = None
             try:
                 asset = _asset(raw, self._chain)
-                yield Row(place, (Register.of(asset.instrument()),), raw)
+                known = chain_traces.Asset(asset.chain.name, asset.base)
+                ends.add(known, None)
+                register = Register.of(asset.instrument())
             except InvalidInput as error:
                 yield Refused(place, str(error), raw)
+                continue
+            ends.add(known, register.fingerprint)
+            if isinstance(raw, dict) and raw.get("traces"):
+                traced.append((place, known, raw))
+            yield Row(place, (register,), raw)
+        for place, known, raw in traced:
+            yield from chain_traces.relations(known, place, raw, ends)
+
+    def _elsewhere(self, chain: str) -> chain_traces.Assets:
+        """Of a published list: the assets of another chain. Empty when they are not at hand."""
+        if self._chain is None or _CHAIN_NAME.fullmatch(chain) is None:
+            return {}
+        chains = self._path.absolute().parent.parent
+        for directory in (chains, *(chains / aside for aside in ASIDE), chains.parent):
+            path = directory / chain / self._path.name
+            if path.exists():
+                return _assets_in(path)
+        return {}
+
+
+def _assets_in(path: Path) -> chain_traces.Assets:
+    """Empty when the file is unusable: who imports it is told why."""
+    assets: chain_traces.Assets = {}
+    try:
+        with InputFile(path) as file:
+            document = parsed(file, file.read(DOCUMENT_SIZE_BYTES_MAX))
+            listed = document.get("assets") if isinstance(document, dict) else None
+            if not isinstance(listed, list):
+                return assets
+            chain = _chain_beside(file, document)
+    except InvalidInput:
+        return assets
+    for raw in listed:
+        try:
+            asset = _asset(raw, chain)
+            assets[asset.base] = None
+            assets[asset.base] = fingerprint_of(facts_of(asset.instrument()).key)
+        except InvalidInput:
+            continue
+    return assets
 
 
 def _chain_beside(file: InputFile, document: dict[str, Any]) -> Chain:

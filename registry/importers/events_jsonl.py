@@ -3,10 +3,10 @@
 A way from one home into another that has a life of its own (for a copy there is `export`). Only
 `frame_hex` is read; its CRC and its meaning are checked like any input. What is carried over is
 what the other home knows now: each instrument with its status, each listing, each membership of a
-group, by ordinary commands. What is not: history, who said what (all of it is this file's word),
-times of recording, since when a change is valid, alerts, answers to requests, ids (they derive
-again), that something is no longer known, and relations between instruments. A file holds the
-events of one home; an event that a later one of the same entity replaces is no row.
+group, each relation with its ratio and dates, by ordinary commands. What is not: history, who said
+what (all of it is this file's word), times of recording, since when a change is valid, alerts,
+answers to requests, ids (they derive again), and that something is no longer known. A file holds
+the events of one home; an event that a later one of the same entity replaces is no row.
 
 *How*: a first pass marks replaced events, each named as `previous` by its successor, in one bit an
 offset; then a pass for each space, so that instruments come before what names them. Memory is that
@@ -37,11 +37,13 @@ from alphapulse.projections import DATA_KINDS
 from alphapulse.registry import validation
 from alphapulse.registry.commands import Command, Register
 from alphapulse.registry.commands_listings import AddListing, AddToGroup
+from alphapulse.registry.commands_relations import Relate
 from alphapulse.registry.facts import facts_from
 from alphapulse.registry.identity import key_text
 from alphapulse.registry.instruments import Listing, class_named, from_mapping
+from alphapulse.registry.relation_rules import ratio_in, ratio_text
 
-from .base import InputFile, Line, Refused, Row, slug
+from .base import InputFile, Line, Refused, Relation, Row, slug
 from .json_document import loads
 from .token_list import GROUP_SIZE_BYTES_MAX
 
@@ -76,7 +78,7 @@ class EventsReading:
         self.done = 0
         self._replaced = bytearray()
 
-    def rows(self, source: str) -> Iterator[Row | Refused]:
+    def rows(self, source: str) -> Iterator[Row | Relation | Refused]:
         self._mark()
         for space in SPACES:
             for line in self._lines():
@@ -141,13 +143,17 @@ def _raw(line: Line) -> str:
     return line.data.decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
-def _row(event: Event, line: Line) -> Row | Refused:
-    place = f"line {line.number}"
+def _row(event: Event, line: Line) -> Row | Relation | Refused:
+    place, is_relation = f"line {line.number}", False
     try:
+        body = event.body
+        if isinstance(body, RelationBody) and body.relation != RelationKind.GROUPED:
+            is_relation = True
+            return Relation(place, _relate(body), _raw(line), _names(body))
         return Row(place, (_command(event),), _raw(line))
     # ValueError: a frame can be whole and hold a number, or bytes of a text, that mean nothing.
     except (AlphaPulseError, ValueError) as error:
-        return Refused(place, str(error), _raw(line))
+        return Refused(place, str(error), _raw(line), is_relation)
 
 
 def _command(event: Event) -> Command:
@@ -171,6 +177,21 @@ def _command(event: Event) -> Command:
         return AddToGroup(body.instrument_fingerprint, group_source, group)
     raise InvalidInput(_DOING, problem=f"a {event.kind_name} of this sort is not carried over",
                        cure="say it again by hand")  # fmt: skip
+
+
+def _relate(body: RelationBody) -> Relate:
+    return Relate.make(
+        body.instrument_fingerprint, RelationKind(body.relation).name, body.other_fingerprint,
+        ratio=ratio_text(ratio_in(body)), valid_from=body.valid_from, valid_to=body.valid_to,
+    )  # fmt: skip
+
+
+def _names(body: RelationBody) -> dict[bytes, str]:
+    """By the ids that the ends have where the file comes from."""
+    return {
+        body.instrument_fingerprint: f"what is 0x{body.instrument:016x} there",
+        body.other_fingerprint: f"what is 0x{body.other:016x} there",
+    }  # fmt: skip
 
 
 def _register(body: InstrumentBody, valid_from: int) -> Register:

@@ -3,6 +3,12 @@
 The format of tokenlists.org. `extensions.opTokenId` names the group of one token on all its chains.
 A placeholder address stands for the chain's native coin. Lists of Solana tokens number its clusters
 101 to 103, as if they were EVM chains; their addresses tell them apart.
+
+`extensions.bridgeInfo` is `{"10": {"tokenAddress": …}}`: the same token on other chains, by their
+numbers. As proposed for the format it stands on both sides, the one on Ethereum and the one on the
+chain that the bridge leads to, so the map itself has no direction; the chains have: what is on the
+other chain is `bridged_from` what is on Ethereum. Between two other chains, or two networks of
+Ethereum, nothing says which was first, and the relation is refused.
 """
 
 from __future__ import annotations
@@ -18,12 +24,18 @@ from alphapulse.registry import validation
 from alphapulse.registry.chains import SOLANA_CLUSTERS
 from alphapulse.registry.commands import Command, Register
 from alphapulse.registry.commands_listings import AddToGroup
+from alphapulse.registry.commands_relations import Relate
+from alphapulse.registry.identity import fingerprint_of
 from alphapulse.registry.instruments import Token
+from alphapulse.registry.readers import facts_of
 
-from .base import InputFile, Refused, Row, slug
+from .base import InputFile, Refused, Relation, Row, slug
 from .json_document import DOCUMENT_SIZE_BYTES_MAX, flaw_of, integer, parsed, text
 
 GROUP_SIZE_BYTES_MAX: Final = 200
+ETHEREUM: Final = frozenset({1, 3, 4, 5, 42, 11155111, 17000, 560048})
+"""Chain numbers of the main network and of its test networks, retired ones too."""
+_PLACE: Final = "extensions.bridgeInfo"
 
 
 class TokenList:
@@ -60,40 +72,101 @@ class TokenListReading:
         self.total = len(self._tokens)
         self.done = 0
 
-    def rows(self, source: str) -> Iterator[Row | Refused]:
+    def rows(self, source: str) -> Iterator[Row | Relation | Refused]:
+        bridged: list[tuple[str, bytes, dict[str, Any]]] = []
         for index, token in enumerate(self._tokens):
             self.done = index + 1
             place = f"tokens[{index}]"
             try:
-                yield Row(place, _commands(token, source), token)
+                fields = _fields(token)
+                register = _register(fields)
+                yield Row(place, (register, *_grouping(fields, register, source)), token)
             except InvalidInput as error:
                 yield Refused(place, str(error), token)
+                continue
+            if (fields.get("extensions") or {}).get("bridgeInfo"):
+                bridged.append((place, register.fingerprint, fields))
+        for place, fingerprint, fields in bridged:
+            yield from _relations(place, fingerprint, fields)
 
 
-def _commands(token: object, source: str) -> tuple[Command, ...]:
-    """Raises InvalidInput. symbol, name and decimals may be missing, which means not known."""
+def _fields(token: object) -> dict[str, Any]:
+    """Raises InvalidInput."""
     if not isinstance(token, dict):
         raise InvalidInput("reading a token", problem=f"it is {validation.shown(token)}",
                            cure="write an object in braces")  # fmt: skip
     if flaw := flaw_of(token):
         raise InvalidInput("reading a token", problem=flaw)
+    return token
+
+
+def _register(token: dict[str, Any]) -> Register:
+    """Raises InvalidInput. symbol, name and decimals may be missing, which means not known."""
     chain_number = integer(token, "chainId", 10)
     if chain_number is None:
         validation.refuse("chainId", "it is missing", None, "give the EIP-155 chain number")
     if not 0 < chain_number < 1 << 63:
         validation.refuse("chainId", "it is no EIP-155 chain number", chain_number)
     address = text(token, "address")
-    register = Register.of(
+    return Register.of(
         Token(
             chain=_chain(chain_number, address), address=address,
             symbol=text(token, "symbol"), name=text(token, "name"),
             decimals=integer(token, "decimals", 18),
         )
     )  # fmt: skip
+
+
+def _grouping(token: dict[str, Any], register: Register, source: str) -> tuple[Command, ...]:
+    """Raises InvalidInput."""
     group = _group(token)
-    if not group:
-        return (register,)
-    return register, AddToGroup(register.fingerprint, source, group)
+    return (AddToGroup(register.fingerprint, source, group),) if group else ()
+
+
+def _relations(
+    place: str, fingerprint: bytes, token: dict[str, Any]
+) -> Iterator[Relation | Refused]:  # fmt: skip
+    """What the bridgeInfo of a good row says."""
+    place = f"{place}.{_PLACE}"
+    here = f"{text(token, 'address')} on chain {token['chainId']}"
+    info = token["extensions"]["bridgeInfo"]
+    if not isinstance(info, dict):
+        problem = InvalidInput(f"reading field {_PLACE}", problem="it must be an object")
+        yield Refused(place, str(problem), token, is_relation=True)
+        return
+    for number, there in info.items():
+        at = place
+        try:
+            if not (number.isascii() and number.isdecimal() and len(number) < 19):
+                validation.refuse(_PLACE, "its keys must be EIP-155 chain numbers", number)
+            at = f"{place}.{number}"
+            other, name = _across(int(number), there)
+            of, origin = fingerprint, other
+            if _is_original(token["chainId"], int(number)):
+                of, origin = other, fingerprint
+            relate = Relate.make(of, "bridged_from", origin)
+            yield Relation(at, relate, token, {fingerprint: here, other: name})
+        except InvalidInput as error:
+            yield Refused(at, str(error), token, is_relation=True)
+
+
+def _across(number: int, there: object) -> tuple[bytes, str]:
+    """The token on the other side: its fingerprint, and its name for people."""
+    if not isinstance(there, dict):
+        validation.refuse(_PLACE, "it must hold objects with a tokenAddress", there)
+    address = text(there, "tokenAddress")
+    token = Token(chain=_chain(number, address), address=address)
+    return fingerprint_of(facts_of(token).key), f"{address} on chain {number}"
+
+
+def _is_original(here: int, there: int) -> bool:
+    """Whether the token here is the one that the token there stands for. Raises InvalidInput."""
+    if (here in ETHEREUM) == (there in ETHEREUM):
+        validation.refuse(
+            _PLACE, "one side must be on Ethereum, else nothing says which was first",
+            f"{here} and {there}", "say the relation by hand",
+        )  # fmt: skip
+    return here in ETHEREUM
 
 
 def _chain(number: int, address: str) -> str:

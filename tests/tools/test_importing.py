@@ -9,7 +9,8 @@ import pytest
 from .conftest import Run
 
 FIELDS = ["file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
-          "conflicts", "quarantine_file"]  # fmt: skip
+          "conflicts", "quarantine_file", "relations", "relations_new",
+          "relations_quarantined"]  # fmt: skip
 SAMPLES = Path(str(resources.files("alphapulse.tools") / "samples"))
 GOOD = "isin,mic,symbol,currency\nUS0378331005,XNAS,AAPL,USD\n"
 BAD_ROW = "US0378331006,XNAS,OOPS,USD\n"
@@ -94,6 +95,31 @@ def test_a_conflict_is_exit_1_and_an_alert(run: Run, tmp_path: Path, good: Path)
     assert ran.code == 1
     assert "conflict" in ran.err
     assert run("alerts").code == 1
+
+
+def test_relations_are_counted_apart(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    far = "0x" + "2" * 40
+    token = {"chainId": 1, "address": "0x" + "1" * 40, "symbol": "T", "extensions": {
+        "bridgeInfo": {"10": {"tokenAddress": far}}}}  # fmt: skip
+    path.write_text(json.dumps({"name": "l", "tokens": [token]}))
+    dry = run("import", str(path), "--dry-run")
+    assert dry.code == 1
+    assert dry.out.splitlines()[0].split() == [
+        "file", "rows", "new", "unchanged", "amended", "relations", "relations", "quarantined"
+    ]
+    assert f"bridgeInfo.10: quarantined: {far} on chain 10 is not registered" in dry.err
+    assert "more" not in dry.err
+    ran = run("import", str(path), "--json")
+    assert (ran.code, ran.rows[0]["quarantined"]) == (1, 0)
+    assert Path(ran.rows[0]["quarantine_file"]).exists()
+    assert [ran.rows[0][name] for name in FIELDS[-3:]] == [1, 0, 1]
+    run("register", "token", "--chain", "eip155:10", "--address", far)
+    ran = run("import", str(path), "--json")
+    assert (ran.code, ran.rows[0]["quarantine_file"]) == (0, None)
+    assert [ran.rows[0][name] for name in FIELDS[-3:]] == [1, 1, 0]
+    (link,) = run("related", f"eip155:10:{far}", "--json").rows
+    assert (link["relation"], link["source"]) == ("bridged_from", "l")
 
 
 def test_unknown_columns_are_reported(run: Run, good: Path) -> None:

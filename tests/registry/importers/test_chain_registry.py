@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from alphapulse.log import AssetClass, InvalidInput
-from alphapulse.registry import Register
-from alphapulse.registry.importers import FORMATS, ChainRegistry, InputFile, Refused, Row
+from alphapulse.log import AssetClass, InvalidInput, RelationKind
+from alphapulse.registry import Currency, Register
+from alphapulse.registry.importers import FORMATS, ChainRegistry, InputFile, Refused, Relation, Row
+from alphapulse.registry.importers.chain_traces import LEFT, MEANINGS
 from alphapulse.registry.importing import importer_for
 
 SAMPLE = Path(__file__).parents[3] / "tools" / "samples" / "chain_registry_assets.json"
@@ -31,7 +32,7 @@ ETHEREUM = {"chain": "ethereum", "chain_id": "1", "chain_type": "eip155"}
 SOLANA = {"chain": "solana", "chain_id": "101", "chain_type": "solana"}
 
 
-def read(path: Path, document: object) -> list[Row | Refused]:
+def read(path: Path, document: object) -> list[Row | Relation | Refused]:
     path.write_text(json.dumps(document))
     with InputFile(path) as file:
         reading = ChainRegistry().open(file)
@@ -41,19 +42,19 @@ def read(path: Path, document: object) -> list[Row | Refused]:
     return rows
 
 
-def one(path: Path, **changes: object) -> Row | Refused:
+def one(path: Path, **changes: object) -> Row | Relation | Refused:
     (row,) = read(path, [{**OSMO, **changes}])
     return row
 
 
-def values(row: Row | Refused) -> dict[str, Any]:
+def values(row: Row | Relation | Refused) -> dict[str, Any]:
     assert isinstance(row, Row), row
     (register,) = row.commands
     assert isinstance(register, Register)
     return register.facts.values
 
 
-def key(row: Row | Refused) -> tuple[str, str, str]:
+def key(row: Row | Relation | Refused) -> tuple[str, str, str]:
     said = values(row)
     return said["chain"], said["namespace"], said["address"]
 
@@ -215,7 +216,181 @@ def test_the_sample() -> None:
         assert importer_for(file) is FORMATS["chain-registry"]
         rows = list(ChainRegistry().open(file).rows("source"))
     good = [row for row in rows if isinstance(row, Row)]
-    assert (len(rows), len(good), len({key(row) for row in good})) == (28, 19, 19)
+    assert (len(good), len({key(row) for row in good})) == (24, 24)
+    assert len([row for row in rows if isinstance(row, Refused) and not row.is_relation]) == 9
+    assert len([row for row in rows if isinstance(row, Relation)]) == 11
     classes = [row.commands[0].facts.asset_class for row in good
                if isinstance(row.commands[0], Register)]  # fmt: skip
     assert classes.count(AssetClass.COIN) == 3
+
+
+# --- traces ----------------------------------------------------------------------------------
+
+
+def trace(kind: str, denom: str, chain: str = "osmosis") -> dict[str, str]:
+    return {"type": kind, "chain": chain, "denom": denom}
+
+
+def said(path: Path, document: object) -> list[tuple[str, str, RelationKind, str]]:
+    """(place, nearer end, relation, its origin), by names; every end must be one of the rows."""
+    return [
+        (row.place, row.names[row.command.of], row.command.relation, row.names[row.command.other])
+        for row in read(path, document) if isinstance(row, Relation)
+    ]  # fmt: skip
+
+
+def refused(path: Path, *traces: object) -> Refused:
+    """The only relation that is refused of OSMO with these traces, its row being good."""
+    rows = read(path, [{**OSMO, "traces": list(traces)}])
+    (found,) = [row for row in rows if isinstance(row, Refused)]
+    assert isinstance(rows[0], Row) and found.is_relation
+    assert found.raw == {**OSMO, "traces": list(traces)}
+    return found
+
+
+@pytest.mark.parametrize(
+    "kind, relation",
+    [("ibc", "bridged_from"), ("ibc-cw20", "bridged_from"), ("ibc-bridge", "bridged_from"),
+     ("bridge", "bridged_from"), ("wrapped", "wraps"), ("liquid-stake", "receipt_of"),
+     ("synthetic", "underlying")],
+)  # fmt: skip
+def test_a_trace_is_a_relation_though_its_origin_stands_below(
+    path: Path, kind: str, relation: str
+) -> None:
+    first = {**OSMO, "base": "first", "traces": [trace(kind, "uosmo")]}
+    rows = read(path, [first, OSMO])
+    assert [type(row) for row in rows] == [Row, Row, Relation]
+    found = rows[2]
+    assert isinstance(found, Relation)
+    ends = [row.commands[0].fingerprint for row in rows[:2]
+            if isinstance(row, Row) and isinstance(row.commands[0], Register)]  # fmt: skip
+    assert [found.command.of, found.command.other] == ends
+    assert found.command.relation.name.lower() == relation
+    assert found.command.ratio is None
+    assert (found.place, found.raw) == ("[0].traces[0]", first)
+
+
+def test_every_type_of_trace_has_its_place() -> None:
+    assert not MEANINGS.keys() & LEFT.keys()
+
+
+def test_a_step_before_the_last_is_about_what_the_next_one_comes_from(path: Path) -> None:
+    ether = {**OSMO, **ETHEREUM, "type_asset": "evm-base", "base": "wei"}
+    weth = {**OSMO, **ETHEREUM, "type_asset": "erc20", "base": USDC, "address": USDC}
+    here = {**OSMO, "traces": [trace("wrapped", "wei", "ethereum"),
+                               trace("bridge", USDC, "ethereum")]}  # fmt: skip
+    found = said(path, [here, ether, weth])
+    assert [(place, kind) for place, _, kind, _ in found] == [
+        ("[0].traces[0]", RelationKind.WRAPS), ("[0].traces[1]", RelationKind.BRIDGED_FROM)
+    ]
+    assert found[0][1] == found[1][3] and found[0][1].endswith("of 'ethereum'")
+    assert (found[0][3], found[1][1]) == ("'wei' of 'ethereum'", "'uosmo' of 'osmosis'")
+
+
+def test_forex_is_currencies(path: Path) -> None:
+    (row,) = [
+        row for row in read(path, [{**OSMO, "traces": [trace("synthetic", "USD", "forex")]}])
+        if isinstance(row, Relation)
+    ]  # fmt: skip
+    assert row.command.other == Register.of(Currency(code="USD")).fingerprint
+
+
+@pytest.mark.parametrize(
+    "given, reason",
+    [
+        (trace("additional-mintage", "uosmo"), "neither stands for the other"),
+        (trace("legacy-mintage", "uosmo"), "say `succeeds` by hand"),
+        (trace("test-mintage", "uosmo"), "no claim on the real one"),
+        (trace("teleport", "uosmo"), "a trace of this type is not known [value='teleport']"),
+        (trace("", "uosmo"), "is not known"),
+        (trace("wrapped", "uosmo", "juno"), "on another chain, 'uosmo' of 'juno'"),
+        (trace("ibc", "ujuno", "juno"), "there is no row of 'ujuno' of 'juno'"),
+        (trace("ibc", "other"), "there is no row of 'other' of 'osmosis'"),
+        (trace("ibc", "uosmo"), "not related to itself"),
+        (trace("synthetic", "gold", "forex"), "reading field code"),
+        ("ibc", "traces: each must be an object"),
+        ({"type": 7}, "type: it must be text"),
+        ({"type": "ibc", "chain": []}, "chain: it must be text"),
+        ({"type": "ibc", "counterparty": "osmosis"}, "counterparty: it must be an object"),
+    ],
+)
+def test_a_trace_of_no_sure_meaning_is_refused_and_its_row_is_not(
+    path: Path, given: object, reason: str
+) -> None:
+    assert reason in refused(path, given).reason
+
+
+def test_traces_that_are_no_list(path: Path) -> None:
+    rows = read(path, [{**OSMO, "traces": {"0": {}}}])
+    assert [type(row) for row in rows] == [Row, Refused]
+    assert isinstance(rows[1], Refused) and "traces: it must be a list" in rows[1].reason
+
+
+def test_an_origin_whose_own_row_is_refused(path: Path) -> None:
+    rows = read(path, [
+        {**OSMO, "traces": [trace("bridge", "sat", "bitcoin")]},
+        {**OSMO, "chain": "bitcoin", "base": "sat", "chain_type": None},
+    ])  # fmt: skip
+    assert [type(row) for row in rows] == [Row, Refused, Refused]
+    assert isinstance(rows[2], Refused) and "its own row is refused" in rows[2].reason
+
+
+def test_traces_of_a_refused_row_stay_with_it(path: Path) -> None:
+    rows = read(path, [OSMO, {**OSMO, "base": "x", "chain_id": None,
+                              "traces": [trace("ibc", "uosmo")]}])  # fmt: skip
+    assert [type(row) for row in rows] == [Row, Refused]
+
+
+def published(directory: Path, name: str, *assets: dict[str, Any]) -> Path:
+    directory.mkdir(parents=True)
+    chain = {"chain_name": name, "chain_type": "cosmos", "chain_id": f"{name}-1"}
+    (directory / "chain.json").write_text(json.dumps(chain))
+    path = directory / "assetlist.json"
+    path.write_text(json.dumps({"chain_name": name, "assets": assets}))
+    return path
+
+
+@pytest.mark.parametrize(
+    "here, there",
+    [("osmosis", "juno"), ("osmosis", "_non-cosmos/juno"), ("testnets/osmosis", "testnets/juno"),
+     ("_non-cosmos/osmosis", "juno")],
+)  # fmt: skip
+def test_a_published_list_finds_other_chains_in_its_repository(
+    tmp_path: Path, here: str, there: str
+) -> None:
+    origin = {"chain_name": "juno", "base_denom": "ujuno", "channel_id": "channel-0"}
+    path = published(
+        tmp_path / here, "osmosis",
+        {**LISTED, "traces": [{"type": "ibc", "counterparty": origin}]},
+        {**LISTED, "base": "x", "traces": [
+            {"type": "ibc", "counterparty": {**origin, "base_denom": "unsure"}}
+        ]},
+    )  # fmt: skip
+    published(tmp_path / there, "juno", {**LISTED, "base": "ujuno"},
+              {**LISTED, "base": "unsure", "type_asset": "?"})  # fmt: skip
+    with InputFile(path) as file:
+        rows = list(ChainRegistry().open(file).rows("source"))
+    assert [type(row) for row in rows] == [Row, Row, Relation, Refused]
+    expected = one(tmp_path / "e.json", chain="juno", chain_id="juno-1", base="ujuno")
+    assert isinstance(expected, Row) and isinstance(expected.commands[0], Register)
+    assert isinstance(rows[2], Relation) and isinstance(rows[3], Refused)
+    assert rows[2].command.other == expected.commands[0].fingerprint
+    assert "its own row is refused" in rows[3].reason
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"assets": 7}', '{"assets": []}', None])
+@pytest.mark.parametrize("name", ["juno", "../juno", "/etc"])
+def test_a_neighbour_that_is_unusable_refuses_the_relation_only(
+    tmp_path: Path, text: str | None, name: str
+) -> None:
+    origin = {"chain_name": name, "base_denom": "ujuno"}
+    path = published(tmp_path / "chains" / "osmosis", "osmosis",
+                     {**LISTED, "traces": [{"type": "ibc", "counterparty": origin}]})  # fmt: skip
+    other = tmp_path / "chains" / "juno" / "assetlist.json"
+    other.parent.mkdir()
+    if text is not None:
+        other.write_text(text)
+    with InputFile(path) as file:
+        rows = list(ChainRegistry().open(file).rows("source"))
+    assert [type(row) for row in rows] == [Row, Refused]
+    assert isinstance(rows[1], Refused) and "there is no row of 'ujuno'" in rows[1].reason

@@ -20,7 +20,7 @@ from alphapulse.registry import (
     Token,
     import_file,
 )
-from alphapulse.registry.importers import FORMATS, EventsJsonl, InputFile, Refused, Row
+from alphapulse.registry.importers import FORMATS, EventsJsonl, InputFile, Refused, Relation, Row
 from alphapulse.registry.importers.events_jsonl import OFFSET_MAX
 from alphapulse.registry.importing import ImportReport, importer_for
 from alphapulse.registry.instruments import class_named, from_mapping
@@ -92,6 +92,45 @@ def test_all_that_is_known_arrives(
     assert (send().unchanged, theirs.log.head) == (6, head)
 
 
+def test_relations_arrive_with_ratio_and_dates(
+    ours: Registry, theirs: Registry, send: Callable[[], ImportReport]
+) -> None:
+    ids = [ours.register(Token(chain="eip155:1", address=f"0x{n:040x}")).id for n in range(1, 5)]
+    ours.relate(ids[0], "receipt_of", ids[1], ratio="1/10", valid_from="2026-01-01")
+    ours.relate(ids[3], "same_as", ids[2])
+    ours.relate(ids[1], "wraps", ids[2], ratio="1/1")
+    ours.unrelate(ids[1], "wraps", ids[2], valid_to="2026-02-01")
+    report = send()
+    assert (report.rows, report.relations, report.relations_new) == (4, 3, 3)
+    assert report.is_clean
+    assert digests(theirs) == digests(ours)
+    head = theirs.log.head
+    again = send()
+    assert (again.relations, again.relations_new, theirs.log.head) == (3, 0, head)
+    ours.unrelate(ids[0], "receipt_of", ids[1], valid_to="2026-06-01")
+    assert (send().is_clean, theirs.log.head) == (True, head + 1)
+    assert digests(theirs) == digests(ours)
+
+
+def test_a_relation_to_nobody_is_quarantined_until_that_is_there(
+    ours: Registry, theirs: Registry, tmp_path: Path
+) -> None:
+    one, two = (
+        ours.register(Token(chain="eip155:1", address=f"0x{n:040x}")).id for n in (1, 2)
+    )  # fmt: skip
+    ours.relate(one, "wraps", two)
+    first, second, third = lines(ours)
+    path = written(tmp_path / "part.jsonl", [first, third])
+    report = import_file(theirs, path)
+    assert (report.rows, report.new, report.quarantined) == (1, 1, 0)
+    assert (report.relations, report.relations_new, report.relations_quarantined) == (1, 0, 1)
+    assert f"what is 0x{two:016x} there is not registered" in report.problems[0].reason
+    import_file(theirs, written(tmp_path / "rest.jsonl", [second]))
+    again = import_file(theirs, path)
+    assert (again.relations_new, again.relations_quarantined, again.is_clean) == (1, 0, True)
+    assert digests(theirs) == digests(ours)
+
+
 def test_what_changed_since_is_amended(
     ours: Registry, theirs: Registry, send: Callable[[], ImportReport]
 ) -> None:
@@ -161,7 +200,7 @@ def test_it_is_known_by_its_first_line(tmp_path: Path, ours: Registry) -> None:
         assert importer_for(file) is FORMATS["events-jsonl"]
 
 
-def read(path: Path) -> list[Row | Refused]:
+def read(path: Path) -> list[Row | Relation | Refused]:
     with InputFile(path) as file:
         reading = EventsJsonl().open(file)
         rows = list(reading.rows("source"))

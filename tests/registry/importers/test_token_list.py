@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from alphapulse.log import InvalidInput
-from alphapulse.registry import Register
+from alphapulse.log import InvalidInput, RelationKind
+from alphapulse.registry import Register, Token
 from alphapulse.registry.commands_listings import AddToGroup
-from alphapulse.registry.importers import InputFile, Refused, Row, TokenList, token_list
+from alphapulse.registry.importers import InputFile, Refused, Relation, Row, TokenList, token_list
 from alphapulse.registry.importers.token_list import TokenListReading
 
 USDC: dict[str, Any] = {
@@ -26,11 +26,11 @@ def reading_of(path: Path, data: str | bytes) -> TokenListReading:
         return TokenList().open(file)
 
 
-def read(path: Path, data: str | bytes) -> list[Row | Refused]:
+def read(path: Path, data: str | bytes) -> list[Row | Relation | Refused]:
     return list(reading_of(path, data).rows("source"))
 
 
-def one(path: Path, **changes: object) -> Row | Refused:
+def one(path: Path, **changes: object) -> Row | Relation | Refused:
     """The row of USDC with changes; `...` takes a field away."""
     token = {key: value for key, value in {**USDC, **changes}.items() if value is not ...}
     (row,) = read(path, json.dumps({"tokens": [token]}))
@@ -224,3 +224,75 @@ def test_the_source_is_the_name_of_the_list(path: Path, name: str, source: str) 
 
 def test_a_byte_order_mark_is_skipped(path: Path) -> None:
     assert reading_of(path, b'\xef\xbb\xbf{"tokens": []}').total == 0
+
+
+# --- bridges ---------------------------------------------------------------------------------
+
+OTHER = "0x0b2c639c533813f4aa9d7837caf62653d097ff85"
+
+
+def bridged(path: Path, chain: int, info: object) -> list[Row | Relation | Refused]:
+    token = {**USDC, "chainId": chain, "extensions": {"bridgeInfo": info}}
+    return read(path, json.dumps({"tokens": [token]}))
+
+
+def fingerprint(chain: int, address: str) -> bytes:
+    return Register.of(Token(chain=f"eip155:{chain}", address=address)).fingerprint
+
+
+@pytest.mark.parametrize("here, there", [(1, 10), (10, 1), (11155111, 84532), (84532, 11155111)])
+def test_what_is_elsewhere_is_bridged_from_what_is_on_ethereum(
+    path: Path, here: int, there: int
+) -> None:
+    """Whichever of the two says so: lists say it on both sides."""
+    row, relation = bridged(path, here, {str(there): {"tokenAddress": OTHER}})
+    assert isinstance(row, Row) and isinstance(relation, Relation)
+    ours, theirs = fingerprint(here, USDC["address"]), fingerprint(there, OTHER)
+    ends = (theirs, ours) if here in token_list.ETHEREUM else (ours, theirs)
+    assert (relation.command.of, relation.command.other) == ends
+    assert relation.command.relation == RelationKind.BRIDGED_FROM
+    assert relation.place == f"tokens[0].extensions.bridgeInfo.{there}"
+    assert relation.names == {ours: f"{USDC['address']} on chain {here}",
+                              theirs: f"{OTHER} on chain {there}"}  # fmt: skip
+
+
+@pytest.mark.parametrize("info", [None, {}, "", []])
+def test_no_bridge_info_says_nothing(path: Path, info: object) -> None:
+    assert len(bridged(path, 1, info)) == 1
+
+
+@pytest.mark.parametrize(
+    "here, info, reason",
+    [
+        (10, {"8453": {"tokenAddress": OTHER}}, "nothing says which was first [value='10 and 8453"),
+        (1, {"11155111": {"tokenAddress": OTHER}}, "nothing says which was first"),
+        (1, {"10": {"tokenAddress": "0x12"}}, "address: it is not 0x and 40 hex digits"),
+        (1, {"10": {"tokenAddress": 7}}, "tokenAddress: it must be text"),
+        (1, {"10": {}}, "address: it is not 0x"),
+        (1, {"10": OTHER}, "it must hold objects with a tokenAddress"),
+        (1, {"ten": {"tokenAddress": OTHER}}, "keys must be EIP-155 chain numbers [value='ten']"),
+        (1, {"": {"tokenAddress": OTHER}}, "keys must be EIP-155 chain numbers"),
+        (1, {"1" * 5000: {"tokenAddress": OTHER}}, "keys must be EIP-155 chain numbers"),
+        (1, {"٣": {"tokenAddress": OTHER}}, "keys must be EIP-155 chain numbers"),
+        (1, {"0": {"tokenAddress": OTHER}}, "eip155"),
+        (1, [1], "bridgeInfo: it must be an object"),
+        (1, "10", "bridgeInfo: it must be an object"),
+    ],
+)
+def test_bad_bridge_info_refuses_the_relation_only(
+    path: Path, here: int, info: object, reason: str
+) -> None:
+    row, refused = bridged(path, here, info)
+    assert isinstance(row, Row) and isinstance(refused, Refused)
+    assert refused.is_relation
+    assert reason in refused.reason
+    assert refused.place.startswith("tokens[0].extensions.bridgeInfo")
+
+
+def test_relations_follow_all_rows(path: Path) -> None:
+    rows = read(path, json.dumps({"tokens": [
+        {**USDC, "extensions": {"bridgeInfo": {
+            "10": {"tokenAddress": OTHER}, "137": {"tokenAddress": OTHER},
+        }}}, {}, {**USDC, "chainId": 10, "address": OTHER},
+    ]}))  # fmt: skip
+    assert [type(row) for row in rows] == [Row, Refused, Row, Relation, Relation]
