@@ -11,16 +11,8 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from alphapulse.log import InvalidInput, Kind, LogBusy, LogFull, ReadOnly, RelationKind
-from alphapulse.registry import (
-    Currency,
-    ImportReport,
-    Registry,
-    Token,
-    import_file,
-    importing,
-    open_for_dry_run,
-)
+from alphapulse.log import InvalidInput, Kind, LogBusy, LogFull, ReadOnly
+from alphapulse.registry import Registry, Token, import_file, importing, open_for_dry_run
 from alphapulse.registry.importers import FORMATS, InputFile, Quarantine
 from alphapulse.registry.importers.quarantine import default_path
 
@@ -262,99 +254,6 @@ def test_collisions_are_new_and_counted(tmp_path: Path) -> None:
         assert import_file(registry, path).collisions == 0
 
 
-# --- relations -------------------------------------------------------------------------------
-
-
-def bridged(number: int, *chains: int) -> dict[str, Any]:
-    """A token on Ethereum whose bridges lead to the token of the same number on other chains."""
-    there = {"tokenAddress": f"0x{number:040x}"}
-    return token(number, extensions={"bridgeInfo": {str(chain): there for chain in chains}})
-
-
-def counts(report: ImportReport) -> tuple[int, int, int]:
-    return report.relations, report.relations_new, report.relations_quarantined
-
-
-def test_the_relations_of_the_sample(registry: Registry) -> None:
-    report = import_file(registry, COSMOS)
-    assert counts(report) == (12, 8, 3)  # that WETH wraps ETH is said twice
-    weth = registry.by_address("eip155:1", "0xc02aaa39b223fe8d0a0e5c4f27ead9083c756cc2")
-    assert weth is not None
-    linked = registry.related(weth.id)
-    assert sorted(link.relation for link in linked) == [
-        RelationKind.BRIDGED_FROM, RelationKind.BRIDGED_FROM, RelationKind.WRAPS
-    ]
-    assert {event.metadata.source for event in registry.read()} == {"chain-registry"}
-    said = [event for event in registry.read() if event.kind == Kind.RELATION_ADDED]
-    assert {event.metadata.content_hash for event in said} == {report.content_hash}
-    registry.register(Currency(code="USD"))
-    assert counts(import_file(registry, COSMOS)) == (12, 2, 1)
-
-
-def test_a_relation_is_added_when_its_far_end_is_known(registry: Registry, tmp_path: Path) -> None:
-    near = token_list(tmp_path / "near.json", bridged(1, 10, 137), token(2))
-    first = import_file(registry, near)
-    assert (first.rows, first.new, first.quarantined, first.is_clean) == (2, 2, 0, False)
-    assert counts(first) == (2, 0, 2)
-    assert first.quarantine_file is not None
-    kept = [json.loads(line) for line in first.quarantine_file.read_text().splitlines()]
-    assert [row["place"] for row in kept] == [
-        "tokens[0].extensions.bridgeInfo.10", "tokens[0].extensions.bridgeInfo.137"
-    ]
-    assert kept[0]["row"] == bridged(1, 10, 137)
-    assert f"0x{1:040x} on chain 10 is not registered" in kept[0]["reason"]
-    import_file(registry, token_list(tmp_path / "far.json", token(1, chainId=10), name="far"))
-    second = import_file(registry, near)
-    assert (second.unchanged, counts(second)) == (2, (2, 1, 1))
-    import_file(registry, token_list(tmp_path / "last.json", token(1, chainId=137), name="last"))
-    third = import_file(registry, near)
-    assert (counts(third), third.is_clean) == ((2, 1, 0), True)
-    assert not list(registry.log.home.quarantine.iterdir())
-    head = registry.log.head
-    assert counts(import_file(registry, near)) == (2, 0, 0)
-    assert registry.log.head == head
-
-
-def test_two_orders_relate_the_same_after_a_second_import(tmp_path: Path) -> None:
-    """Each list says of tokens that only the other one has, on both sides of one bridge too."""
-    files = [
-        token_list(tmp_path / "a.json", bridged(1, 10), bridged(2, 10), name="a"),
-        token_list(
-            tmp_path / "b.json", token(2, chainId=10), token(
-                1, chainId=10, extensions={"bridgeInfo": {"1": {"tokenAddress": f"0x{1:040x}"}}}
-            ), name="b",
-        ),
-    ]  # fmt: skip
-
-    def told(name: str, files: list[Path]) -> tuple[int, bytes]:
-        with Registry.open(tmp_path / name, durability="relaxed") as registry:
-            for path in files:
-                import_file(registry, path)
-            view = registry.statistics().views["relations"]
-        return view.rows, view.digest
-
-    assert told("once", files)[0] == 1  # a.json came too early for its second bridge
-    whole = told("one", files * 2)
-    assert (whole[0], told("other", files[::-1] * 2)) == (2, whole)
-    assert told("needless", files[::-1]) == whole
-
-
-def test_a_circle_is_refused_in_its_place(registry: Registry, tmp_path: Path) -> None:
-    """Stakes of each other: whichever comes second would lead back."""
-    assets = [
-        {"chain": "c", "chain_id": "c-1", "chain_type": "cosmos", "type_asset": "sdk.coin",
-         "base": base, "traces": [{"type": "liquid-stake", "chain": "c", "denom": other}]}
-        for base, other in ("ab", "ba")
-    ]  # fmt: skip
-    path = tmp_path / "c.json"
-    path.write_text(json.dumps(assets))
-    report = import_file(registry, path)
-    assert (report.new, counts(report)) == (2, (2, 1, 1))
-    (problem,) = report.problems
-    assert problem.place == "[1].traces[0]"
-    assert "lead back to where it starts" in problem.reason
-
-
 # --- the quarantine --------------------------------------------------------------------------
 
 BAD_CSV = (
@@ -556,9 +455,6 @@ def test_a_dry_run_has_a_limit(
     with pytest.raises(InvalidInput, match="at most 3 rows"):
         import_file(registry, path, dry_run=True)
     assert import_file(registry, path).new == 4
-    bridges = token_list(tmp_path / "b.json", bridged(1, 137), bridged(2, 137))
-    with pytest.raises(InvalidInput, match="at most 3 rows and relations"):
-        import_file(registry, bridges, dry_run=True)
 
 
 # --- what stops an import --------------------------------------------------------------------
