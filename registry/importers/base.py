@@ -38,8 +38,8 @@ class Row(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """What a row says of two instruments. Counted apart from the rows, and yielded after every row
-    of its file: the far end may stand below."""
+    """What a row says of two instruments. Counted apart from the rows, and yielded after all that
+    register instruments: the far end may stand below."""
 
     place: str
     """`tokens[12].extensions.bridgeInfo.10`: the row it stands in, and where."""
@@ -73,9 +73,9 @@ class Reading(Protocol):
     def done(self) -> int: ...
 
     def rows(self, source: str) -> Iterator[Row | Relation | Refused]:
-        """Each row once, in the file's order; then the relations, each as often as it is said.
-        What a refused row says of relations stays with it. Raises InvalidInput when reading cannot
-        go on."""
+        """Each row once, in the file's order, and relations when all instruments are through, each
+        as often as it is said. What a refused row says of relations stays with it. Raises
+        InvalidInput when reading cannot go on."""
 
 
 class Importer(Protocol):

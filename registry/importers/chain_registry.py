@@ -201,20 +201,20 @@ class ChainRegistryReading:
             return {}
         chains = self._path.absolute().parent.parent
         for directory in (chains, *(chains / aside for aside in ASIDE), chains.parent):
-            path = directory / chain / self._path.name
-            if path.exists():
-                return _assets_in(path)
+            assets = _assets_in(directory / chain / self._path.name, chain)
+            if assets:
+                return assets
         return {}
 
 
-def _assets_in(path: Path) -> chain_traces.Assets:
-    """Empty when the file is unusable: who imports it is told why."""
+def _assets_in(path: Path, name: str) -> chain_traces.Assets:
+    """Of the chain with this name. Empty when the file is unusable: who imports it is told why."""
     assets: chain_traces.Assets = {}
     try:
         with InputFile(path) as file:
             document = parsed(file, file.read(DOCUMENT_SIZE_BYTES_MAX))
             listed = document.get("assets") if isinstance(document, dict) else None
-            if not isinstance(listed, list):
+            if not isinstance(listed, list) or document.get("chain_name") != name:
                 return assets
             chain = _chain_beside(file, document)
     except InvalidInput:

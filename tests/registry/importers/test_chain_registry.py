@@ -378,7 +378,7 @@ def test_a_published_list_finds_other_chains_in_its_repository(
     assert "its own row is refused" in rows[3].reason
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"assets": 7}', '{"assets": []}', None])
+@pytest.mark.parametrize("text", ["{", "[]", '{"assets": 7}', '{"assets": []}', "other", None])
 @pytest.mark.parametrize("name", ["juno", "../juno", "/etc"])
 def test_a_neighbour_that_is_unusable_refuses_the_relation_only(
     tmp_path: Path, text: str | None, name: str
@@ -388,6 +388,9 @@ def test_a_neighbour_that_is_unusable_refuses_the_relation_only(
                      {**LISTED, "traces": [{"type": "ibc", "counterparty": origin}]})  # fmt: skip
     other = tmp_path / "chains" / "juno" / "assetlist.json"
     other.parent.mkdir()
+    if text == "other":  # whose directory has the name of another chain
+        text = published(other.parent / "x", "stargaze", {**LISTED, "base": "ujuno"}).read_text()
+        (other.parent / "chain.json").write_bytes((other.parent / "x/chain.json").read_bytes())
     if text is not None:
         other.write_text(text)
     with InputFile(path) as file:
