@@ -50,14 +50,14 @@ def watch(
       format = "token-list"
       source = "uniswap"
 
-    Ctrl-C or SIGTERM ends it with exit 0. With --once: exit 1 when a file was refused, a row was
-    quarantined or in conflict, or a file is still being written. 2 when a DIR or FILE.toml is
-    unusable.
+    Ctrl-C or SIGTERM ends it with exit 0. With --once: exit 1 when a file was refused, a row or a
+    relation was quarantined or in conflict, or a file is still being written. 2 when a DIR or
+    FILE.toml is unusable.
 
     \b
     JSON fields, one line a file that was imported: file, format, rows, new,
     unchanged, amended, quarantined, collisions, conflicts, quarantine_file,
-    source, content_hash, offset.
+    relations, relations_new, relations_quarantined, source, content_hash, offset.
     """
     from alphapulse.registry.discovery import ANY, Discovery, read_feeds, usable_directories
 
