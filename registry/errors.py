@@ -50,6 +50,21 @@ class RequestReused(InvalidInput):
     cure = "use a new request id for a new command"
 
 
+class FormulaInvalid(InvalidInput):
+    problem = "the formula cannot be read"
+    cure = "write it like 0.5*0x9f3c000000000001 + 0.5*max(AAPL@XNAS, 1)"
+
+
+class ValueMissing(AlphaPulseError, LookupError):
+    problem = "a component has no value"
+    cure = "give a value for each component"
+
+
+class DivisionByZero(AlphaPulseError, ZeroDivisionError):
+    problem = "a divisor is zero"
+    cure = "look at the values of the components; the formula has no value for these"
+
+
 class IllegalEvent(AlphaPulseError, ValueError):
     problem = "the event contradicts what the log says before it"
     cure = "run `alphapulse audit`"
@@ -58,3 +73,13 @@ class IllegalEvent(AlphaPulseError, ValueError):
 class RelationCycle(IllegalEvent):
     problem = "the relation would lead back to where it starts"
     cure = "`alphapulse related KEY` shows the others; end the wrong one with `alphapulse unrelate`"
+
+
+class FormulaCycle(IllegalEvent):
+    problem = "the formula would use itself"
+    cure = "take one of them out of its formula: `alphapulse amend KEY --formula`"
+
+
+class UnknownComponent(IllegalEvent):
+    problem = "the formula names an instrument that is not registered"
+    cure = "register that first, or correct the formula"
