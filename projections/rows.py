@@ -56,6 +56,8 @@ _LISTING_BLANKS: Final[dict[str, Any]] = {
     "valid_from": 0, "valid_to": 0,
 }  # fmt: skip
 
+_FOLLOWS: Final = {"formula_hash": "formula"}
+"""A field that says what another one says."""
 _RELATION_BLANKS: Final[dict[str, dict[str, Any]]] = {
     "ratio": {"ratio_numerator": 1, "ratio_denominator": 1, "one_to_one": False},
     "valid_from": {"valid_from": 0}, "valid_to": {"valid_to": 0},
@@ -108,5 +110,7 @@ def _blank_extension(extension: Extension, fields: frozenset[str]) -> Extension:
         name="" if "name" in fields else extension.name,
         venue="" if "venue" in fields else extension.venue,
         identifiers={k: v for k, v in extension.identifiers.items() if k not in fields},
-        terms={k: v for k, v in extension.terms.items() if k not in fields},
+        terms={
+            k: v for k, v in extension.terms.items() if _FOLLOWS.get(k, k) not in fields
+        },
     )

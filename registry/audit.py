@@ -34,8 +34,10 @@ from alphapulse.projections import Views
 
 from .check import NEW_KINDS, Entity, check
 from .errors import IllegalEvent
+from .formula import components_of
 from .identity import id_candidates
 from .relation_rules import RULES, Link
+from .synthetics import formula_of
 
 NAMES = ("bytes", "continuity", "chain", "meaning", "views")
 VIEWS_CURE = "run `alphapulse rebuild`; the log is the truth and is not touched"
@@ -91,6 +93,8 @@ class Remembered:
         self._links: dict[tuple[int, int], dict[int, Link]] = {}
         """By instrument and relation, those that may not lead back; each by its id."""
         self._imports: dict[bytes, int] = {}
+        self._components: dict[int, tuple[int, ...]] = {}
+        """By synthetic."""
         self._unannounced: dict[tuple[int, int], int] = {}
         """Entities with a fallback id whose collision was not read yet, with their offset."""
 
@@ -103,6 +107,9 @@ class Remembered:
 
     def links_from(self, instrument: int, relation: int) -> Iterable[Link]:
         return self._links.get((instrument, relation), {}).values()
+
+    def components(self, instrument: int) -> Iterable[int]:
+        return self._components.get(instrument, ())
 
     def alert(self, offset: int) -> tuple[int, int, bool] | None:
         return self._alerts.get(offset)
@@ -127,6 +134,8 @@ class Remembered:
             links[event.entity] = Link(body.other, body.valid_from, body.valid_to)
         elif isinstance(body, FeedBody):
             self._imports[body.content_hash] = event.offset
+        elif formula := formula_of(body):
+            self._components[event.entity] = components_of(formula)
         is_new = event.kind in NEW_KINDS and after.revision == 1
         if is_new and after.counter and self._had_holder(after, place):
             self._unannounced[place] = event.offset

@@ -19,6 +19,7 @@ from alphapulse.log import (
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
+    AssetClass,
     CollisionBody,
     ConflictBody,
     FeedBody,
@@ -32,7 +33,9 @@ from alphapulse.log import (
     verify_message,
 )
 
-from .errors import IllegalEvent, RelationCycle
+from . import synthetics
+from .errors import FormulaCycle, IllegalEvent, RelationCycle, UnknownComponent
+from .formula import components_of
 from .identity import (
     feed_key,
     fingerprint_of,
@@ -44,6 +47,7 @@ from .identity import (
     venue_fingerprint,
 )
 from .relation_rules import REACH_MAX, Links, flaw, way_back
+from .synthetics import Uses
 
 NEXT: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.ACTIVE, Status.DELISTED}),
@@ -77,7 +81,7 @@ class Entity(NamedTuple):
     counter: int
 
 
-class Before(Links, Protocol):
+class Before(Links, Uses, Protocol):
     """The state before the event: the session's in a writer, a plain dict in the audit."""
 
     @property
@@ -160,6 +164,8 @@ def _instrument(
     status, id, fingerprint, revision = _SUMMARY(message)
     if space != Space.INSTRUMENT or id != entity or fingerprint != fingerprint_of(key):
         _refuse(kind, "id, fingerprint and key do not belong together")
+    if message[2] == AssetClass.SYNTHETIC:
+        _check_formula(state, kind, entity, body)
     if kind == Kind.INSTRUMENT_REGISTERED:
         _check_new(state, kind, space, entity, held, fingerprint, body.extension.counter, revision)
         return Entity(fingerprint, -1, revision, status, body.extension.counter)
@@ -170,6 +176,20 @@ def _instrument(
     elif status != held.status:
         _refuse(kind, "an amendment does not change the status")
     return held._replace(revision=revision, status=status)
+
+
+def _check_formula(state: Before, kind: int, entity: int, body: InstrumentBody) -> None:
+    if broken := synthetics.flaw(body):
+        _refuse(kind, broken)
+    doing, used = f"checking {KIND_NAMES[kind]}", components_of(synthetics.formula_of(body))
+    for component in used:
+        if component != entity and state.entity(Space.INSTRUMENT, component) is None:
+            raise UnknownComponent(doing, component=f"0x{component:016x}")
+    path = synthetics.way_back(state, entity, used)
+    if path is None:
+        _refuse(kind, f"its formula leads to over {synthetics.USES_MAX} components")
+    if path:
+        raise FormulaCycle(doing, path=" uses ".join(f"0x{id:016x}" for id in path))
 
 
 def _listing(

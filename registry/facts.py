@@ -37,7 +37,7 @@ from alphapulse.log import (
 )
 from alphapulse.log import symbol_of as _symbol_of
 
-from . import terms
+from . import formula, terms
 from . import validation as check
 from .identity import key_fields
 from .instruments import CLASSES, Instrument, Security, articled
@@ -170,6 +170,8 @@ def _ascii(padded: bytes) -> str:
 
 NO_FACTS: Final = frozenset({"status", "valid_from"})
 """Fields of every class that stand apart from its facts."""
+DERIVED: Final = {"formula_hash": "formula"}
+"""Fields that follow from another one. Nobody says them; the log keeps them for its readers."""
 NOT_KNOWN_IF_ZERO: Final = frozenset({"underlying", "expiry", "last_trade"})
 
 
@@ -211,6 +213,8 @@ _CHECKS_OF_FIELDS: Final[dict[str, Callable[..., Value]]] = {
     "underlying": terms.instrument_id,
     "administrator": terms.administrator,
     "condition outcome": terms.opaque_id,
+    "owner": terms.administrator,
+    "formula": terms.formula_text,
 }
 CHECKS: Final[dict[str, Callable[[Any], Value]]] = {
     **{
@@ -222,6 +226,12 @@ CHECKS: Final[dict[str, Callable[[Any], Value]]] = {
 """By the name of a field, which means the same in every class: what people write to a value."""
 if not CHECKS.keys() | {"class"} >= AMENDABLE_FIELDS:
     raise ImportError("every amendable field needs a check")
+
+
+def derived(values: dict[str, Value]) -> None:
+    """Brings the field that follows from another one up to date."""
+    if "formula" in values:
+        values["formula_hash"] = formula.formula_hash(str(values["formula"]))
 
 
 def amendable_fields(asset_class: AssetClass) -> frozenset[str]:
@@ -236,6 +246,8 @@ def amended(held: Facts, changes: Mapping[str, object]) -> Facts:
     values, asset_class = dict(held.values), held.asset_class
     allowed = amendable_fields(held.asset_class)
     for field, value in changes.items():
+        if field in DERIVED and field in held.values:
+            refuse(field, f"it follows from {DERIVED[field]}", value, f"change {DERIVED[field]}")
         if field not in allowed:
             identity = field in held.values or field in _KINDS[held.asset_class].identity
             refuse(
@@ -254,6 +266,9 @@ def amended(held: Facts, changes: Mapping[str, object]) -> Facts:
             field, canonical := CHECKS[field](value)
         ):
             values[field] = canonical
+        elif field == "formula":
+            refuse(field, "a synthetic needs it", value, "delist it when it is no longer used")
+    derived(values)
     return Facts(held.key, asset_class, values)
 
 
@@ -286,6 +301,8 @@ def merge(held: Facts, offered: Facts) -> tuple[dict[str, Value], dict[str, tupl
     disagreements: dict[str, tuple[Value, Value]] = {}
     known = held.values
     for field, value in offered.values.items():
+        if field in DERIVED:
+            continue  # its formula is compared
         if field not in known:
             filled[field] = value
         elif known[field] != value and (field, value) != birth_of(held.key):

@@ -22,6 +22,7 @@ fingerprints, never on ids. The bytes here are part of the format: `tests/golden
     index      administrator, code
     outcome    venue, chain, contract, condition, outcome         (either a venue, or a chain and
                                                                 a contract; empty what is not said)
+    synthetic  owner, name                          (its formula is hashed apart, and changes)
     venue      mic | slug, its value, environment
     listing    instrument fingerprint, venue fingerprint, currency, line number
     relation   kind, fingerprint, fingerprint                  (a group: kind, fingerprint, source,

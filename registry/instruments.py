@@ -297,6 +297,22 @@ class PredictionOutcome(Expiring, frozen=True, kw_only=True):
     """Address of the contract that keeps the conditions."""
 
 
+class Synthetic(Instrument, frozen=True, kw_only=True):
+    """A basket of instruments, or another formula over them. A rebalance amends the formula."""
+
+    identity = ("owner", "name")
+
+    owner: str
+    """LEI or slug of who defines it."""
+    name: str
+    """The owner's, as it is written: `TOP2`. Lookups go by id and symbol."""
+    formula: str
+    """`0.5*0x… + 0.5*0x…` of registered instruments, as `formula.py` says. `Registry` takes other
+    KEYs too, and keeps the ids that they mean."""
+    quote: str = ""
+    """The asset that its value is in."""
+
+
 class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An instrument at a venue, in a currency, under a local symbol, from a time to a time."""
 
@@ -320,13 +336,14 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 AnyInstrument = (
     Token | Coin | Equity | Etf | Bond | Currency | FxPair | SpotPair | DexPool | Perpetual | Future
-    | Option | Index | PredictionOutcome
+    | Option | Index | PredictionOutcome | Synthetic
 )  # fmt: skip
 
 CLASSES: Final[dict[str, type[AnyInstrument]]] = {
     "token": Token, "coin": Coin, "equity": Equity, "etf": Etf, "bond": Bond, "currency": Currency,
     "fx_pair": FxPair, "spot_pair": SpotPair, "dex_pool": DexPool, "perpetual": Perpetual,
     "future": Future, "option": Option, "index": Index, "outcome": PredictionOutcome,
+    "synthetic": Synthetic,
 }  # fmt: skip
 """By the name that commands, CSV columns and JSON use."""
 NAMES: Final[dict[type[Instrument], str]] = {kind: name for name, kind in CLASSES.items()}

@@ -25,6 +25,7 @@ from alphapulse.log import (
 )
 from alphapulse.projections import (
     Cells,
+    RequestRecord,
     TableReader,
     Views,
     ViewUnusable,
@@ -32,12 +33,15 @@ from alphapulse.projections import (
     isin_key,
     native_id_of,
     pair_key,
+    request_key,
     state_before,
     text_key,
 )
 
 from . import validation
 from .chains import CHAINS_BY_SHORT_NAME, chain_from
+from .errors import Ambiguous, UnknownInstrument
+from .formula import canonical_text
 from .identity import fingerprint_of, id_candidates, security_key, token_key
 from .readers import asset_of
 from .valid_time import NOW, When, state_at
@@ -244,6 +248,35 @@ class Lookup:
         else:
             found += [] if token is None else [token]
         return found
+
+    def formula(self, text: object, request_id: str = "") -> str:
+        """The canonical text of a formula in which each KEY means one instrument.
+
+        request_id: of a request that may have been carried out; KEYs mean whom they meant before.
+        Raises FormulaInvalid; UnknownInstrument and Ambiguous, which names the candidates.
+        """
+        when = When(self.offset_of_request(request_id)) if request_id else NOW
+
+        def one(key: str) -> int:
+            matches = self.find(key, when=when)[1]
+            if not matches:
+                raise UnknownInstrument(f"looking up {key[:80]}")
+            if len(matches) > 1:
+                raise Ambiguous(
+                    f"looking up {key[:80]}", ids=[f"0x{match.id:016x}" for match in matches[:20]]
+                )
+            return matches[0].id
+
+        return canonical_text(text, one)
+
+    def offset_of_request(self, request_id: str) -> int | None:
+        """Of the first event that a request id led to; None when it led to none."""
+        table, (key, digest) = self._views.table("requests"), request_key(request_id)
+        position = table.find(key)
+        if position < 0:
+            return None
+        record = RequestRecord(table.arena, position)
+        return record.offset if record.digest == digest else None
 
     # Nothing found
 

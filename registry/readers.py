@@ -16,7 +16,7 @@ from alphapulse.log import CLASSES_BY_NAME, AssetClass, Status
 
 from . import validation as check
 from .chains import native_slip44
-from .facts import CHECKS, NO_FACTS, Facts, Value, says_nothing
+from .facts import CHECKS, NO_FACTS, Facts, Value, derived, says_nothing
 from .identity import class_key, currency_key, security_key, token_key
 from .instruments import (
     NAMES,
@@ -28,6 +28,7 @@ from .instruments import (
     Listing,
     PredictionOutcome,
     Security,
+    Synthetic,
     Token,
     articled,
 )
@@ -189,7 +190,8 @@ def _by_fields(instrument: Instrument) -> Facts:
         values[field] = canonical
     for field in _REQUIRED[kind]:
         if field not in values:
-            refuse(field, f"{articled(name)} needs it", "", "give it: it is part of who this is")
+            why = ": it is part of who this is" if field in kind.identity else ""
+            refuse(field, f"{articled(name)} needs it", "", f"give it{why}")
     more = _MORE.get(kind)
     if more is not None:
         more(values)
@@ -221,7 +223,7 @@ def _outcome(values: dict[str, Value]) -> None:
 
 
 _MORE: Final[dict[type, Callable[[dict[str, Value]], None]]] = {
-    FxPair: _fx_pair, DexPool: _dex_pool, PredictionOutcome: _outcome,
+    FxPair: _fx_pair, DexPool: _dex_pool, PredictionOutcome: _outcome, Synthetic: derived,
 }  # fmt: skip
 """What a class asks of its fields beyond the check of each."""
 _FIELDS: Final = {

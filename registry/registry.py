@@ -39,14 +39,12 @@ from alphapulse.projections import (
     Progress,
     Rebuilt,
     RelationRecord,
-    RequestRecord,
     Views,
     ViewState,
     backwards,
     find_import,
     group_key,
     listings_of_isin,
-    request_key,
     state_before,
 )
 
@@ -55,12 +53,14 @@ from .changes import Blame, Change, blamed, changes
 from .deciding import Receipt
 from .errors import Ambiguous, UnknownListing
 from .facts import Facts, facts_from
+from .formula import components_of
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .lookup import Lookup, Match
 from .readers import facts_of
 from .related import Joined, Related, Relations
 from .relation_rules import link_named
+from .synthetics import formula_of
 from .tickets import Outcome, Unit
 from .valid_time import When
 from .writer import Rehearsal, Writer
@@ -271,8 +271,19 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     def resolve(self, instrument: AnyInstrument) -> int | None:
         """The id under which this very instrument is registered, collisions included."""
-        match = self.lookup.by_fingerprint(fingerprint_of(facts_of(instrument).key))
+        facts = facts_of(self._exact(instrument))
+        match = self.lookup.by_fingerprint(fingerprint_of(facts.key))
         return None if match is None else match.id
+
+    def components(
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None
+    ) -> tuple[int, ...]:
+        """Ids of the instruments in a synthetic's formula, in its order; none of what has none.
+
+        Its formula is `facts(id).values["formula"]`, for `parse_formula` and `evaluate`.
+        """
+        match = self.describe(id, as_of=as_of, valid=valid)
+        return () if match is None else components_of(formula_of(match.body))
 
     def listing_bodies(self, id: int, *, as_of: AsOf = None) -> list[tuple[int, ListingBody]]:
         """(listing id, full state) of every listing of an instrument, from the log."""
@@ -424,12 +435,7 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     def offset_of_request(self, request_id: str) -> int | None:
         """Of the first event that a request id led to; None when it led to none."""
-        table, (key, digest) = self.views.table("requests"), request_key(request_id)
-        position = table.find(key)
-        if position < 0:
-            return None
-        record = RequestRecord(table.arena, position)
-        return record.offset if record.digest == digest else None
+        return self.lookup.offset_of_request(request_id)
 
     def imported(self, content_hash: bytes) -> int | None:
         """Offset of the `feed.imported` of a file with this Blake3, 32 bytes; None when there is

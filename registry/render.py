@@ -35,11 +35,13 @@ from alphapulse.projections import Rebuilt
 from .changes import Blame, Change
 from .deciding import Receipt, key_of
 from .fields import class_text, fact_fields, id_text, relation_text, status_text, time_text
+from .formula import components_of
 from .identity import key_text
 from .lookup import Match
 from .registry import RegistryStatistics
 from .related import Joined, Related
 from .relation_rules import ratio_text
+from .synthetics import formula_of
 
 Json = dict[str, object]
 
@@ -149,8 +151,10 @@ def match_dict(match: Match, at: int, joined: Joined | None = None) -> Json:
         "chain": body.extension.chain or None,
         "address": body.extension.address or None,
     }
+    formula = formula_of(body)
+    uses = {"components": list(map(id_text, components_of(formula)))} if formula else {}
     others = {field: value for field, value in fact_fields(body).items() if field not in first}
-    return first | others | {
+    return first | others | uses | {
         "revision": record.revision,
         "offset": match.offset,
         "key": key_text(body.extension.key),

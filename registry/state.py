@@ -42,8 +42,10 @@ from alphapulse.projections import (
 )
 
 from .check import NEW_KINDS, Entity, check_body, entity_of
+from .formula import components_of
 from .identity import id_candidates, primary_id
 from .relation_rules import Link
+from .synthetics import formula_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -219,6 +221,10 @@ class State:
             AlertRecord(self._alerts.arena, position).acknowledged is None
         )
         return event.space, event.entity, is_open and key not in self._new_alerts
+
+    def components(self, instrument: int) -> tuple[int, ...]:
+        held = self.held(Space.INSTRUMENT, instrument)
+        return () if held is None else components_of(formula_of(held.body))
 
     def awaits_collision(self, space: int, id: int) -> bool:
         """Whether its newest event is its registration, and that is one of this group."""

@@ -14,6 +14,7 @@ from typing import Final
 
 from alphapulse.log import format_time, number
 
+from .formula import canonical_text
 from .validation import (
     evm_address,
     exact,
@@ -180,6 +181,11 @@ def opaque_id(value: object, field: str) -> str:
     """Printable ASCII without blanks, as it is; but 0x and hex digits in lower case."""
     clean = reference(value, field)
     return clean.lower() if _HEX.fullmatch(clean) else clean
+
+
+def formula_text(value: object, field: str) -> str:
+    """The canonical text of a formula whose components are ids."""
+    return canonical_text(stripped(value, field))
 
 
 def agree(values: Mapping[str, str | int], said: Set[str]) -> None:

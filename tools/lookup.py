@@ -10,7 +10,7 @@ import click
 
 from .events import print_events
 from .output import Column, short_time, shown
-from .verb import Cli, find, find_one, place_of, settings, time_asked
+from .verb import Cli, brief, find, find_one, place_of, settings, time_asked
 
 if TYPE_CHECKING:
     from alphapulse.registry import Match, Registry
@@ -53,7 +53,8 @@ def _moment(registry: Registry, as_of: str | None, valid_at: str | None) -> int:
     \b
     JSON fields: id, fingerprint, class, status, symbol, name, decimals, isin,
     chain, address, revision, offset, key, joined, null when not known; and after
-    address every other fact that is known, by the name that register uses.
+    address every other fact that is known, by the name that register uses;
+    of a synthetic also formula_hash (Blake3) and components (ids).
 
     A future, an option or an outcome is shown as expired once its expiry is
     past at the time asked (--valid-at, else --as-of, else now).
@@ -74,6 +75,7 @@ def lookup(
         at = _moment(registry, as_of, valid_at)
         rows = [match_dict(match, at) for match in matches]
         ids = [match.id for match in matches]
+        uses = _components(registry, ids[0], as_of, valid) if len(ids) == 1 else []
         for joined in registry.joined(ids, as_of=as_of, valid=valid):
             match = registry.describe(joined.id, as_of=as_of, valid=valid)
             if match is not None:
@@ -82,7 +84,8 @@ def lookup(
     if cli.json:
         cli.out.records(rows)
     elif len(rows) == 1:
-        cli.out.fields((name, shown(value)) for name, value in rows[0].items())
+        rows[0].pop("components", None)
+        cli.out.fields((*((name, shown(value)) for name, value in rows[0].items()), *uses))
     else:
         found = sum(row["joined"] is None for row in rows)
         also = f", {len(rows) - found} more by relations" if found < len(rows) else ""
@@ -98,6 +101,17 @@ def lookup(
                 for row, match in zip(rows, matches, strict=True)
             ],
         )  # fmt: skip
+
+
+def _components(
+    registry: Registry, id: int, as_of: str | None, valid: int | None
+) -> list[tuple[str, str]]:
+    """What a synthetic is made of, as lines for people."""
+    lines = []
+    for component in registry.components(id, as_of=as_of, valid=valid):
+        match = registry.describe(component, as_of=as_of, valid=valid)
+        lines.append(("component", f"0x{component:016x}" if match is None else brief(match)))
+    return lines
 
 
 @click.command(help=f"""Show every listing of an instrument across venues, past ones too; of a

@@ -32,7 +32,7 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "namespace": "token: CAIP-19 asset namespace [erc20 on eip155, token on solana].",
     "decimals": "Of its smallest unit, any class: 0 to 77; unknown when left out.",
     "slip44": "coin: its SLIP-44 number, for chains that are not in our table.",
-    "isin": "ISIN; not of tokens, coins and currencies.",
+    "isin": "ISIN; not of tokens, coins, currencies and synthetics.",
     "figi": "FIGI; equity, etf, bond: that of the share class.",
     "cusip": "equity, etf, bond: CUSIP.",
     "sedol": "equity, etf, bond: SEDOL.",
@@ -56,6 +56,9 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "factory": "dex_pool: address of the factory or manager.",
     "tokens": "dex_pool: addresses of what is in it, in order, with blanks between.",
     "fee-bps": "dex_pool: fee of a swap in basis points, decimal text.",
+    "owner": "synthetic: LEI or slug of who defines it; with --name it is who it is.",
+    "formula": "synthetic: 0.5*KEY + 0.5*KEY, with + - * / ( ) min(,) max(,); KEYs of odd "
+    "characters in quotes.",
     "tenor": "fx_pair: SPOT, ON, TN, 1W, 3M … [SPOT].",
     "contract": "outcome: address of the contract that keeps the conditions.",
     "condition": "outcome: id of the question.",
@@ -82,7 +85,7 @@ AMEND_FLAGS: Final[dict[str, str]] = {
         "symbol", "name", "decimals", "isin", "figi", "cusip", "sedol", "composite-figi", "lei",
         "cfi", "currency", "native-id", "tokens", "fee-bps", "base", "quote", "settlement",
         "payoff", "multiplier", "underlying", "expiry", "last-trade", "tick", "ticks", "lot",
-        "min-size", "max-size", "min-notional", "valid-from")},
+        "min-size", "max-size", "min-notional", "formula", "valid-from")},
     "class": "equity, etf, bond: another of these.",
 }  # fmt: skip
 LISTING_FLAGS: Final[dict[str, str]] = {
@@ -152,10 +155,11 @@ def _given(flags: Mapping[str, Any]) -> Fields:
 
     \b
     CLASS is token, coin, equity, etf, bond, currency, fx_pair, spot_pair,
-    dex_pool, perpetual, future, option, index or outcome:
+    dex_pool, perpetual, future, option, index, outcome or synthetic:
       register equity --isin US0378331005 --symbol AAPL --name "Apple Inc."
       register token --chain eip155:1 --address 0xa0b8… --symbol USDC --decimals 6
       register future --venue XCME --product ES --maturity 2026-12-18 --tick 0.25
+      register synthetic --owner desk --name TOP2 --formula "AAPL + MSFT@XNAS"
       register - < instruments.jsonl
     {_LINES_HELP.format(line='{"class": "equity", "isin": …}')}
     """)  # fmt: skip
@@ -284,7 +288,7 @@ def _register(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Register, class_named, from_mapping
 
     kind = class_named(fields.pop("class", None))
-    _name_underlying(registry, fields, as_of)
+    _name_others(registry, fields, as_of)
     return Register.of(from_mapping(kind, _known(fields)))
 
 
@@ -292,7 +296,7 @@ def _amend(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Amend
 
     id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
-    _name_underlying(registry, fields, as_of)
+    _name_others(registry, fields, as_of)
     return Amend(id, fields, _time(valid_from, "valid_from"))
 
 
@@ -392,10 +396,15 @@ def _key_in(fields: Fields, *names: str) -> str:
     return key
 
 
-def _name_underlying(registry: Registry, fields: Fields, as_of: AsOf) -> None:
-    """The key of the underlying becomes its id. An id stays, known or not."""
+def _name_others(registry: Registry, fields: Fields, as_of: AsOf) -> None:
+    """Keys of the underlying and in a formula become ids. An id stays, known or not."""
     from alphapulse.log import AlphaPulseError
+    from alphapulse.registry import canonical_text
 
+    if fields.get("formula"):
+        fields["formula"] = canonical_text(
+            fields["formula"], lambda key: find_one(registry, key, as_of=as_of).id
+        )
     key = fields.get("underlying")
     if isinstance(key, str) and key and not key.startswith("0x"):
         try:
@@ -512,7 +521,7 @@ class _Lines:
             fields = {**self._defaults, **_parsed(line)}
             names = ("key", "instrument", "from", "to", "underlying")
             keys = (fields.get(name) for name in names)
-            if self._waiting and not all(map(_is_lasting, keys)):
+            if self._waiting and ("formula" in fields or not all(map(_is_lasting, keys))):
                 self._carry_out()  # an earlier line may have changed whom this key means
             self._waiting.append((number, _unit(self._registry, self._verb, fields)))
         except AlphaPulseError as error:

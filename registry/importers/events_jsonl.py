@@ -38,7 +38,7 @@ from alphapulse.registry import validation
 from alphapulse.registry.commands import Command, Register
 from alphapulse.registry.commands_listings import AddListing, AddToGroup
 from alphapulse.registry.commands_relations import Relate
-from alphapulse.registry.facts import facts_from
+from alphapulse.registry.facts import DERIVED, facts_from
 from alphapulse.registry.identity import key_text
 from alphapulse.registry.instruments import Listing, class_named, from_mapping
 from alphapulse.registry.relation_rules import ratio_in, ratio_text
@@ -197,7 +197,7 @@ def _names(body: RelationBody) -> dict[bytes, str]:
 def _register(body: InstrumentBody, valid_from: int) -> Register:
     """A registration that says what the body says. Raises InvalidInput when there is none."""
     facts = facts_from(body)
-    fields: dict[str, Any] = dict(facts.values)
+    fields: dict[str, Any] = {f: v for f, v in facts.values.items() if f not in DERIVED}
     name = CLASS_NAMES[facts.asset_class]
     if name == "coin":
         fields["slip44"] = int(fields.pop("address", ""))

