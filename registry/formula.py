@@ -103,7 +103,7 @@ def parse(text: object, resolve: Resolve | None = None) -> Formula:
     """The tree of a formula. Without `resolve` every component must be an id.
 
     Raises FormulaInvalid, which names the character, and what `resolve` raises, which then does
-    too. Cost: 3 µs for each number, sign and instrument.
+    too. Cost: 5 µs for each number, sign and instrument.
     """
     if not isinstance(text, str):
         refuse("formula", "it must be text", text)
