@@ -30,6 +30,7 @@ from alphapulse.projections import (
     Views,
     ViewUnusable,
     address_key,
+    backwards,
     isin_key,
     native_id_of,
     pair_key,
@@ -214,6 +215,23 @@ class Lookup:
             if found:
                 return form, found
         return "", []
+
+    def whom(self, key: str, when: When = NOW) -> list[Match]:
+        """As `find`, for what is dated by itself: listings, relations. A symbol means who had it at
+        that time; what never changes hands, such as an id or an ISIN, means the same one always,
+        also where its registration names no date or a later one."""
+        _, found = self.find(key, when=when)
+        if found or when.valid is None:
+            return found
+        form, found = self.find(key, when=When(when.known))
+        return [] if form == "symbol" else found
+
+    def since(self, id: int) -> int:
+        """The valid-from (ns) that an instrument's registration names; 0 = none. Cost: 5 µs for
+        each event of it."""
+        table = self._views.table("instruments")
+        *_, first = backwards(self._log, table.last_offset(table.find(id)))
+        return int(first.valid_from)
 
     def _form(self, form: str, key: str, when: When) -> list[Match]:
         if form == "id":

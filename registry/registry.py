@@ -298,12 +298,13 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         return found
 
     def find_listing(
-        self, id: int, venue: str, *, currency: str = "", line: int | None = None
+        self, id: int, venue: str, *, currency: str = "", line: int | None = None,
+        as_of: AsOf = None,
     ) -> int:
         """Id of the one listing of an instrument at a venue. Raises UnknownListing, Ambiguous."""
         venue = validation.venue(venue)
         found = [
-            listing for listing, body in self.listing_bodies(id)
+            listing for listing, body in self.listing_bodies(id, as_of=as_of)
             if body.venue == venue and currency in ("", body.currency)
             and line in (None, body.line)
         ]  # fmt: skip
@@ -357,7 +358,8 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         if depth is not None and (type(depth) is not int or depth < 1):
             validation.refuse("depth", "it must be 1 or more", depth)
         if isinstance(key, str):
-            ids = [match.id for match in self.lookup.find(key, when=When(stop))[1]]
+            at = None if valid is None else validation.moment(valid, "valid")
+            ids = [match.id for match in self.lookup.whom(key, When(stop, at))]
         else:
             ids = [validation.id64(key)]
         return self.relations.related(
@@ -377,7 +379,7 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
     def _moment(self, valid: ValidAt, as_of: AsOf) -> int:
         if valid is None:
             return self.relations.moment(as_of)
-        return validation.time_ns(valid, "valid")
+        return validation.moment(valid, "valid")
 
     def diff(self, a: int | str, b: int | str, ids: Sequence[int] = ()) -> Iterator[Change]:
         """What is otherwise after `b` than after `a`, of these instruments or of all.
@@ -459,7 +461,7 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     def when(self, as_of: AsOf = None, valid: ValidAt = None) -> When:
         """What a question is about, for `lookup`. Raises InvalidInput, OffsetOutOfRange."""
-        at = None if valid is None else validation.time_ns(valid, "valid")
+        at = None if valid is None else validation.moment(valid, "valid")
         return When(self._stop(as_of), at)
 
     def _stop(self, as_of: AsOf) -> int | None:

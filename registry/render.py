@@ -198,16 +198,21 @@ def listing_dict(listing: ListingBody, at: int) -> Json:
     }
 
 
-def on_chain_dict(match: Match) -> Json:
-    """A token or coin in the form of a listing: its venue is its chain."""
-    record, status = match.record, Status(match.body.message[3])
+def on_chain_dict(match: Match, since: int, then: Match | None) -> Json:
+    """A token or coin in the form of a listing: its venue is its chain.
+
+    since: the valid-from (ns) of its registration, 0 = not known. then: its state at the time
+    asked, None before that time.
+    """
+    status = Status.PENDING if then is None else then.record.status
+    match = then or match
     return {
         "instrument": id_text(match.id),
         "venue": match.body.extension.chain,
         "symbol": symbol_of(match.body) or None,
         "currency": None,
         "primary": False,
-        "valid_from": time_text(record.valid_from),
+        "valid_from": time_text(since),
         "valid_to": None,
         "figi": None,
         "status": status.name.lower(),

@@ -54,7 +54,7 @@ def state_at(log: EventLog, last_offset: int, when: When) -> tuple[InstrumentBod
         return None if event is None else (event.instrument_body, event.offset)
     events = list(_known(log, last_offset, when.known))[::-1]
     true = [holds_from(event) <= when.valid for event in events]
-    if not any(true):
+    if not events or not true[0]:
         return None
     if all(true):
         return events[-1].instrument_body, events[-1].offset
@@ -78,12 +78,7 @@ def _folded(events: list[Event], true: list[bool]) -> tuple[InstrumentBody, int]
                 state.pop(field, None)
             state.update((f, value) for f, value in said.items() if before.get(f) != value)
         before = said
-    # Who began later than what was said of it is still of a class, and in some state.
-    state = {f: v for f, v in _words(events[0].instrument_body).items() if f in _ALWAYS} | state
     return _body(newest, state), newest.offset
-
-
-_ALWAYS = ("class", "status")
 
 
 def _words(body: InstrumentBody) -> dict[str, Value]:
@@ -96,7 +91,7 @@ def _body(event: Event, state: dict[str, Value]) -> InstrumentBody:
     record = InstrumentRecord(newest.message)
     facts = Facts(
         newest.extension.key, AssetClass(int(state["class"])),
-        {field: value for field, value in state.items() if field not in _ALWAYS},
+        {field: value for field, value in state.items() if field not in ("class", "status")},
     )  # fmt: skip
     return body_of(
         facts, id=event.entity, fingerprint=record.fingerprint, counter=newest.extension.counter,

@@ -177,10 +177,22 @@ def exact_or_zero(value: object, field: str) -> str:
 
 
 def time_ns(value: object, field: str) -> int:
-    """Nanoseconds since 1970 UTC from an int or RFC 3339 text; 0 and empty text give 0."""
+    """Nanoseconds since 1970 UTC from an int or RFC 3339 text; 0 and empty text give 0, which means
+    that no time is known. So text that names that very instant is refused."""
+    if value == "":
+        return 0
+    found = moment(value, field)
+    if not found and isinstance(value, str):
+        refuse(
+            field, "the first instant of 1970 stands for a time that is not known", value,
+            "leave it out, or give 1970-01-01T00:00:00.000000001Z",
+        )  # fmt: skip
+    return found
+
+
+def moment(value: object, field: str) -> int:
+    """Nanoseconds since 1970 UTC from an int or RFC 3339 text, to ask about."""
     if isinstance(value, str):
-        if not value:
-            return 0
         try:
             return parse_time(value)
         except InvalidInput as error:

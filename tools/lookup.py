@@ -31,17 +31,15 @@ as_of_option = click.option(
     help="As after that event, or as recorded by that time. A bare integer is an offset.",
 )  # fmt: skip
 valid_at_option = click.option(
-    "--valid-at", metavar="TIME",
+    "--valid-at", metavar="OFFSET|TIME",
     help="As true at that time, by what is known (with --as-of: was known). What names no date is "
     "true since it was recorded. A bare integer is an offset: when that event was recorded.",
 )  # fmt: skip
 
 
-def _moment(registry: Registry, as_of: str | None, valid_at: str | None) -> int:
+def _moment(registry: Registry, as_of: str | None, valid: int | None) -> int:
     """The time (ns) at which statuses that follow from dates are shown."""
-    at = time_asked(registry, valid_at, "--valid-at")
-    if at is None:
-        at = time_asked(registry, as_of, "--as-of")
+    at = time_asked(registry, as_of, "--as-of") if valid is None else valid
     return time.time_ns() if at is None else at
 
 
@@ -72,7 +70,7 @@ def lookup(
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
         matches = list(find(registry, key, by=by or "", as_of=as_of, valid=valid))
-        at = _moment(registry, as_of, valid_at)
+        at = _moment(registry, as_of, valid)
         rows = [match_dict(match, at) for match in matches]
         ids = [match.id for match in matches]
         uses = _components(registry, ids[0], as_of, valid) if len(ids) == 1 else []
@@ -131,9 +129,9 @@ def _components(
 @settings
 def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> None:
     with cli.registry() as registry:
-        at = _moment(registry, as_of, valid_at)
-        matches = find(registry, key, as_of=as_of)
-        rows = _listing_rows(registry, matches, as_of, at)
+        valid = time_asked(registry, valid_at, "--valid-at")
+        matches = find(registry, key, as_of=as_of, valid=valid, lasting=True)
+        rows = _listing_rows(registry, matches, as_of, valid)
     if cli.json:
         cli.out.records(rows)
         return
@@ -169,11 +167,12 @@ def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> Non
 
 
 def _listing_rows(
-    registry: Registry, matches: Sequence[Match], as_of: str | None, at: int
+    registry: Registry, matches: Sequence[Match], as_of: str | None, valid: int | None
 ) -> list[dict[str, object]]:
     """Rows of the matches, of who is joined to them and of their siblings, each instrument once."""
     from alphapulse.registry.render import listing_dict, on_chain_dict
 
+    at = _moment(registry, as_of, valid)
     asked = {match.id: match for match in matches}
     others = [joined.id for joined in registry.joined(asked, as_of=as_of, valid=at)]
     for match in matches:
@@ -184,7 +183,8 @@ def _listing_rows(
     rows = []
     for match in asked.values():
         if match.record.asset_class.name.lower() in ON_CHAIN:
-            rows.append(on_chain_dict(match))
+            then = registry.describe(match.id, as_of=as_of, valid=valid)
+            rows.append(on_chain_dict(match, registry.lookup.since(match.id), then))
         for _, body in registry.listing_bodies(match.id, as_of=as_of):
             rows.append(listing_dict(body, at))
     return rows

@@ -46,11 +46,11 @@ def related(
     if ended and valid_at is not None:
         raise click.UsageError("--ended shows those of all times: leave out --valid-at")
     with cli.registry() as registry:
-        find(registry, key, as_of=as_of)  # for its near misses
+        valid = time_asked(registry, valid_at, "--valid-at")
+        find(registry, key, as_of=as_of, valid=valid, lasting=True)  # for its near misses
         found = registry.related(
-            key, depth=depth, as_of=as_of, ended=ended, relations=relations or None,
-            valid=time_asked(registry, valid_at, "--valid-at"),
-        )  # fmt: skip
+            key, depth=depth, as_of=as_of, ended=ended, relations=relations or None, valid=valid
+        )
         rows = [related_dict(each, registry.log.event(each.offset).source) for each in found]
         symbols = {} if cli.json else _symbols(registry, found)
     if cli.json:

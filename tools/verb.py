@@ -186,13 +186,19 @@ def time_asked(registry: Registry, text: str | None, option: str) -> int | None:
 
 
 def find(
-    registry: Registry, key: str, *, by: str = "", as_of: AsOf = None, valid: int | None = None
-) -> Sequence[Match]:
-    """All matches of the first form of KEY that has any. Raises UnknownInstrument, near misses."""
+    registry: Registry, key: str, *, by: str = "", as_of: AsOf = None, valid: int | None = None,
+    lasting: bool = False,
+) -> Sequence[Match]:  # fmt: skip
+    """All matches of the first form of KEY that has any. Raises UnknownInstrument, near misses.
+
+    lasting: what never changes hands is found at any time (`Lookup.whom`).
+    """
     from alphapulse.registry import UnknownInstrument
 
     when = registry.when(as_of, valid)
-    _, matches = registry.lookup.find(key, by, when)
+    matches = (
+        registry.lookup.whom(key, when) if lasting else registry.lookup.find(key, by, when)[1]
+    )
     if matches:
         return matches
     others = [] if as_of is None and valid is None else registry.lookup.find(key, by)[1]
@@ -200,7 +206,7 @@ def find(
         what = "nothing matched then" if valid is None else "nothing that is known matched then"
         cure = (
             "ask about a time when it was known" if valid is None
-            else "ask about a later time; --valid-from says since when a registration holds"
+            else "ask about another time; --valid-from says since when a registration holds"
         )  # fmt: skip
         at = "later" if valid is None else "at another time"
         lines = [f"{at}: {brief(match)}" for match in others[:CANDIDATES_MAX]]

@@ -325,7 +325,7 @@ def _end_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     _nothing_else(fields, "key, venue, currency, line, valid_to")
     if venue is None:
         raise InvalidInput("ending a listing", problem="the venue is missing", cure="name it")
-    listing = registry.find_listing(id, venue, currency=currency or "", line=line)
+    listing = registry.find_listing(id, venue, currency=currency or "", line=line, as_of=as_of)
     return EndListing(listing, _time(valid_to, "valid_to") or time.time_ns())
 
 
@@ -379,7 +379,8 @@ def _time(value: object, field: str) -> int:
 
 
 def _id_of(registry: Registry, fields: Fields, as_of: AsOf) -> int:
-    return find_one(registry, _key_in(fields, "key", "instrument"), as_of=as_of).id
+    key = _key_in(fields, "key", "instrument")
+    return find_one(registry, key, as_of=None if _is_lasting(key) else as_of).id
 
 
 def _key_in(fields: Fields, *names: str) -> str:

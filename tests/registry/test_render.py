@@ -76,7 +76,7 @@ def test_what_is_not_known_is_null(registry: Registry) -> None:
         assert [name for name, value in shown.items() if value is None] == [
             "symbol", "name", "decimals", "isin", "joined"
         ]  # fmt: skip
-        on_chain = on_chain_dict(match)
+        on_chain = on_chain_dict(match, 0, match)
         assert (on_chain["venue"], on_chain["symbol"], on_chain["valid_from"]) == (
             "eip155:1", None, None
         )  # fmt: skip

@@ -98,14 +98,58 @@ def test_what_is_announced_is_not_true_yet(calendar: Calendar) -> None:
         record.verify()
 
 
-def test_a_correction_may_reach_back_before_the_registration(calendar: Calendar) -> None:
-    """Then only it is known of that time, and what never changes."""
-    id = calendar.at(MARCH).register(APPLE).id
-    calendar.at(APRIL).amend(id, symbol="APPL", valid_from=JANUARY)
-    facts = calendar.registry.facts(id, valid=FEBRUARY)
-    assert facts is not None
-    assert facts.values == {"symbol": "APPL"}
-    assert facts.asset_class.name == "EQUITY"
+def test_nothing_is_there_before_its_registration_holds(calendar: Calendar) -> None:
+    """Whatever is said of it: neither a correction of an earlier day, nor one without a date."""
+    late = calendar.at(MARCH).register(APPLE).id
+    calendar.at(APRIL).amend(late, symbol="APPL", valid_from=JANUARY)
+    future = calendar.registry.register(token(3, symbol="F", valid_from="2030-01-01")).id
+    calendar.registry.amend(future, name="Announced")
+    for id, before, since, words in (
+        (late, FEBRUARY, MARCH, "APPL"), (future, "2029-12-31", "2030-01-01", "F"),
+    ):  # fmt: skip
+        assert calendar.registry.get(id, valid=before) is None
+        facts = calendar.registry.facts(id, valid=since)
+        assert facts is not None and facts.values["symbol"] == words
+    assert facts is not None and facts.values["name"] == "Announced"
+
+
+def test_who_a_key_means_at_a_time(calendar: Calendar) -> None:
+    """A symbol whoever had it then; an id, an ISIN or an address the same one always."""
+    registry = calendar.at(JANUARY)
+    arcx = registry.register(
+        Equity(isin=APPLE.isin, symbol="META", valid_from="2010-01-01")
+    ).id
+    meta = registry.register(
+        Equity(isin="US30303M1027", symbol="FB", valid_from="2012-01-01")
+    ).id
+    registry.amend(arcx, symbol="METV", valid_from="2022-01-01")
+    registry.amend(meta, symbol="META", valid_from="2022-06-01")
+
+    def means(key: str, valid: str) -> list[int]:
+        return [match.id for match in registry.lookup.whom(key, registry.when(valid=valid))]
+
+    assert means("META", "2021-01-01") == [arcx]
+    assert means("META", "2022-03-01") == []
+    assert means("META", "2022-06-01") == [meta]
+    assert means("META", "2001-01-01") == []
+    for key in (APPLE.isin, f"0x{arcx:016x}"):
+        assert means(key, "2001-01-01") == means(key, "2021-01-01") == [arcx]
+    registry.relate(arcx, "underlying", meta, valid_from="2000-01-01")
+    (found,) = registry.related("META", valid="2021-01-01")
+    assert (found.instrument, found.other) == (arcx, meta)
+    assert registry.related("META", valid="2001-01-01") == []
+    assert len(registry.related(APPLE.isin, valid="2001-01-01")) == 1
+
+
+def test_the_first_instant_of_1970_is_no_date(calendar: Calendar) -> None:
+    registry = calendar.at(JANUARY)
+    with pytest.raises(InvalidInput, match="first instant of 1970"):
+        registry.register(Equity(isin=APPLE.isin, valid_from="1970-01-01"))
+    id = registry.register(
+        Equity(isin=APPLE.isin, valid_from="1970-01-01T00:00:00.000000001Z")
+    ).id
+    assert registry.get(id, valid="1970-01-01") is None
+    assert registry.get(id, valid=1) is not None
 
 
 def test_a_symbol_goes_from_one_to_another(calendar: Calendar) -> None:

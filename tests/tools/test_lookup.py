@@ -209,3 +209,21 @@ def test_listings_at_a_time(run: Run, apple: int) -> None:
     run("add-listing", APPLE, "--venue", "XLON", "--valid-from", "2199-01-01")
     assert current() == ["XNAS"]
     assert current("--valid-at", "2199-01-01") == ["XNAS", "XLON"]
+
+
+def test_a_token_at_a_time(run: Run) -> None:
+    address = "0x" + "c" * 40
+    where = ("--chain", "eip155:1", "--address", address)
+    run("register", "token", *where, "--symbol", "USDT", "--valid-from", "2017-11-28")
+    run("amend", "USDT", "--name", "Tether USD", "--valid-from", "2026-06-01")
+    run("delist", "USDT", "--valid-from", "2199-01-01")
+
+    def row(*options: str) -> dict[str, object]:
+        (found,) = run("--json", "listings", f"eip155:1:{address}", *options).rows
+        assert found["valid_from"] == "2017-11-28T00:00:00.000000000Z"
+        return {"status": found["status"], "current": found["current"]}
+
+    assert row() == {"status": "delisted", "current": False}, "the newest word"
+    assert row("--valid-at", "2020-01-01") == {"status": "active", "current": True}
+    assert row("--valid-at", "2010-01-01") == {"status": "pending", "current": False}
+    assert row("--valid-at", "2199-01-01") == {"status": "delisted", "current": False}
