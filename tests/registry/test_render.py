@@ -84,9 +84,8 @@ def test_what_is_not_known_is_null(registry: Registry) -> None:
         registry.set_status(id, "halted")
         halted = registry.describe(id)
         assert halted is not None
-        assert (on_chain_dict(halted)["status"], on_chain_dict(halted)["current"]) == (
-            "halted", False
-        )  # fmt: skip
+        shown = on_chain_dict(match, 0, halted)
+        assert (shown["status"], shown["current"]) == ("halted", False)
     assert time_text(0) is None
 
 
