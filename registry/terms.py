@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Set
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -38,6 +38,10 @@ CHOICES: Final = {
     "style": ("european", "american", "bermudan"),
 }
 TOKENS_MAX: Final = 16
+EXPIRY_DAYS_MAX: Final = {"option": 1, "future": 31}
+"""How far an expiry may be from the maturity, by the days of UTC: zones; and of a future that is
+named after its month, or settled in the days around, some weeks."""
+_NS_A_DAY: Final = 86_400 * 10**9
 _EVM_POOL_ID: Final = re.compile(r"0x[0-9a-fA-F]{64}")
 _HEX: Final = re.compile(r"0x[0-9a-fA-F]+")
 _ID: Final = re.compile(r"0x[0-9a-fA-F]{1,16}")
@@ -202,6 +206,8 @@ def agree(values: Mapping[str, str | int], said: Set[str]) -> None:
             "last_trade", f"it is after the expiry, {format_time(int(values['expiry']))}",
             format_time(int(values["last_trade"])),
         )  # fmt: skip
+    if both("maturity", "expiry"):
+        _near("option" if "strike" in values else "future", values)
     if both("min_size", "max_size") and _decimal(values["min_size"]) > _decimal(values["max_size"]):
         refuse("max_size", f"it is below min_size, {values['min_size']}", values["max_size"])
     if both("tick", "ticks"):
@@ -209,6 +215,17 @@ def agree(values: Mapping[str, str | int], said: Set[str]) -> None:
         least = min(steps, key=_decimal)
         if values["tick"] != least:
             refuse("tick", f"the smallest step of ticks is {least}", values["tick"])
+
+
+def _near(name: str, values: Mapping[str, str | int]) -> None:
+    maturity, expiry = date.fromisoformat(str(values["maturity"])), int(values["expiry"])
+    days = (date(1970, 1, 1) + timedelta(days=expiry // _NS_A_DAY) - maturity).days
+    if abs(days) > EXPIRY_DAYS_MAX[name]:
+        refuse(
+            "expiry", f"it is {abs(days)} days {'after' if days > 0 else 'before'} the maturity,"
+            f" {maturity}; of this class ({name}) it is at most {EXPIRY_DAYS_MAX[name]} away",
+            format_time(expiry), "correct the expiry, or the maturity if that is wrong",
+        )  # fmt: skip
 
 
 def _decimal(value: str | int) -> Decimal:

@@ -32,7 +32,7 @@ from alphapulse.registry.render import match_dict
 from .homes import open_home, prepare, rows
 from .samples import ABOUT, EUR, FULL, IDENTITIES, MORE, NEW
 
-FESX = Future(venue="XEUR", product="FESX", maturity="2026-12-18", native_id="FESX 202612")
+FESX = Future(venue="XEUR", product="FESX", maturity="2226-12-18", native_id="FESX 202612")
 
 
 def body(name: str, fields: dict[str, Any]) -> InstrumentBody:
@@ -79,7 +79,7 @@ _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("settlement", "native_id", "product", "root", "code"), _CODE),
     "strike": _NUMBER | _NUMBER.map(lambda text: f"-{text}") | st.just("0"),
     "underlying": st.integers(1, (1 << 64) - 1).map(hex),
-    "expiry": st.integers(8_200_000_000_000_000_000, (1 << 63) - 1),
+    "expiry": st.integers(8_108_951_400 * 10**9, 8_109_028_799 * 10**9),
 }
 
 
@@ -202,8 +202,14 @@ def test_exact_steps(registry: Registry, text: str) -> None:
         ("future", {"expiry": "2026-12-18"}, "expiry: it is a day and no instant"),
         ("future", {"expiry": "1969-01-01T00:00Z"}, "expiry: it is before 1970"),
         ("future", {"expiry": "soon"}, "expiry: it is not RFC 3339"),
-        ("future", {"expiry": "2026-12-18T14:00Z", "last_trade": "2026-12-18T14:30Z"},
-         "last_trade: it is after the expiry, 2026-12-18T14:00:00"),
+        ("future", {"expiry": "2226-12-18T14:00Z", "last_trade": "2226-12-18T14:30Z"},
+         "last_trade: it is after the expiry, 2226-12-18T14:00:00"),
+        ("future", {"expiry": "2020-01-01T00:00Z"},
+         "expiry: it is 75591 days before the maturity, 2226-12-18; of this class (future)"),
+        ("future", {"expiry": "2227-01-19T00:00Z"}, "expiry: it is 32 days after the maturity"),
+        ("future", {"expiry": "2226-11-16T23:59Z"}, "expiry: it is 32 days before the maturity"),
+        ("option", {"expiry": "2226-12-20T00:00Z"}, "expiry: it is 2 days after the maturity"),
+        ("option", {"expiry": "2226-12-16T23:59Z"}, "expiry: it is 2 days before the maturity"),
         ("option", {"strike": "1,5"}, "strike: it is not decimal text"),
         ("option", {"strike": ""}, "strike: an option needs it"),
         ("option", {"right": "buy"}, "right: there is no such one"),
@@ -245,7 +251,7 @@ def test_one_spelling_of_a_key() -> None:
     for field, value in {"right": "put", "style": "american", "adjustment": 1, "venue": "occ",
                          "strike": "0.000012345679", "maturity": "2026-12-19"}.items():  # fmt: skip
         assert key("option", **{field: value}) != option
-    assert key("option", multiplier="5", expiry="2026-12-18T08:00Z", native_id="x") == option
+    assert key("option", multiplier="5", expiry="2226-12-18T08:00Z", native_id="x") == option
     assert key("spot_pair", settlement="USDT") != key("spot_pair")
     assert key("perpetual", generation=2) != key("perpetual")
     assert key("dex_pool", tokens="0x1", fee_bps="5") == key("dex_pool")
@@ -322,10 +328,23 @@ def test_a_pool_and_its_own_token_share_an_address(registry: Registry) -> None:
     assert [match.id for match in found] == [by_id]
 
 
+@pytest.mark.parametrize(
+    "name, days",
+    [("future", ("2226-11-17T00:00Z", "2227-01-18T23:59Z")),
+     ("option", ("2226-12-17T00:00Z", "2226-12-19T23:59Z"))],
+)  # fmt: skip
+def test_an_expiry_is_near_its_maturity(name: str, days: tuple[str, str]) -> None:
+    for expiry in days:
+        said = from_mapping(CLASSES[name], IDENTITIES[name] | {"expiry": expiry})
+        assert "expiry" in facts_of(said).values
+
+
 def test_an_amendment_does_not_contradict_what_is_known(registry: Registry) -> None:
     id = registry.register(msgspec.structs.replace(FESX, expiry="2226-12-18T11:00Z")).id
     with pytest.raises(InvalidInput, match="last_trade: it is after the expiry"):
         registry.amend(id, last_trade="2226-12-19T00:00Z")
+    with pytest.raises(InvalidInput, match="expiry: it is 70476 days before the maturity"):
+        registry.amend(id, expiry="2034-01-02T00:00Z")
     assert registry.log.head == 1
     registry.amend(id, last_trade="2226-12-19T00:00Z", expiry="2226-12-19T01:00Z")
     # Two sources may contradict each other: that is no reason to refuse what is said of others.
@@ -337,9 +356,10 @@ def test_an_amendment_does_not_contradict_what_is_known(registry: Registry) -> N
 @pytest.mark.parametrize("status", Status)
 def test_it_expires_by_its_instant(status: Status) -> None:
     expiry = 1_797_602_400_000_000_000
-    facts = facts_of(FESX)
+    december = msgspec.structs.replace(FESX, maturity="2026-12-18")
+    facts = facts_of(december)
     made = body_of(facts, id=7, fingerprint=fingerprint_of(facts.key), status=status)
-    timed = facts_of(msgspec.structs.replace(FESX, expiry=expiry))
+    timed = facts_of(msgspec.structs.replace(december, expiry=expiry))
     ends = body_of(timed, id=7, fingerprint=fingerprint_of(facts.key), status=status)
     before, after = InstrumentRecord(made.message), InstrumentRecord(ends.message)
     assert before.status_at(1 << 62) is status
@@ -387,7 +407,7 @@ def test_two_homes_agree_in_whatever_order_they_learnt(tmp_path: Path, name: str
         "isin": "US5949181045", "figi": "BBG001S5N8V8", "cfi": "OCEFCS", "base": "B",
         "quote": "FDUSD", "settlement": "S", "min_size": "3", "max_size": "4", "currency": "CHF",
         "min_notional": "6", "multiplier": "7", "underlying": "0x01", "native_id": "N",
-        "expiry": "2227-01-01T00:00Z", "last_trade": "2226-01-01T00:00Z", "payoff": "linear",
+        "expiry": "2226-12-19T00:00Z", "last_trade": "2226-01-01T00:00Z", "payoff": "linear",
         "tokens": "0x1", "fee_bps": "0", "formula": f"2*{EUR}",
     }  # fmt: skip
     kind, identity = CLASSES[name], IDENTITIES[name]

@@ -178,7 +178,9 @@ def test_a_lookup_says_expired_from_the_expiry_on(run: Run) -> None:
     assert run("lookup", "F", "--json").rows[0]["status"] == "expired"
     assert "expired" in run("lookup", "F").out
     assert run("tail", "--json").rows[0]["body"]["status"] == "active"
-    assert run("amend", "F", "--expiry", "2226-12-18T12:00Z").code == 0
+    ran = run("amend", "F", "--expiry", "2226-12-18T12:00Z", "--json")
+    assert (ran.code, "days after the maturity" in ran.error["error"]) == (2, True)
+    assert run("amend", "F", "--expiry", "").code == 0
     assert run("lookup", "F", "--json").rows[0]["status"] == "active"
     assert run("lookup", "F", "--as-of", "0", "--json").rows[0]["status"] == "expired"
 
