@@ -103,7 +103,7 @@ def status_of(instrument: Instrument) -> Status | None:
 
 def valid_from_of(instrument: Instrument) -> int:
     """ns since 1970 UTC, 0 = since recorded."""
-    return check.time_ns(instrument.valid_from, "valid_from") if instrument.valid_from else 0
+    return check.time_ns(instrument.valid_from, "valid_from")
 
 
 def _common(instrument: Instrument, values: dict[str, Value]) -> None:

@@ -301,8 +301,13 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         self, id: int, venue: str, *, currency: str = "", line: int | None = None,
         as_of: AsOf = None,
     ) -> int:
-        """Id of the one listing of an instrument at a venue. Raises UnknownListing, Ambiguous."""
+        """Id of the one listing of an instrument at a venue.
+
+        Raises InvalidInput, UnknownListing, Ambiguous.
+        """
         venue = validation.venue(venue)
+        currency = currency if currency == "" else validation.listing_currency(currency)
+        line = None if line is None else validation.line(line)
         found = [
             listing for listing, body in self.listing_bodies(id, as_of=as_of)
             if body.venue == venue and currency in ("", body.currency)

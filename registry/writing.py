@@ -106,7 +106,8 @@ class Writing(ABC, Generic[One, Many]):
         origin = self.origin(source, request_id)
         if changes.get("formula"):
             changes["formula"] = self.lookup.formula(changes["formula"], request_id)
-        command = Amend(validation.id64(id), changes, _time(valid_from, "valid_from"))
+        begins = validation.time_ns(valid_from, "valid_from")
+        command = Amend(validation.id64(id), changes, begins)
         return self._carry_out(Unit((command,), origin))
 
     def set_status(
@@ -116,7 +117,7 @@ class Writing(ABC, Generic[One, Many]):
         """Moves an instrument through its life; raises IllegalTransition."""
         origin = self.origin(source, request_id)
         wanted = status if isinstance(status, Status) else validation.status(status)
-        command = SetStatus(validation.id64(id), wanted, _time(valid_from, "valid_from"))
+        command = SetStatus(validation.id64(id), wanted, validation.time_ns(valid_from, "valid_from"))
         return self._carry_out(Unit((command,), origin))
 
     def delist(
@@ -199,7 +200,7 @@ class Writing(ABC, Generic[One, Many]):
         return self._carry_out(Unit((command,), origin))
 
     @staticmethod
-    def origin(source: str, request_id: str = "") -> Origin:
+    def origin(source: str = "", request_id: str = "") -> Origin:
         """Who says so, checked; for units that are given to `execute`. Raises InvalidInput."""
         if source != "":
             source = validation.text(source, "source", TEXT_SIZE_BYTES_MAX)
@@ -269,7 +270,3 @@ def receipts(outcomes: Iterable[Outcome]) -> list[Receipt]:
             raise outcome
         found += outcome
     return found
-
-
-def _time(given: str | int, field: str) -> int:
-    return validation.time_ns(given, field) if given else 0

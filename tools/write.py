@@ -320,34 +320,30 @@ def _end_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import EndListing
 
     id, venue = _id_of(registry, fields, as_of), fields.pop("venue", None)
-    currency, line = fields.pop("currency", None), fields.pop("line", None)
-    valid_to = fields.pop("valid_to", None)
+    narrowed = _known({name: fields.pop(name, None) for name in ("currency", "line")})
+    valid_to = _end(fields)
     _nothing_else(fields, "key, venue, currency, line, valid_to")
     if venue is None:
         raise InvalidInput("ending a listing", problem="the venue is missing", cure="name it")
-    listing = registry.find_listing(id, venue, currency=currency or "", line=line, as_of=as_of)
-    return EndListing(listing, _time(valid_to, "valid_to") or time.time_ns())
+    return EndListing(registry.find_listing(id, venue, as_of=as_of, **narrowed), valid_to)
 
 
 def _relate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Relate
 
     of, relation, other = _sides(registry, fields, as_of)
-    known = {name: fields.pop(name, None) for name in ("ratio", "valid_from", "valid_to")}
+    said = _known({name: fields.pop(name, None) for name in ("ratio", "valid_from", "valid_to")})
     _nothing_else(fields, "from, relation, to, ratio, valid_from, valid_to")
-    return Relate.make(
-        of, relation, other, ratio=known["ratio"], valid_from=known["valid_from"] or 0,
-        valid_to=known["valid_to"] or 0,
-    )  # fmt: skip
+    return Relate.make(of, relation, other, **said)
 
 
 def _unrelate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Unrelate
 
     of, relation, other = _sides(registry, fields, as_of)
-    valid_to = fields.pop("valid_to", None)
+    valid_to = _end(fields)
     _nothing_else(fields, "from, relation, to, valid_to")
-    return Unrelate.make(of, relation, other, valid_to or time.time_ns())
+    return Unrelate.make(of, relation, other, valid_to)
 
 
 def _sides(registry: Registry, fields: Fields, as_of: AsOf) -> tuple[bytes, object, bytes]:
@@ -375,7 +371,19 @@ def _known(fields: Fields) -> Fields:
 def _time(value: object, field: str) -> int:
     from alphapulse.registry import time_ns
 
-    return 0 if value is None or value == "" else time_ns(value, field)
+    return 0 if value is None else time_ns(value, field)
+
+
+def _end(fields: Fields) -> int:
+    """Now when nothing is given; a time that is given and says nothing is a mistake."""
+    from alphapulse.registry.validation import refuse
+
+    valid_to = fields.pop("valid_to", None)
+    if valid_to is None:
+        return time.time_ns()
+    return _time(valid_to, "valid_to") or refuse(
+        "valid_to", "it says no time", valid_to, "leave it out to mean now"
+    )  # fmt: skip
 
 
 def _id_of(registry: Registry, fields: Fields, as_of: AsOf) -> int:
@@ -388,7 +396,7 @@ def _key_in(fields: Fields, *names: str) -> str:
 
     key = None
     for name in names:
-        key = key or fields.pop(name, None)
+        key = fields.pop(name, None) if key is None else key
     if not isinstance(key, str):
         raise InvalidInput(
             "reading the key", problem="it is missing or not text",
@@ -435,8 +443,8 @@ def _unit(registry: Registry, verb: str, fields: Fields) -> Unit:
     from alphapulse.log import InvalidInput
     from alphapulse.registry import RequestReused, Unit, UnknownInstrument
 
-    source, request_id = fields.pop("source", None), fields.pop("request_id", None)
-    said_by = registry.origin(source or "", request_id or "")
+    origin = _known({name: fields.pop(name, None) for name in ("source", "request_id")})
+    said_by = registry.origin(**origin)
     first = registry.offset_of_request(said_by.request_id) if said_by.request_id else None
     if said_by.request_id and verb in _ENDING and not fields.get("valid_to"):
         raise InvalidInput(

@@ -363,3 +363,39 @@ def test_the_end_of_a_listing_that_can_be_asked_for_again_is_said(run: Run, appl
     first = run(*words, "--valid-to", "2030")
     assert run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2040").code == 0
     assert run(*words, "--valid-to", "2030").rows == first.rows
+
+
+@pytest.mark.parametrize("wrong", [[], {}, False, 0.0])
+def test_a_wrong_type_is_not_the_same_as_not_given(run: Run, apple: int, wrong: Any) -> None:
+    """Also where it is empty: only null and absent mean that nothing is said."""
+    run("register", "equity", "--isin", "US5949181045")
+    head = run("stats", "--json").rows[0]["head"]
+    listed = {"key": APPLE, "venue": "XNAS"}
+    related = {"from": APPLE, "relation": "wraps", "to": "US5949181045"}
+    for verb, line, names in (
+        ("register", {"class": "equity", "isin": APPLE}, ("valid_from", "status", "name")),
+        ("amend", {"key": APPLE, "name": "x"}, ("valid_from",)),
+        ("delist", {"key": APPLE}, ("valid_from",)),
+        ("add-listing", listed, ("valid_from", "valid_to", "line", "currency")),
+        ("end-listing", listed, ("valid_to", "line", "currency")),
+        ("relate", related, ("valid_from", "valid_to", "ratio")),
+        ("unrelate", related, ("valid_to",)),
+    ):
+        wrongs = [{**line, name: wrong} for name in (*names, "source", "request_id")]
+        key = next((name for name in ("key", "from") if name in line), None)
+        if key is not None:
+            wrongs.append({**line, key: wrong, "instrument": APPLE})
+        rows = run(verb, "-", "--json", stdin=lines(*wrongs)).rows
+        for row, said in zip(rows, wrongs, strict=True):
+            assert row.get("error", "").startswith("InvalidInput"), (verb, said, row)
+    assert run("stats", "--json").rows[0]["head"] == head
+
+
+@pytest.mark.parametrize("verb, words", [
+    ("end-listing", (APPLE, "--venue", "XNAS")), ("unrelate", (APPLE, "wraps", "AAPL"))
+])  # fmt: skip
+def test_an_end_that_says_no_time_is_not_now(
+    run: Run, apple: int, verb: str, words: tuple[str, ...]
+) -> None:
+    ran = run(verb, *words, "--valid-to", "", "--json")
+    assert (ran.code, "it says no time" in ran.error["error"]) == (2, True)
