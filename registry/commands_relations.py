@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from alphapulse.log import InvalidInput, Kind, RelationBody, RelationKind, Space
+from alphapulse.log import InvalidInput, Kind, RelationBody, RelationKind, Space, format_time
 
 from .deciding import (
     DOING,
@@ -57,7 +57,9 @@ class Relate(NamedTuple):
         of, other = _sides(of, kind, other)
         begins, ends = time_ns(valid_from, "valid_from"), time_ns(valid_to, "valid_to")
         if ends and ends <= begins:
-            refuse("valid_to", "it must be after valid_from", valid_to)
+            refuse(
+                "valid_to", f"it must be after valid_from, {format_time(begins)}", format_time(ends)
+            )
         return cls(of, kind, other, ratio_of(ratio, kind), begins, ends)
 
     def _key(self) -> bytes:
@@ -219,8 +221,9 @@ def _change(
     body = _with(replace(known, revision=known.revision + 1), changes)
     if body.valid_to and body.valid_to <= body.valid_from:
         raise InvalidInput(
-            DOING, problem="the relation would end before it begins", valid_from=body.valid_from,
-            valid_to=body.valid_to,
+            DOING, problem="the relation would end before it begins",
+            valid_from=format_time(body.valid_from), valid_to=format_time(body.valid_to),
+            cure="`alphapulse related KEY --ended` shows what is known; give dates that agree",
         )  # fmt: skip
     return state.emit(
         kind, Space.RELATION, held.id, body, metadata=metadata, valid_from=body.valid_from

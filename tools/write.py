@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
+from .lines import batches, parsed
 from .output import error_dict, note, print_error
 from .verb import FINE, NO, Cli, find_one, request_id_option, settings
 
 if TYPE_CHECKING:
-    from alphapulse.log import AlphaPulseError
+    from alphapulse.log import AlphaPulseError, AnyBody
     from alphapulse.registry import AsOf, Command, Outcome, Registry, Unit
 
 Fields = dict[str, Any]
-LINE_SIZE_BYTES_MAX: Final = 1 << 20
-_READ_SIZE_BYTES: Final = 1 << 16
 REGISTER_FLAGS: Final[dict[str, str]] = {
     "symbol": "Ticker or token symbol.",
     "name": "Its name.",
@@ -472,17 +471,16 @@ def _run(cli: Cli, verb: str, subject: str, subject_name: str, fields: Fields) -
             if "request_id" in fields:
                 raise click.UsageError('give each line its own "request_id"')
             return _Lines(cli, registry, verb, fields).run(sys.stdin.buffer)
-        outcome = next(
-            iter(registry.execute([_unit(registry, verb, {subject_name: subject, **fields})]))
-        )
+        unit = _unit(registry, verb, {subject_name: subject, **fields})
+        outcome = next(iter(registry.execute([unit])))
         from alphapulse.log import AlphaPulseError
 
         if isinstance(outcome, AlphaPulseError):
             raise outcome
-        return _print_receipt(cli, outcome)
+        return _print_receipt(cli, registry, unit, outcome)
 
 
-def _print_receipt(cli: Cli, outcome: Outcome) -> int:
+def _print_receipt(cli: Cli, registry: Registry, unit: Unit, outcome: Outcome) -> int:
     from alphapulse.registry.render import receipt_dict
 
     assert isinstance(outcome, list)
@@ -496,7 +494,21 @@ def _print_receipt(cli: Cli, outcome: Outcome) -> int:
         )
     for offset in receipt.conflicts:
         note(f"warning: that contradicts what is known: see the conflict at offset {offset}")
+    if receipt.outcome == "unchanged" and not unit.origin.request_id:  # a retry is about the past
+        _note_ended(cli, unit.commands[0], registry.body_at(receipt.offset))
     return NO if receipt.conflicts else FINE
+
+
+def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
+    """That a relation which was said again does not hold: unchanged means that it has ended."""
+    from alphapulse.log import RelationBody, format_time
+    from alphapulse.registry import Relate
+
+    if not isinstance(command, Relate) or command.valid_to or not isinstance(known, RelationBody):
+        return
+    if 0 < known.valid_to <= time.time_ns():
+        ended = format_time(known.valid_to)
+        cli.note(f"note: that relation ended at {ended}; --valid-from TIME begins it again")
 
 
 class _Lines:
@@ -512,7 +524,7 @@ class _Lines:
 
     def run(self, stream: BinaryIO) -> int:
         number = 0
-        for lines in _batches(stream):
+        for lines in batches(stream):
             for line in lines:
                 number += 1
                 if line is None or line.strip():
@@ -527,7 +539,7 @@ class _Lines:
         from alphapulse.log import AlphaPulseError
 
         try:
-            fields = {**self._defaults, **_parsed(line)}
+            fields = {**self._defaults, **parsed(line)}
             names = ("key", "instrument", "from", "to", "underlying")
             keys = (fields.get(name) for name in names)
             if self._waiting and ("formula" in fields or not all(map(_is_lasting, keys))):
@@ -541,11 +553,13 @@ class _Lines:
         from alphapulse.log import AlphaPulseError
 
         outcomes = self._registry.execute(unit for _, unit in self._waiting)
-        for (number, _), outcome in zip(self._waiting, outcomes, strict=True):
+        for (number, unit), outcome in zip(self._waiting, outcomes, strict=True):
             if isinstance(outcome, AlphaPulseError):
                 self._refuse(number, outcome)
             else:
-                self._code = max(self._code, _print_receipt(self._cli, outcome))
+                self._code = max(
+                    self._code, _print_receipt(self._cli, self._registry, unit, outcome)
+                )  # fmt: skip
         self._waiting.clear()
 
     def _refuse(self, number: int, error: AlphaPulseError) -> None:
@@ -567,42 +581,3 @@ class _Lines:
 def _is_lasting(key: object) -> bool:
     """Whether a key means the same instrument for ever: no key, an id, an EVM address."""
     return not isinstance(key, str) or not key or key.startswith(("0x", "eip155:"))
-
-
-def _parsed(line: bytes | None) -> Fields:
-    import msgspec
-
-    from alphapulse.log import InvalidInput
-
-    if line is None:
-        raise InvalidInput(
-            "reading JSON", problem="the line is too long", size_bytes_max=LINE_SIZE_BYTES_MAX
-        )
-    try:
-        fields = msgspec.json.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput("reading JSON", problem=str(error)[:200]) from error
-    if not isinstance(fields, dict):
-        raise InvalidInput("reading JSON", problem="it is no object", cure="write {…} in each line")
-    return fields
-
-
-def _batches(stream: BinaryIO) -> Iterator[list[bytes | None]]:
-    """The lines that can be read without waiting, again and again; None for one that is too long.
-
-    Memory stays bounded: a longer line is dropped as it comes.
-    """
-    rest, skipping = b"", False
-    read = getattr(stream, "read1", stream.read)
-    while data := read(_READ_SIZE_BYTES):
-        *lines, rest = (rest + data).split(b"\n")
-        batch: list[bytes | None] = list(lines)
-        if skipping and lines:
-            batch[0], skipping = None, False
-        if len(rest) > LINE_SIZE_BYTES_MAX:
-            rest, skipping = b"", True
-        yield [
-            line if line is None or len(line) <= LINE_SIZE_BYTES_MAX else None for line in batch
-        ]
-    if skipping or rest:
-        yield [None if skipping else rest]

@@ -76,6 +76,31 @@ def test_unrelate(run: Run, three: list[str]) -> None:
     assert event.endswith(f"{three[0]} wraps {three[1]} until {before[:10]}")
 
 
+def test_a_relation_that_has_ended_says_so(run: Run, three: list[str]) -> None:
+    words = ("relate", "WETH", "wraps", "ETH")
+    run(*words, "--valid-from", "2019-01-01")
+    run("unrelate", *words[1:], "--valid-to", "2200-01-01")
+    assert run(*words).err == "", "it has not ended yet"
+    run("unrelate", *words[1:], "--valid-to", "2020-01-01")
+    again = run(*words)
+    assert (again.code, again.out.split()[0]) == (0, "unchanged")
+    assert again.err == (
+        "note: that relation ended at 2020-01-01T00:00:00.000000000Z;"
+        " --valid-from TIME begins it again\n"
+    )
+    assert run(*words, "--json").err == ""
+    assert run(*words, "--valid-to", "2020-01-01").err == "", "who says that it ended knows"
+    line = lines({"from": "WETH", "relation": "wraps", "to": "ETH"})
+    assert run("relate", "-", stdin=line).err == again.err
+    assert run("relate", "-", "--json", stdin=line).err == ""
+    wrong = run(*words, "--valid-from", "2019-06-01", "--valid-to", "2019-02-01").err
+    assert "valid_from, 2019-06-01T00:00:00.000000000Z [value='2019-02-01T00:00:00" in wrong
+    wrong = run("unrelate", *words[1:], "--valid-to", "2018-01-01").err
+    assert "valid_from=2019-01-01T00:00:00.000000000Z, valid_to=2018-01-01T00:00:00" in wrong
+    assert run(*words, "--valid-from", "2021-01-01").out.startswith("amended")
+    assert run(*words).err == ""
+
+
 @pytest.mark.parametrize(
     "words, problem",
     [

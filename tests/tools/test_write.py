@@ -10,6 +10,7 @@ import pytest
 from alphapulse.registry import CLASSES, Listing, Registry
 from alphapulse.registry.facts import AMENDABLE_FIELDS
 from alphapulse.tools import write
+from alphapulse.tools.lines import batches
 from alphapulse.tools.verb import ALERTS_SHOWN_MAX
 from tests.registry.samples import ABOUT, FULL, NEW
 
@@ -212,7 +213,7 @@ def test_lines_are_the_same_however_they_arrive(piece_size: int) -> None:
             return super().read(piece_size)
 
     data = b"a\n\nbb\n" + b"c" * 300 + b"\nd"
-    found = [line for batch in write._batches(Slow(data)) for line in batch]
+    found = [line for batch in batches(Slow(data)) for line in batch]
     assert found == data.split(b"\n")
 
 
