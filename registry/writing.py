@@ -117,8 +117,8 @@ class Writing(ABC, Generic[One, Many]):
         """Moves an instrument through its life; raises IllegalTransition."""
         origin = self.origin(source, request_id)
         wanted = status if isinstance(status, Status) else validation.status(status)
-        command = SetStatus(validation.id64(id), wanted, validation.time_ns(valid_from, "valid_from"))
-        return self._carry_out(Unit((command,), origin))
+        begins = validation.time_ns(valid_from, "valid_from")
+        return self._carry_out(Unit((SetStatus(validation.id64(id), wanted, begins),), origin))
 
     def delist(
         self, id: int, *, valid_from: str | int = 0, source: str = "", request_id: str = ""
