@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
@@ -30,6 +30,7 @@ from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of,
 from .state import DataBody, Held, Origin, State
 from .validation import refuse, time_ns
 
+_ITSELF: Final = "an instrument is not related to itself"
 _Value = Ratio | int | None
 
 
@@ -174,10 +175,16 @@ class Unrelate(NamedTuple):
         return Receipt(held.id, fingerprint, offset, "amended")
 
 
+def be_two(id: int, other: int) -> None:
+    """For who knows ids: they say more than the fingerprints that `make` compares."""
+    if id == other:
+        refuse("to", _ITSELF, f"0x{id:016x}", "name another")
+
+
 def _sides(of: bytes, kind: RelationKind, other: bytes) -> tuple[bytes, bytes]:
     """`same_as` has no direction: whoever says it from the other side says the same."""
     if of == other:
-        refuse("to", "an instrument is not related to itself", of.hex(), "name another")
+        refuse("to", _ITSELF, f"fingerprint {of.hex()}", "name another")
     return (other, of) if kind == RelationKind.SAME_AS and of > other else (of, other)
 
 

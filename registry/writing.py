@@ -21,7 +21,7 @@ from alphapulse.log import AlphaPulseError, InvalidInput, Status
 from . import validation
 from .commands import Acknowledge, Amend, Register, SetStatus
 from .commands_listings import AddListing, AddToGroup, EndListing
-from .commands_relations import Relate, Unrelate
+from .commands_relations import Relate, Unrelate, be_two
 from .deciding import Receipt
 from .errors import Ambiguous, UnknownInstrument
 from .instruments import AnyInstrument, Listing, Synthetic
@@ -182,6 +182,7 @@ class Writing(ABC, Generic[One, Many]):
 
     def _sides(self, id: int, relation: str, other: int) -> tuple[bytes, str, bytes]:
         doing = "relating instruments"
+        be_two(id, other)
         return self._fingerprint(id, doing), relation, self._fingerprint(other, doing)
 
     def _fingerprint(self, id: int, doing: str) -> bytes:

@@ -346,14 +346,15 @@ def _unrelate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
 
 
 def _sides(registry: Registry, fields: Fields, as_of: AsOf) -> tuple[bytes, object, bytes]:
+    from alphapulse.registry.commands_relations import be_two
     from alphapulse.registry.relation_rules import link_named
 
     relation = link_named(fields.pop("relation", None))
     of, other = (
-        find_one(registry, _key_in(fields, name), as_of=as_of).record.fingerprint
-        for name in ("from", "to")
+        find_one(registry, _key_in(fields, name), as_of=as_of) for name in ("from", "to")
     )
-    return of, relation.name.lower(), other
+    be_two(of.id, other.id)
+    return of.record.fingerprint, relation.name.lower(), other.record.fingerprint
 
 
 _COMMANDS: Final[dict[str, Callable[[Registry, Fields, AsOf], Command]]] = {

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.log import format_time
+from alphapulse.log import InvalidInput, format_time
 from alphapulse.registry import Equity, Registry, Token
 
 from .conftest import Run
@@ -120,6 +120,18 @@ def test_what_cannot_be_is_exit_2(run: Run, three: list[str], words: str, proble
     assert (ran.code, ran.out) == (2, "")
     assert problem in ran.err
     assert run("stats", "--json").rows[0]["head"] == 5
+
+
+@pytest.mark.parametrize("verb", ["relate", "unrelate"])
+def test_what_is_related_to_itself_is_shown_by_its_id(
+    run: Run, home: Path, three: list[str], verb: str
+) -> None:
+    problem = f"not related to itself [value='{three[0]}']"
+    assert problem in run(verb, "WETH", "wraps", three[0]).err
+    id = int(three[0], 16)
+    with Registry.open(home) as registry, pytest.raises(InvalidInput) as caught:
+        getattr(registry, verb)(id, "wraps", id, valid_to=9)
+    assert problem in str(caught.value)
 
 
 def test_what_is_refused_is_exit_1(run: Run, three: list[str]) -> None:
