@@ -120,14 +120,14 @@ def import_file(
 
 def importer_for(file: InputFile, format: str = AUTO) -> Importer:
     """Raises InvalidInput, listing the formats, when none is meant."""
-    formats = "; ".join(f"{name}: {importer.summary}" for name, importer in FORMATS.items())
+    formats = ", ".join(FORMATS)
     if format != AUTO:
         if format not in FORMATS:
-            file.refuse(f"there is no format {format!r}", cure=f"use auto or {', '.join(FORMATS)}")
+            file.refuse(f"there is no format {format!r}", cure=f"use auto or {formats}")
         return FORMATS[format]
     found = next((each for each in FORMATS.values() if each.sniff(file.path, file.head)), None)
     if found is None:
-        cure = f"name one with --format or in a feeds file: {formats}"
+        cure = f"name one with --format or in a feeds file: {formats}; `import --help` shows them"
         file.refuse("its format is not known", cure=cure)
     return found
 

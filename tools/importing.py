@@ -28,12 +28,13 @@ PROBLEMS_SHOWN_MAX: Final = 10
 
 
 class _FormatOption(click.Option):
-    """Its help names the formats; they are imported when it is shown, not with every command."""
+    """Its help says what the formats are; they are imported only when it is shown."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         from alphapulse.registry.importers import FORMATS
 
-        self.help = f"What the files are: {', '.join(FORMATS)}; auto looks into them."
+        formats = "; ".join(f"{name}: {importer.summary}" for name, importer in FORMATS.items())
+        self.help = f"What the files are; auto looks into them. {formats}"
         return super().get_help_record(ctx)
 
 

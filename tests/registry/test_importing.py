@@ -393,6 +393,7 @@ def test_the_format_is_seen(tmp_path: Path, name: str, text: str, format: str | 
         with pytest.raises(InvalidInput, match="its format is not known") as caught:
             importing.importer_for(file)
     assert all(each in str(caught.value) for each in FORMATS)
+    assert len(str(caught.value)) < 300, "it is read at a terminal; import --help says more"
 
 
 def test_a_format_by_name(registry: Registry, tmp_path: Path) -> None:

@@ -150,3 +150,11 @@ def test_many_collisions_are_summed_up(run: Run, tmp_path: Path, as_json: bool) 
           for alert in alerts[:5]),
         f"CRITICAL: … and {len(alerts) - 5} more; see `alphapulse alerts`",
     ]
+
+
+def test_help_says_what_each_format_is(run: Run) -> None:
+    from alphapulse.registry.importers import FORMATS
+
+    shown = " ".join(run("import", "--help").out.split())
+    for name, importer in FORMATS.items():
+        assert f"{name}: {importer.summary}" in shown
