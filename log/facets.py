@@ -4,6 +4,9 @@
 The most used facets also stand in a block's columns as fixed-width numbers (`Columns`), so that a
 selective scan never touches the frames that cannot match. Text is stored there as its CRC32
 (0 = none): equal text has an equal number, so a column can rule a frame out and the frame decides.
+
+`symbol` is an instrument's symbol, or the local one of a listing. Native ids of venues are none:
+they stand in the extension, which is never decoded for a live event that nobody wants.
 """
 
 from __future__ import annotations

@@ -131,3 +131,13 @@ def test_replay_into_makes_a_home_with_the_same_chain(
     whole = run("replay", "--into", str(tmp_path / "whole"))
     assert whole.code == 0
     assert "events      7\n" in whole.out
+
+
+def test_a_native_id_is_no_symbol_and_help_says_so(run: Run) -> None:
+    words = ("spot_pair", "--venue", "binance", "--native-id", "BTCUSDT", "--symbol", "BTC/USDT")
+    (made,) = run("register", *words, "--json").rows
+    assert run("lookup", "BTCUSDT", "--json").rows[0]["id"] == made["id"]
+    assert run("tail", "symbol=BTCUSDT", "--json").rows == []
+    for pattern in ("symbol=BTC/USDT", f"instrument={made['id']}"):
+        assert [row["id"] for row in run("tail", pattern, "--json").rows] == [made["id"]]
+    assert "native id" in run("tail", "--help").out
