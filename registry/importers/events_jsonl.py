@@ -4,7 +4,8 @@ A way from one home into another that has a life of its own (for a copy there is
 `frame_hex` is read; its CRC and its meaning are checked like any input. What is carried over is
 what the other home knows now: each instrument with its status, each listing, each membership of a
 group, each relation with its ratio and dates, by ordinary commands. What is not: history, who said
-what (all of it is this file's word), times of recording, since when a change is valid, alerts,
+what (all of it is this file's word), times of recording, since when a change is valid and, of an
+instrument that was changed, since when it is (the newest words would be dated back with it), alerts,
 answers to requests, ids (they derive again), and that something is no longer known. A file holds
 the events of one home; an event that a later one of the same entity replaces is no row.
 
@@ -159,7 +160,8 @@ def _row(event: Event, line: Line) -> Row | Relation | Refused:
 def _command(event: Event) -> Command:
     body = event.body
     if isinstance(body, InstrumentBody):
-        # Since when a later change is valid does not say since when the instrument is.
+        # Since when a later change is valid does not say since when the instrument is; and with the
+        # day since which it is, the words of today would claim that they were true then.
         is_first = event.kind == Kind.INSTRUMENT_REGISTERED
         return _register(body, event.valid_from if is_first else 0)
     if isinstance(body, ListingBody):
