@@ -21,8 +21,8 @@ PATTERN_HELP: Final = """
       kind=instrument.registered class=token chain=eip155:137
       isin=US* and not status=delisted
       kind=collision or severity=warning
-    A symbol is not what a venue calls an instrument (its native id): look that up,
-    and ask for instrument=ID.
+    A symbol is not what a venue calls an instrument (its native id): look that
+    up, and ask for instrument=ID.
     """
 JSON_HELP: Final = """
     \b

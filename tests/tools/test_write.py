@@ -393,10 +393,11 @@ def test_a_wrong_type_is_not_the_same_as_not_given(run: Run, apple: int, wrong: 
 
 
 @pytest.mark.parametrize("verb, words", [
-    ("end-listing", (APPLE, "--venue", "XNAS")), ("unrelate", (APPLE, "wraps", "AAPL"))
+    ("end-listing", (APPLE, "--venue", "XNAS")), ("unrelate", (APPLE, "wraps", "US5949181045"))
 ])  # fmt: skip
 def test_an_end_that_says_no_time_is_not_now(
     run: Run, apple: int, verb: str, words: tuple[str, ...]
 ) -> None:
+    run("register", "equity", "--isin", "US5949181045")
     ran = run(verb, *words, "--valid-to", "", "--json")
     assert (ran.code, "it says no time" in ran.error["error"]) == (2, True)
