@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alphapulse.log import EventLog, InvalidInput, Status, format_time, parse_time
@@ -16,7 +16,7 @@ from alphapulse.registry import Equity, Listing, Registry
 from alphapulse.registry.facts import facts_from
 from alphapulse.registry.valid_time import When
 
-from .homes import APPLE, open_home, token
+from .homes import APPLE, isin, open_home, token
 
 JANUARY, FEBRUARY, MARCH, APRIL = (f"2026-{month:02d}-01" for month in range(1, 5))
 
@@ -200,31 +200,35 @@ EVENTS = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One home for all examples: each has an instrument of its own."""
+    with open_home(tmp_path_factory.mktemp("model") / "home") as registry:
+        yield registry
+
+
 @given(EVENTS, st.integers(0, 9), st.integers(0, 8))
 def test_against_a_model(
-    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, str | None, int]],
-    valid: int, known: int,
-) -> None:  # fmt: skip
+    shared: Registry, events: list[tuple[str, str | None, int]], valid: int, known: int
+) -> None:
     """The model keeps one list for each field: who spoke last, of those whose date has come."""
     start = parse_time(JANUARY)
-    with open_home(tmp_path_factory.mktemp("model") / "home") as registry:
-        id = registry.register(
-            Equity(isin=APPLE.isin, symbol="A", valid_from=format_time(start))
-        ).id
-        words: list[tuple[int, int, str, str | None]] = [(0, 0, "symbol", "A")]
-        for field, value, day in events:
-            changes: dict[str, Any] = {field: value}
-            receipt = registry.amend(id, valid_from=start + day, **changes)
-            if receipt.outcome == "amended":
-                words.append((receipt.offset, day, field, value))
-        model: dict[str, object] = {"isin": APPLE.isin}
-        for offset, day, field, value in words:
-            if offset < known and day <= valid:
-                model.pop(field, None)
-                model |= {} if value is None else {field: value}
-        last = registry.log.head
-        match = registry.lookup.match(id, When(min(known, last), start + valid))
-        assert (match is None) == (known == 0)
-        if match is not None:
-            assert facts_from(match.body).values == model
+    first = shared.log.head
+    code = isin(first)
+    id = shared.register(Equity(isin=code, symbol="A", valid_from=format_time(start))).id
+    words: list[tuple[int, int, str, str | None]] = [(first, 0, "symbol", "A")]
+    for field, value, day in events:
+        changes: dict[str, Any] = {field: value}
+        receipt = shared.amend(id, valid_from=start + day, **changes)
+        if receipt.outcome == "amended":
+            words.append((receipt.offset, day, field, value))
+    known += first
+    model: dict[str, object] = {"isin": code}
+    for offset, day, field, value in words:
+        if offset < known and day <= valid:
+            model.pop(field, None)
+            model |= {} if value is None else {field: value}
+    match = shared.lookup.match(id, When(min(known, shared.log.head), start + valid))
+    assert (match is None) == (known == first)
+    if match is not None:
+        assert facts_from(match.body).values == model
