@@ -305,11 +305,12 @@ def test_async_iteration_through_history_lets_others_run(tmp_path: Path) -> None
 
         gc.disable()
         try:
-            got, share = asyncio.run(follow())
+            rounds = [asyncio.run(follow()) for _ in range(3)]
         finally:
             gc.enable()
-        assert got == list(range(6_000))
-        assert share < 0.6, "the loop stood still while history was read"
+        assert all(got == list(range(6_000)) for got, _ in rounds)
+        # Without its turns it stands still in each of them.
+        assert min(share for _, share in rounds) < 0.6, "the loop stood still while history was read"
 
 
 def test_async_iteration_ends_on_close(log: EventLog) -> None:
