@@ -310,7 +310,7 @@ def test_async_iteration_through_history_lets_others_run(tmp_path: Path) -> None
             gc.enable()
         assert all(got == list(range(6_000)) for got, _ in rounds)
         # Without its turns it stands still in each of them.
-        assert min(share for _, share in rounds) < 0.6, "the loop stood still while history was read"
+        assert min(share for _, share in rounds) < 0.6, "the loop stood still meanwhile"
 
 
 def test_async_iteration_ends_on_close(log: EventLog) -> None:
