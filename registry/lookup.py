@@ -227,7 +227,7 @@ class Lookup:
         return [] if form == "symbol" else found
 
     def since(self, id: int) -> int:
-        """The valid-from (ns) that an instrument's registration names; 0 = none. Cost: 5 µs for
+        """The valid-from (ns) that an instrument's registration names; 0 = none. Cost: 12 µs for
         each event of it."""
         table = self._views.table("instruments")
         *_, first = backwards(self._log, table.last_offset(table.find(id)))
