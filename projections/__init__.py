@@ -4,9 +4,13 @@ The engine keeps them in step with the log, rebuilds what is missing or torn, an
 over each. Everything here can be thrown away and made again; nothing here decides anything.
 """
 
+from .alert_view import alert_key
 from .engine import Progress, Rebuilt, Views, ViewState
+from .entity_view import CONFLICT_FIELDS, fields_in_conflict
 from .errors import ViewFull, ViewUnusable
+from .feed_views import find_import
 from .history import DATA_KINDS, backwards, state_before
+from .instrument_view import native_id_of
 from .keys import address_key, hash_key, isin_key, pair_key, text_key
 from .layout import SUPERSEDED
 from .listings import Listings, listings_of_isin
@@ -18,18 +22,10 @@ from .records import (
     RequestRecord,
     group_key,
 )
+from .request_view import request_key
 from .rows import canonical_row
 from .table_reader import Cells, TableReader
-from .views import (
-    CONFLICT_FIELDS,
-    VIEWS,
-    VIEWS_BY_NAME,
-    alert_key,
-    fields_in_conflict,
-    find_import,
-    native_id_of,
-    request_key,
-)
+from .views import VIEWS, VIEWS_BY_NAME
 
 __all__ = [
     "CONFLICT_FIELDS",

@@ -28,7 +28,8 @@ from .helpers import Work, helping, shares
 from .layout import APPLIED, IN_PROGRESS, SUPERSEDED
 from .table import Table, TableWriter
 from .table_reader import TableReader
-from .views import VIEWS, VIEWS_BY_NAME, View
+from .view import View
+from .views import VIEWS, VIEWS_BY_NAME
 
 ROWS_MIN: Final = 2_048
 GROWTH_FACTOR: Final = 4

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Set
 from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog
 
 from .table import TableWriter
-from .views import Fetch, View
+from .view import Fetch, View
 
 
 def checked_blocks(log: EventLog, start: int, stop: int) -> Iterator[tuple[Block, Counter[int]]]:

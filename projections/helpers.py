@@ -28,7 +28,8 @@ from alphapulse.log.interrupts import safe_point
 
 from .folding import checked_blocks, count_for, fold_block, has_room
 from .table import TableWriter
-from .views import VIEWS_BY_NAME, View
+from .view import View
+from .views import VIEWS_BY_NAME
 
 WORK_MIN: Final = 100_000
 """Rows and links to write into a view for which a process of its own pays: starting one takes as

@@ -14,7 +14,7 @@ from alphapulse.projections import VIEWS_BY_NAME
 from alphapulse.projections.compare import differing
 from alphapulse.projections.folding import checked_blocks, fold_block
 from alphapulse.projections.table import Table, TableWriter
-from alphapulse.projections.views import View
+from alphapulse.projections.view import View
 from alphapulse.registry import (
     AddListing,
     AddToGroup,

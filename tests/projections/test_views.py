@@ -20,7 +20,10 @@ from alphapulse.projections import (
     pair_key,
     text_key,
 )
-from alphapulse.projections.views import VIEWS_BY_NAME, alert_key, conflict_bit, request_key
+from alphapulse.projections.alert_view import alert_key
+from alphapulse.projections.entity_view import conflict_bit
+from alphapulse.projections.request_view import request_key
+from alphapulse.projections.views import VIEWS_BY_NAME
 from alphapulse.registry import (
     AddListing,
     AddToGroup,

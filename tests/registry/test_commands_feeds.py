@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from alphapulse.log import FeedBody, Kind, Space
-from alphapulse.projections.views import find_import, import_keys
+from alphapulse.projections.feed_views import find_import, import_keys
 from alphapulse.registry import Origin, Receipt, Registry, replay_into
 from alphapulse.registry.audit import Remembered, audit_meaning
 from alphapulse.registry.check import check

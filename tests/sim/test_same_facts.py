@@ -98,9 +98,10 @@ print(json.dumps({
 """
 
 BY_HASH = """
-import alphapulse.projections.views as views
+from alphapulse.projections import instrument_view, listing_view, relation_view, view
 from blake3 import blake3
-views.blake3 = lambda data: blake3(data + str(hash("alphapulse")).encode())
+for module in (instrument_view, listing_view, relation_view, view):
+    module.blake3 = lambda data: blake3(data + str(hash("alphapulse")).encode())
 """
 """Digests of rows that depend on PYTHONHASHSEED, as those of a fold over a set of texts would."""
 

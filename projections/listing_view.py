@@ -1,0 +1,68 @@
+"""The view of listings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+from blake3 import blake3
+
+from alphapulse.log import (
+    LISTING_KINDS,
+    AnyBody,
+    Event,
+    Kind,
+    ListingBody,
+    Space,
+)
+
+from .entity_view import NOTES, EntityView, First, without_class
+from .keys import mixed_key, pair_key, text_key
+from .layout import TableSchema
+from .records import pack_listing
+from .rows import canonical_row
+from .table import TableWriter
+
+_decode_listing: Final = msgspec.msgpack.Decoder(ListingBody).decode
+
+
+class ListingView(EntityView):
+    """Listings by id, instrument, venue and symbol, symbol, venue."""
+
+    schema = TableSchema("listings", 2, ("instrument", "venue_symbol", "symbol", "venue"))
+    space = Space.LISTING
+    first_kind = Kind.LISTING_ADDED
+    links_per_event = (4, 1)
+    data_kinds: frozenset[int] = LISTING_KINDS
+    kinds: frozenset[int] = data_kinds | NOTES
+
+    def payload(self, event: Event, body: AnyBody) -> bytes:
+        assert isinstance(body, ListingBody)
+        return pack_listing(event.entity, body)
+
+    def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
+        assert isinstance(body, ListingBody)
+        table.link(0, body.instrument, cell)
+        if body.symbol:
+            table.link(1, pair_key(body.venue, body.symbol), cell)
+            table.link(2, text_key(body.symbol), cell)
+        table.link(3, text_key(body.venue), cell)
+
+    def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
+        rows, instruments, pairs, symbols, venues = [], [], [], [], []
+        for entity, offset, data in new:
+            body = _decode_listing(data)
+            row = without_class(data) if body.revision == 1 else canonical_row(body)
+            payload = pack_listing(entity, body)
+            rows.append((entity, payload, offset, blake3(row).digest()))
+            venue, symbol = text_key(body.venue), text_key(body.symbol) if body.symbol else 0
+            instruments.append(body.instrument)
+            pairs.append(mixed_key(venue, symbol) if symbol else 0)
+            symbols.append(symbol)
+            venues.append(venue)
+        cells = table.insert_all(rows)
+        done = len(cells)
+        for number, keys in enumerate((instruments, pairs, symbols, venues)):
+            table.link_all(number, keys[:done], cells)
+        return done
