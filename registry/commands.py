@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from alphapulse.log import (
     AcknowledgedBody,
@@ -55,6 +55,9 @@ from .readers import facts_of, status_of, valid_from_of
 from .retries import identified, keep_answer, replayed
 from .state import DataBody, Held, Origin, State
 from .terms import agree
+from .validation import offset, text
+
+REASON_SIZE_BYTES_MAX: Final = 512
 
 
 class Command(Protocol):
@@ -261,6 +264,11 @@ class Acknowledge(NamedTuple):
 
     alert: int
     reason: str = ""
+
+    @classmethod
+    def make(cls, alert: int, reason: str = "") -> Acknowledge:
+        """Raises InvalidInput."""
+        return cls(offset(alert, "alert"), text(reason, "reason", REASON_SIZE_BYTES_MAX))
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         found = state.alert(self.alert)

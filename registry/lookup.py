@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from alphapulse.log import (
+    INSTRUMENT_KINDS,
     AssetClass,
     Event,
     EventLog,
@@ -311,17 +312,50 @@ class Lookup:
             cells = table.postings("address", address_key(spelling))
             found += [
                 (f"the same address on {match.body.extension.chain}", match)
-                for match in self._matches(table, cells, NOW, lambda _: True)
+                for match in self._matches(table, cells, NOW, _has_contract)
             ]
-        spellings = dict.fromkeys((key.upper(), key.lower(), key.capitalize(), key.strip()))
-        for spelling in spellings:
-            if spelling != key:
-                found += [("the symbol in another case", m) for m in self.by_symbol(spelling)]
+        for spelling in _cases(key):
+            found += [("the symbol in another case", m) for m in self.by_symbol(spelling)]
         symbol, at, venue = key.rpartition("@")
         if at:
-            found += [(f"the symbol, but not at {venue}", m) for m in self.by_symbol(symbol)]
+            found += self._near_at(symbol, venue)
+        found += [("it had this symbol before", match) for match in self._formerly(key)]
         unique = {match.id: (why, match) for why, match in reversed(found)}
         return list(reversed(unique.values()))[:most]
+
+    def _near_at(self, symbol: str, venue: str) -> Iterator[tuple[str, Match]]:
+        for place in (venue, *_cases(venue)):
+            for spelling in (symbol, *_cases(symbol)):
+                try:
+                    matches = self.by_symbol(spelling, place)
+                except InvalidInput:
+                    break  # in this case it is no venue
+                yield from (("the symbol or venue in another case", match) for match in matches)
+        for match in self.by_symbol(symbol):
+            yield f"the symbol, but not at {venue}", match
+
+    def _formerly(self, symbol: str) -> list[Match]:
+        table = self._views.table("instruments")
+
+        def had(match: Match) -> bool:
+            events = backwards(self._log, table.last_offset(table.find(match.id)))
+            return any(
+                event.kind in INSTRUMENT_KINDS and symbol_of(event.instrument_body) == symbol
+                for event in events
+            )
+
+        return self._matches(table, table.postings("symbol", text_key(symbol)), NOW, had)
+
+
+def _has_contract(match: Match) -> bool:
+    """A coin's address is its SLIP-44 number, which the key of another thing may end in."""
+    return match.record.asset_class is not AssetClass.COIN
+
+
+def _cases(text: str) -> list[str]:
+    """Other ways to write it."""
+    spellings = dict.fromkeys((text.upper(), text.lower(), text.capitalize(), text.strip()))
+    return [spelling for spelling in spellings if spelling != text]
 
 
 def is_listed(listing: ListingBody, at: int) -> bool:

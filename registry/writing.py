@@ -37,7 +37,6 @@ _LOGGER: Final = logging.getLogger("alphapulse")
 UNITS_PER_SESSION: Final = 1_000
 TEXT_SIZE_BYTES_MAX: Final = 200
 """Of a source, of a request id and of a group."""
-REASON_SIZE_BYTES_MAX: Final = 512
 """Of the reason of an acknowledgement."""
 
 
@@ -196,9 +195,7 @@ class Writing(ABC, Generic[One, Many]):
     ) -> One:
         """Closes the alert raised at this offset. reason: up to 512 bytes. Raises UnknownAlert."""
         origin = self.origin(source, request_id)
-        reason = validation.text(reason, "reason", REASON_SIZE_BYTES_MAX)
-        command = Acknowledge(validation.offset(alert, "alert"), reason)
-        return self._carry_out(Unit((command,), origin))
+        return self._carry_out(Unit((Acknowledge.make(alert, reason),), origin))
 
     @staticmethod
     def origin(source: str = "", request_id: str = "") -> Origin:

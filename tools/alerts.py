@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from .events import print_event
 from .verb import FINE, NO, Cli, request_id_option, settings
+
+if TYPE_CHECKING:
+    from alphapulse.registry import Registry
 
 
 @click.command()
@@ -28,9 +33,8 @@ def alerts(
     if bool(offsets) != ack:
         raise click.UsageError("write `alerts --ack OFFSET...`, or `alerts` alone")
     with cli.registry(write=ack) as registry:
-        for offset in offsets:
-            named = f"{request_id}/{offset}" if request_id and len(offsets) > 1 else request_id
-            registry.acknowledge(offset, reason=reason, request_id=named or "")
+        if ack:
+            _acknowledge(registry, offsets, reason, request_id or "")
         shown = registry.alerts(acknowledged=everything or ack)
         if ack:
             shown = [(event, acked) for event, acked in shown if event.offset in offsets]
@@ -46,3 +50,17 @@ def alerts(
         if still_open and not ack:
             cli.note("acknowledge with `alphapulse alerts --ack OFFSET...`")
     return NO if still_open else FINE
+
+
+def _acknowledge(
+    registry: Registry, offsets: tuple[int, ...], reason: str, request_id: str
+) -> None:
+    """All of them, or none when one is no alert."""
+    from alphapulse.log import AlphaPulseError
+    from alphapulse.registry import Acknowledge, Unit
+
+    commands = tuple(Acknowledge.make(offset, reason) for offset in offsets)
+    unit = Unit(commands, registry.origin("operator", request_id))
+    (outcome,) = registry.execute([unit])
+    if isinstance(outcome, AlphaPulseError):
+        raise outcome

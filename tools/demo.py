@@ -7,6 +7,7 @@ import json
 import os
 import select
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -235,17 +236,26 @@ def _tokens() -> Iterator[Token]:
         )  # fmt: skip
 
 
+def _program() -> str:
+    """What to type for it here: `alphapulse` when the shell finds that, else how it was called."""
+    called = sys.argv[0]
+    if Path(called).name != "alphapulse":  # not by its command: from a test, or with python -m
+        return "alphapulse"
+    found = shutil.which("alphapulse")
+    return "alphapulse" if found and os.path.samefile(found, called) else shlex.quote(called)
+
+
 def _farewell(cli: Cli, home: str, elapsed_s: float) -> None:
-    out = cli.out
+    out, program = cli.out, _program()
     out.line()
     if cli.named_home is None:
         out.line(f"Done in {elapsed_s:.1f} s. The demo's homes were temporary and are removed.")
-        out.line("Keep one with `alphapulse demo --home my-registry`, or start your own:")
-        out.line("  alphapulse register equity --isin US0378331005 --symbol AAPL")
-        out.line("  alphapulse lookup AAPL")
-        out.line("  alphapulse --help")
+        out.line(f"Keep one with `{program} demo --home my-registry`, or start your own:")
+        out.line(f"  {program} register equity --isin US0378331005 --symbol AAPL")
+        out.line(f"  {program} lookup AAPL")
+        out.line(f"  {program} --help")
         return
-    named = f"alphapulse --home {shlex.quote(home)}"
+    named = f"{program} --home {shlex.quote(home)}"
     out.line(f"Done in {elapsed_s:.1f} s. The registry is kept in {os.path.abspath(home)}.")
     out.line("Next:")
     out.line(f"  {named} stats")

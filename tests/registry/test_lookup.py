@@ -276,6 +276,25 @@ def test_near_misses(registry: Registry, usdc: int) -> None:
     assert near("US5949181046") == near("nothing") == near(f"eip155:1:{HOLDER}") == []
 
 
+def test_near_misses_of_a_symbol_at_a_venue_and_of_a_former_symbol(registry: Registry) -> None:
+    apple = registry.register(APPLE).id
+    registry.add_listing(Listing(instrument=apple, venue="XNAS", symbol="AAPL"))
+    registry.register(Coin(chain="eip155:97", slip44=1))
+
+    def near(key: str) -> list[tuple[str, int]]:
+        return [(why, match.id) for why, match in registry.lookup.near(key)]
+
+    for key in ("aapl@XNAS", "AAPL@xnas", "aapl@xnas"):
+        assert near(key) == [("the symbol or venue in another case", apple)]
+    assert near("AAPL@XETR") == [("the symbol, but not at XETR", apple)]
+    assert near("eip155:1") == []
+    goog = registry.register(Equity(isin="US02079K3059", symbol="GOOG")).id
+    registry.amend(goog, symbol="GOOGL")
+    assert near("GOOG") == [("it had this symbol before", goog)]
+    registry.amend(goog, symbol=None)
+    assert near("GOOG") == near("GOOGL") == [("it had this symbol before", goog)]
+
+
 def test_near_misses_are_few_and_each_once(registry: Registry) -> None:
     for number in range(15):
         registry.register(token(number, symbol="USDC"))

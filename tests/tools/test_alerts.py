@@ -56,6 +56,13 @@ def test_an_offset_without_an_alert_is_exit_1(run: Run, apple: int) -> None:
     assert ran.error["error"].startswith("UnknownAlert")
 
 
+def test_one_that_is_no_alert_leaves_the_others_open(run: Run, apple: int) -> None:
+    run("register", "equity", "--isin", APPLE, "--symbol", "X", "--source", "second")
+    (alert,) = run("alerts", "--json").rows
+    assert run("alerts", "--ack", str(alert["offset"]), "999").code == 1
+    assert run("alerts", "--json").rows == [alert]
+
+
 def test_an_acknowledgement_can_be_sent_again(run: Run, apple: int) -> None:
     for symbol in "XY":
         run("register", "equity", "--isin", APPLE, "--symbol", symbol, "--source", "b")
