@@ -200,7 +200,8 @@ class CursorSubscription(Subscription):
         until `alphapulse cursors reset NAME`. "skip" keeps the last error and counts, and goes on.
         It ends when `stop` is reached or this is closed, with `stop_when_caught_up` at the head.
         When it is interrupted (Ctrl-C) with an event in hand, it closes this too, and the event
-        comes again to who subscribes next.
+        comes again to who subscribes next. Raises InvalidInput for a coroutine function, which
+        `ahandle` is for.
         """
         handled = 0
         self._begin_handling(on_error)
@@ -208,10 +209,13 @@ class CursorSubscription(Subscription):
         try:
             while (event := following()) is not None:
                 try:
-                    handler(event)
-                    handled += 1
+                    result = handler(event)
                 except Exception as error:
                     self._failed(event, error)
+                else:
+                    if result is not None and inspect.isawaitable(result):
+                        raise _not_awaited(self.cursor, result)
+                    handled += 1
                 self._handled(event)
         except BaseException:
             self._interrupted()
@@ -386,6 +390,15 @@ def _resumed(log: EventLog, cursor: Cursor, pattern: Pattern | str) -> Pattern:
             f" delete {cursor.name}` and begin at offset {cursor.offset}",
         )  # fmt: skip
     return kept
+
+
+def _not_awaited(cursor: str, result: object) -> InvalidInput:
+    if inspect.iscoroutine(result):
+        result.close()  # else Python warns of it too, at some other place
+    return InvalidInput(
+        f"handling events for the cursor {cursor}", problem="the handler is a coroutine function",
+        cure="await ahandle(…) instead: nobody awaits it here, so it would do nothing",
+    )  # fmt: skip
 
 
 def pause_cure(name: str, offset: int) -> str:

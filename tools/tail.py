@@ -38,7 +38,7 @@ JSON_HELP: Final = """
 @click.argument("pattern", nargs=-1)
 @click.option(
     "--from", "start", metavar="beginning|now|OFFSET|TIME",
-    help="Where to begin. A bare integer is an offset.",
+    help="Where to begin. A bare integer is an offset. A cursor that is there goes on where it is.",
 )  # fmt: skip
 @click.option("--follow", "-f", is_flag=True, help="Go on with new events as they are recorded.")
 @click.option("--limit", type=click.IntRange(min=1), help="Stop after so many.")
@@ -66,6 +66,8 @@ def tail(
         if cursor is not None:
             # Without a pattern it is the cursor's own, and --from is for a cursor that is new.
             with log.subscribe(selected if pattern else "", first, cursor=cursor) as named:
+                if start is not None and named.position != first:
+                    note(f"{cursor} goes on at offset {named.position}: --from is for a new one")
                 if follow:
                     note(f"following {cursor} from offset {named.position}, Ctrl-C ends")
                 shown = islice(named if follow else iter(named.poll, None), limit)

@@ -65,6 +65,7 @@ def test_explain_follows_too_and_stands_below_the_frame(run: Run, apple: int) ->
     run("tail", "kind=listing", "--cursor", "x", "--limit", "1")
     named = run("tail", "--cursor", "x", "--explain", "--limit", "1")
     assert named.out.splitlines()[1] == "         yes kind=listing   the event has listing.added"
+    assert "x goes on at offset 7: --from" in run("tail", "--cursor", "x", "--from", "0").err
     everything = run("tail", "--limit", "1", "--explain")
     assert everything.out.splitlines()[1] == "         yes everything"
 
