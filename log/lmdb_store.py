@@ -196,18 +196,22 @@ class LmdbStore:
         try:
             blocks = self._env.open_db(BLOCKS_DB, create=False)
             meta = self._env.open_db(META_DB, create=False)
-            with self._env.begin(db=meta) as txn:
-                stored = txn.get(GENESIS_KEY)
-            if stored is None:
+            stored = self._stored_genesis(meta)
+            if stored is None is None:
                 raise HomeUnsupported(f"opening {self._path}", problem="it has no genesis record")
             genesis = decode_genesis(stored, self._path)
         except lmdb.Error as error:
             self._env.close()
-            raise Corrupt(f"opening {self._path}", problem=str(error)) from error
+            raise _unreadable(f"opening {self._path}", error) from error
         except BaseException:
             self._env.close()
             raise
         self._attach(blocks, genesis)
+
+    def _stored_genesis(self, meta: lmdb._Database) -> bytes | None:
+        with self._inside, self._begin(db=meta) as txn:
+            stored = txn.get(GENESIS_KEY)
+            return None if stored is None else bytes(stored)
 
     def _attach(self, blocks: lmdb._Database, genesis: Genesis) -> None:
         self._blocks = blocks
@@ -380,10 +384,13 @@ class LmdbStore:
             self._checked_at = now
             self._env.reader_check()
 
-    def _begin(self, *, write: bool = False) -> lmdb.Transaction[memoryview[int]]:
+    def _begin(
+        self, *, write: bool = False, db: lmdb._Database | None = None
+    ) -> lmdb.Transaction[memoryview[int]]:
         """From inside the gate. A second try, once what LMDB complained of is mended."""
+        db = self._blocks if db is None else db
         try:
-            return self._env.begin(db=self._blocks, buffers=True, write=write)
+            return self._env.begin(db=db, buffers=True, write=write)
         except lmdb.ReadersFullError:
             self._env.reader_check()
         except lmdb.MapResizedError:
@@ -391,7 +398,7 @@ class LmdbStore:
         except lmdb.PanicError:
             self._alone(self._reopen)
         try:
-            return self._env.begin(db=self._blocks, buffers=True, write=write)
+            return self._env.begin(db=db, buffers=True, write=write)
         except lmdb.ReadersFullError as error:
             raise TooManyReaders("reading the log", max_readers=READERS_MAX) from error
 
@@ -436,7 +443,8 @@ def _first(cursor: lmdb.Cursor) -> int:
 
 
 def _unreadable(doing: str, error: lmdb.Error) -> Corrupt | SystemRefused:
-    if isinstance(error, lmdb.PanicError):  # of the handle, and no word about the data
+    # Of the handle, or of the system (LMDB's own numbers are below 0): no word about the data.
+    if isinstance(error, lmdb.PanicError) or (error.code or 0) > 0:
         return SystemRefused(doing, problem=str(error))
     return Corrupt(doing, problem=str(error))
 
