@@ -189,6 +189,7 @@ def test_every_attack_is_found(scale: float) -> None:
 def test_control_without_checkpoints_a_log_without_a_flaw_is_fine() -> None:
     wanted = list(seeds(20))
     left = unseen(wanted, EVERY, checkpoints=False)
+    report("chain attacks, control: no checkpoints", wanted, unseen=left.total())
     assert {left[attack.__name__] for attack in LEAVE_NO_FLAW} == {len(wanted)}
     assert {left[attack.__name__] for attack in BREAK_THE_CHAIN} == {0}
 
@@ -211,7 +212,9 @@ def renumbered(blocks: Sequence[bytes]) -> list[bytes]:
 
 @pytest.mark.parametrize("attack", BREAK_THE_CHAIN, ids=lambda attack: str(attack.__name__))
 def test_control_without_the_chain_whoever_puts_all_else_right_goes_unseen(attack: Attack) -> None:
-    for seed in seeds(10):
+    wanted = list(seeds(10))
+    report(f"chain attacks, control: no chain, {attack.__name__}", wanted, unseen=len(wanted))
+    for seed in wanted:
         rng = random.Random(seed)
         changed = renumbered(attack(rng, make_log(rng).blocks))
         assert [v.ok for v in verify_blocks(changed, CHAIN_SEED, [])] == [True, True, False]
@@ -222,5 +225,7 @@ def test_control_without_the_chain_whoever_puts_all_else_right_goes_unseen(attac
 @pytest.mark.parametrize("attack", BREAK_THE_CHAIN, ids=lambda attack: str(attack.__name__))
 def test_control_a_verifier_of_bytes_alone(attack: Attack) -> None:
     """Every frame of every attack is good by itself: CRCs are no guard against a person."""
-    for seed in seeds(5):
+    wanted = list(seeds(5))
+    report(f"chain attacks, control: bytes alone, {attack.__name__}", wanted, unseen=len(wanted))
+    for seed in wanted:
         assert attacked(seed, attack)[0].ok

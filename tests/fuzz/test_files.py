@@ -198,7 +198,9 @@ def test_control_an_auditor_that_compares_nothing(home: Path) -> None:
         mock.patch.object(judges, "audit_meaning", return_value=Verdict("meaning", True, 1, 1)),
         mock.patch.object(judges, "audit_views", return_value=Verdict("views", True, 1, 1)),
     ):
-        assert "fine with changed data" in first_wrong(home, flipped)
+        says = first_wrong(home, flipped)
+    report("damaged files, control: compares nothing", found=says)
+    assert "fine with changed data" in says
 
 
 def test_control_an_auditor_without_a_child(home: Path) -> None:
@@ -211,7 +213,9 @@ def test_control_an_auditor_without_a_child(home: Path) -> None:
         _, wrong = damage(home, seeds(3), [truncated])
         assert not wrong, "with its child it stands that"
         with mock.patch("tests.crash.children.verify_in_fork", verify_here):
-            assert f"the auditor ended by -{signal.SIGBUS:d}" in first_wrong(home, truncated)
+            says = first_wrong(home, truncated)
+    report("damaged files, control: no child", found=says)
+    assert f"the auditor ended by -{signal.SIGBUS:d}" in says
 
 
 def test_a_real_child_of_the_command_line(home: Path) -> None:
