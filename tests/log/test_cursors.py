@@ -33,6 +33,7 @@ from alphapulse.log.errors import (
     SystemRefused,
 )
 from alphapulse.log.eventlog import EventLog
+from alphapulse.log.frame import Event
 from alphapulse.log.times import format_time
 
 from .builders import TIME
@@ -342,3 +343,19 @@ def test_a_log_that_was_cut_makes_its_cursors_foreign(tmp_path: Path, log: Event
         fill(other, [3])
         (state,) = Cursors(other.home).states(other)
         assert (state.state, state.lag_events) == ("idle", 0)
+
+
+def test_a_coroutine_function_is_no_handler_for_threads(tmp_path: Path) -> None:
+    """Nobody would await it, and its events would count as handled."""
+
+    async def handler(event: Event) -> None:
+        raise RuntimeError
+
+    with make_log(tmp_path / "home") as log:
+        fill(log, [3])
+        with log.subscribe("", "beginning", cursor="a") as events:
+            with pytest.raises(InvalidInput, match="ahandle"):
+                events.handle(handler, stop_when_caught_up=True)
+        assert Cursors(log.home).read("a").offset == 0
+        with log.subscribe("", cursor="a") as events:
+            assert events.handle(lambda event: None, stop_when_caught_up=True) == 3
