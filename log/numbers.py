@@ -36,7 +36,8 @@ class Number(NamedTuple):
         return f"{sign}{whole}.{part.rjust(-self.exponent, '0')}"
 
     def to_decimal(self) -> Decimal:
-        return Decimal(self.mantissa).scaleb(self.exponent)
+        # Arithmetic such as scaleb would round to the precision that the caller's context has.
+        return Decimal(f"{self.mantissa}e{self.exponent}")
 
 
 UNSET: Final = Number(MANTISSA_UNSET, 0)
