@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from alphapulse.registry import validation
@@ -17,6 +17,7 @@ from .base import InputFile
 
 DOCUMENT_SIZE_BYTES_MAX: Final = 64 << 20
 _INTEGER_LENGTH_MAX: Final = 40
+_NUMBER_SHOWN_MAX: Final = 40
 _DEPTH_MAX: Final = 20
 
 
@@ -26,14 +27,16 @@ class _Doubled(dict[str, Any]):
     key = ""
 
 
-class _NotFinite:
-    """NaN or Infinity, which are not JSON."""
+class _NoNumber:
+    """Stands where a number should: NaN and Infinity, or more digits in an exponent than Decimal
+    can count with."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text
+    def __init__(self, text: str, why: str = "which is not JSON") -> None:
+        self.flaw = f"it contains {text[:_NUMBER_SHOWN_MAX]}, {why}"
+        self._text = text
 
     def __str__(self) -> str:
-        return self.text
+        return self._text
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -53,11 +56,19 @@ def _integer(text: str) -> int | Decimal:
     return int(text) if len(text) <= _INTEGER_LENGTH_MAX else Decimal(text)
 
 
+def _decimal(text: str) -> Decimal | _NoNumber:
+    try:
+        found = Decimal(text)
+    except InvalidOperation:  # 1e9999999999999999999
+        found = Decimal("NaN")  # as it is where that is no trap
+    return found if found.is_finite() else _NoNumber(text, "a number beyond all bounds")
+
+
 def loads(text: str) -> Any:
     """What `json.loads` gives and raises; integers are int, other numbers Decimal."""
     return json.loads(
-        text, object_pairs_hook=_object, parse_float=Decimal, parse_int=_integer,
-        parse_constant=_NotFinite,
+        text, object_pairs_hook=_object, parse_float=_decimal, parse_int=_integer,
+        parse_constant=_NoNumber,
     )  # fmt: skip
 
 
@@ -81,8 +92,8 @@ def parsed(file: InputFile, data: bytes) -> Any:
 
 def flaw_of(value: object, depth: int = 0) -> str:
     """What no parser may agree on, anywhere inside; empty when there is none."""
-    if isinstance(value, _NotFinite):
-        return f"it contains {value}, which is not JSON"
+    if isinstance(value, _NoNumber):
+        return value.flaw
     if not isinstance(value, dict | list):
         return ""
     if flaw := doubled_key(value):
