@@ -212,8 +212,8 @@ def _unknown(raw: object) -> Iterator[str]:
 
 
 def _said(fields: Fields) -> dict[str, Any]:
-    """Without the fields that are null: they say nothing."""
-    return {field: value for field, value in fields.items() if value is not None}
+    """Without the fields that are null, or empty as some languages write it: they say nothing."""
+    return {field: value for field, value in fields.items() if value not in (None, "")}
 
 
 def _inner(fields: Fields, field: str) -> dict[str, Any]:

@@ -82,7 +82,10 @@ def product_of(native_id: str, maturity: date) -> str:
     elif not dates:
         code = f"{_MONTH_CODES[maturity.month - 1]}{maturity.year % 100:02}"
         ends = [end for end in (*spelt, code) if native_id.upper().endswith(end)]
-        product = native_id[: -len(max(ends, key=len))].rstrip("-_") if ends else ""
+        end = max(ends, key=len, default="")
+        series = native_id[: len(native_id) - len(end)]
+        is_whole = not (series[-1:].isdigit() and end[:1].isdigit())  # 15JUN27 is no 5JUN27
+        product = series.rstrip("-_") if end and is_whole else ""
     if not product:
         _refuse_id("it does not name its date of expiry once", native_id, maturity, "product")
     return product

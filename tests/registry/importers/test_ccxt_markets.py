@@ -245,6 +245,27 @@ def test_what_is_null_or_missing_is_not_known(path: Path) -> None:
     assert register(one(path, bare)).status is None
 
 
+def test_empty_text_says_nothing_either(path: Path) -> None:
+    """ccxt for Go and C# writes it where the others write null."""
+    empty = changed(
+        SPOT, settle="", strike="", optionType="", expiryDatetime="", contractSize="",
+        limits__cost__max="", precision__price="",
+    )  # fmt: skip
+    assert values(one(path, empty)).keys() == values(one(path, SPOT)).keys() - {"tick"}
+
+
+def test_a_number_beyond_all_bounds_is_refused_with_its_row(
+    registry: Registry, path: Path
+) -> None:
+    for number in ("1e99999999999999999999", "-1E-99999999999999999999"):
+        text = json.dumps(wrapped(changed(SWAP, created="N"), SPOT)).replace('"N"', number)
+        for importing in range(2):
+            report = import_file(registry, written(path, text))
+            assert (report.rows, report.quarantined) == (2, 1), importing
+            assert f"it contains {number}, a number beyond all" in report.problems[0].reason
+    assert registry.statistics().instruments == 1
+
+
 def test_no_least_is_none(path: Path) -> None:
     said = values(one(path, changed(SPOT, limits__amount__min=0.0, limits__cost__min=0)))
     assert said.keys() == EXPECTED["BTC/USDT"].keys() - {"min_size", "min_notional"} | {"symbol"}
@@ -515,5 +536,8 @@ def test_the_root_of_an_option(native_id: str, strike: str, right: str, root: st
 
 
 def test_days_are_spelt_in_one_or_two_digits() -> None:
-    for native_id in ("BTC-5MAR27", "BTC-05MAR27"):
+    for native_id in ("BTC-5MAR27", "BTC-05MAR27", "BTC5MAR27", "BTC05MAR27"):
         assert product_of(native_id, date(2027, 3, 5)) == "BTC"
+    for other in ("BTC15MAR27", "BTC20050327"):
+        with pytest.raises(InvalidInput, match="the product is not known"):
+            product_of(other, date(2027, 3, 5))
