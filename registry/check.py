@@ -165,7 +165,7 @@ def _instrument(
     if space != Space.INSTRUMENT or id != entity or fingerprint != fingerprint_of(key):
         _refuse(kind, "id, fingerprint and key do not belong together")
     if message[2] == AssetClass.SYNTHETIC:
-        _check_formula(state, kind, entity, body)
+        _check_formula(state, kind, entity, held, body)
     if kind == Kind.INSTRUMENT_REGISTERED:
         _check_new(state, kind, space, entity, held, fingerprint, body.extension.counter, revision)
         return Entity(fingerprint, -1, revision, status, body.extension.counter)
@@ -178,18 +178,24 @@ def _instrument(
     return held._replace(revision=revision, status=status)
 
 
-def _check_formula(state: Before, kind: int, entity: int, body: InstrumentBody) -> None:
+def _check_formula(
+    state: Before, kind: int, entity: int, held: Entity | None, body: InstrumentBody
+) -> None:
     if broken := synthetics.flaw(body):
         _refuse(kind, broken)
-    doing, used = f"checking {KIND_NAMES[kind]}", components_of(synthetics.formula_of(body))
+    # What it uses already is registered, and no way back. So a rebalance of the same components
+    # and a change of its status walk nowhere, however much there is below it by now.
+    known = frozenset(state.components(entity))
+    used = [id for id in components_of(synthetics.formula_of(body)) if id not in known]
+    doing = f"checking {KIND_NAMES[kind]}"
     for component in used:
         if component != entity and state.entity(Space.INSTRUMENT, component) is None:
             raise UnknownComponent(doing, component=f"0x{component:016x}")
-    path = synthetics.way_back(state, entity, used)
+    path = synthetics.way_back(state, entity, used, is_new=held is None)
     if path is None:
-        _refuse(kind, f"its formula leads to over {synthetics.USES_MAX} components")
+        _refuse(kind, f"what it begins to use leads to over {synthetics.USES_MAX} components")
     if path:
-        raise FormulaCycle(doing, path=" uses ".join(f"0x{id:016x}" for id in path))
+        raise FormulaCycle(doing, path=synthetics.path_text(path))
 
 
 def _listing(

@@ -7,7 +7,7 @@ of each synthetic counts, whatever date it names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Protocol
 
 from alphapulse.log import AnyBody, AssetClass, InstrumentBody, InvalidInput
@@ -15,7 +15,9 @@ from alphapulse.log import AnyBody, AssetClass, InstrumentBody, InvalidInput
 from .formula import canonical, formula_hash, parse
 
 USES_MAX: Final = 100_000
-"""Components that are looked at for a way back. Whose formula leads to more is refused."""
+"""Components that are looked at for a way back. What would lead to more is not added to a formula
+that others may use."""
+_PATH_SHOWN_MAX: Final = 20
 
 
 class Uses(Protocol):
@@ -44,14 +46,19 @@ def flaw(body: InstrumentBody) -> str:
     return ""
 
 
-def way_back(state: Uses, entity: int, used: Iterable[int]) -> list[int] | None:
+def way_back(
+    state: Uses, entity: int, used: Collection[int], *, is_new: bool = False
+) -> list[int] | None:
     """Ids from a synthetic back to itself, were it made of these: the circle that they would close.
 
-    Empty when there is none, None when over USES_MAX components would have to be looked at. Cost:
-    8 µs for each component on the way.
+    is_new: it is not registered, so no formula can lead to it but its own. Empty when there is
+    none, None when over USES_MAX components would have to be looked at. Cost: 8 µs for each
+    component on the way; of a new one, nothing.
     """
+    if is_new:
+        return [entity, entity] if entity in used else []
     came_from: dict[int, int] = {}
-    frontier = [(entity, used)]
+    frontier: list[tuple[int, Iterable[int]]] = [(entity, used)]
     looked_at = 0
     while frontier:
         user, its = frontier.pop()
@@ -68,3 +75,12 @@ def way_back(state: Uses, entity: int, used: Iterable[int]) -> list[int] | None:
                 came_from[component] = user
                 frontier.append((component, state.components(component)))
     return []
+
+
+def path_text(path: Sequence[int]) -> str:
+    """`0x… uses 0x… uses 0x…`, of a long way only its ends."""
+    ids = [f"0x{id:016x}" for id in path]
+    if len(ids) > _PATH_SHOWN_MAX:
+        half = _PATH_SHOWN_MAX // 2
+        ids[half:-half] = [f"… {len(ids) - _PATH_SHOWN_MAX} more …"]
+    return " uses ".join(ids)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from decimal import Decimal, Inexact, Rounded, localcontext
+from decimal import Context, Decimal, Inexact, Rounded, localcontext
 from fractions import Fraction
 
 import pytest
@@ -36,7 +36,7 @@ def test_the_value_is_kept_exactly_and_text_comes_back(mantissa: int, exponent: 
         return
     assert value_of(*exact) == value_of(mantissa, exponent)
     assert number(str(exact)) == exact
-    with localcontext(prec=3, traps=[Inexact, Rounded]):  # an application may have set its own
+    with localcontext(Context(prec=3, traps=[Inexact, Rounded])):  # an application may set it
         assert number(exact.to_decimal()) == exact
     assert "e" not in str(exact).lower()
     assert canonical(*exact) == exact and number(exact) is exact

@@ -19,6 +19,7 @@ from alphapulse.registry import (
     FormulaInvalid,
     IllegalEvent,
     Receipt,
+    Register,
     Registry,
     RequestReused,
     Synthetic,
@@ -33,6 +34,7 @@ from alphapulse.registry import (
 from alphapulse.registry.audit import Remembered, audit_meaning
 from alphapulse.registry.facts import body_of
 from alphapulse.registry.formula import formula_hash
+from alphapulse.registry.identity import primary_id
 from alphapulse.registry.state import State
 
 from .homes import open_home, receipts, rows, token, tokens, unit
@@ -180,10 +182,44 @@ def test_who_leads_to_too_much_is_refused(
     registry: Registry, three: Three, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.register(basket("T0 + T1", "S1"))
-    monkeypatch.setattr(synthetics, "USES_MAX", 4)
     registry.register(basket("S1 + T2", "S2"))
-    with pytest.raises(IllegalEvent, match="leads to over 4 components"):
-        registry.register(basket("S2 + T2", "S3"))
+    third = registry.register(basket("T0", "S3")).id
+    monkeypatch.setattr(synthetics, "USES_MAX", 4)
+    with pytest.raises(IllegalEvent, match="begins to use leads to over 4 components"):
+        registry.amend(third, formula="S2 + T2")
+    registry.amend(third, formula="S1 + T0")
+
+
+def test_only_what_is_added_is_looked_through(
+    registry: Registry, three: Three, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a chain of synthetics takes the square of its length, and what has grown too big below
+    a synthetic would keep it from being halted."""
+    monkeypatch.setattr(synthetics, "USES_MAX", 0)
+    first = registry.register(basket("T0 + T1", "S1")).id
+    second = registry.register(basket("2*S1 + T2", "S2")).id
+    assert registry.amend(second, formula="S1*(3 - T2)").outcome == "amended"
+    assert registry.set_status(second, "halted").outcome == "amended"
+    assert registry.amend(second, formula="S1").outcome == "amended"
+    with pytest.raises(IllegalEvent, match="leads to over 0 components"):
+        registry.amend(first, formula="T0 + S2")
+    with pytest.raises(IllegalEvent, match="leads to over 0 components"):
+        registry.amend(second, formula="S1 + T2")  # it was taken out
+    own = primary_id(Register.of(basket(f"0x{three.a:x}", "S3")).fingerprint, 64)
+    with pytest.raises(FormulaCycle):
+        registry.register(basket(f"T0 + 0x{own:x}", "S3"))
+    assert audit_meaning(registry.log).ok
+
+
+def test_of_a_long_circle_the_ends_are_told(registry: Registry, three: Three) -> None:
+    ids = [registry.register(basket("T0", "S0")).id]
+    for number in range(1, 40):
+        ids.append(registry.register(basket(f"0x{ids[-1]:x}", f"S{number}")).id)
+    with pytest.raises(FormulaCycle) as caught:
+        registry.amend(ids[0], formula="S39")
+    path = str(caught.value.facts["path"]).split(" uses ")
+    assert [path[0], path[1], path[-1]] == [f"0x{ids[n]:016x}" for n in (0, 39, 0)]
+    assert len(path) == 21 and path[10] == "… 21 more …"
 
 
 @pytest.mark.parametrize("name", ["register", "amend", "in vain"])
