@@ -10,15 +10,18 @@ alerts, answers to requests, ids (they derive again), and that something is no l
 holds the events of one home; an event that a later one of the same entity replaces is no row.
 
 *How*: a first pass marks replaced events, each named as `previous` by its successor, in one bit an
-offset; then a pass for each space, so that instruments come before what names them. Memory is that
-bit, and 100 bytes for each alert or answer, which stand between an event and its successor.
+offset; then a pass for each space, so that instruments come before what names them. Synthetics come
+behind all others, each behind those it is made of, wherever their newest events stand. Memory is
+that bit, 100 bytes for each alert or answer, which stand between an event and its successor, and
+the lines of the synthetics.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from alphapulse.log import (
     CLASS_NAMES,
@@ -40,9 +43,11 @@ from alphapulse.registry.commands import Command, Register
 from alphapulse.registry.commands_listings import AddListing, AddToGroup
 from alphapulse.registry.commands_relations import Relate
 from alphapulse.registry.facts import DERIVED, facts_from
+from alphapulse.registry.formula import components_of
 from alphapulse.registry.identity import key_text
 from alphapulse.registry.instruments import Listing, class_named, from_mapping
 from alphapulse.registry.relation_rules import ratio_in, ratio_text
+from alphapulse.registry.synthetics import formula_of
 
 from .base import InputFile, Line, Refused, Relation, Row, slug
 from .json_document import loads
@@ -82,6 +87,7 @@ class EventsReading:
     def rows(self, source: str) -> Iterator[Row | Relation | Refused]:
         self._mark()
         for space in SPACES:
+            synthetics: list[_Synthetic] = []
             for line in self._lines():
                 event = _event(line)
                 if isinstance(event, Refused):
@@ -91,7 +97,12 @@ class EventsReading:
                     event.space == space and event.kind in DATA_KINDS
                     and not self._is_replaced(event.offset)
                 ):  # fmt: skip
-                    yield _row(event, line)
+                    row = _row(event, line)
+                    if isinstance(row, Row) and (formula := formula_of(event.body)):
+                        synthetics.append(_Synthetic(event.entity, components_of(formula), row))
+                    else:
+                        yield row
+            yield from _in_order(synthetics)
 
     def _lines(self) -> Iterator[Line]:
         for line in self._file.lines(self.content_hash):
@@ -118,6 +129,27 @@ class EventsReading:
     def _is_replaced(self, offset: int) -> bool:
         at, bit = divmod(offset, 8)
         return at < len(self._replaced) and bool(self._replaced[at] >> bit & 1)
+
+
+class _Synthetic(NamedTuple):
+    id: int
+    uses: tuple[int, ...]
+    row: Row
+
+
+def _in_order(synthetics: list[_Synthetic]) -> Iterator[Row]:
+    """Each behind those it is made of. In a circle, which no home holds, as they stand in the file:
+    the registry refuses what it must."""
+    rows: dict[int, list[Row]] = {}
+    for each in synthetics:
+        rows.setdefault(each.id, []).append(each.row)
+    uses = {each.id: [id for id in each.uses if id in rows] for each in synthetics}
+    try:
+        order = list(TopologicalSorter(uses).static_order())
+    except CycleError:
+        order = list(rows)
+    for id in order:
+        yield from rows[id]
 
 
 def _event(line: Line) -> Event | Refused:

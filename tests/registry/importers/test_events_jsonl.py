@@ -17,6 +17,7 @@ from alphapulse.registry import (
     Equity,
     Listing,
     Registry,
+    Synthetic,
     Token,
     import_file,
 )
@@ -33,6 +34,10 @@ USDC = Token(
     chain="eip155:1", address="0xa0b86991c6218b36c1d19d4a2e9eb0ce3606eb48", symbol="USDC",
     decimals=6,
 )  # fmt: skip
+
+
+def basket(name: str, formula: str) -> Synthetic:
+    return Synthetic(owner="desk", name=name, symbol=name, formula=formula)
 
 
 def lines(registry: Registry) -> list[dict[str, Any]]:
@@ -130,6 +135,41 @@ def test_a_relation_to_nobody_is_quarantined_until_that_is_there(
     again = import_file(theirs, path)
     assert (again.relations_new, again.relations_quarantined, again.is_clean) == (1, 0, True)
     assert digests(theirs) == digests(ours)
+
+
+def test_synthetics_come_behind_what_they_are_made_of(
+    ours: Registry, theirs: Registry, send: Callable[[], ImportReport]
+) -> None:
+    """Wherever the newest event of each stands: here all stand the wrong way round."""
+    usdc = ours.register(USDC).id
+    ids = [ours.register(basket("S0", "2*USDC")).id]
+    for number in range(1, 5):
+        ids.append(ours.register(basket(f"S{number}", f"S{number - 1} + USDC")).id)
+    for id in reversed(ids):
+        ours.amend(id, quote="USD")
+    ours.amend(usdc, name="USD Coin")
+    report = send()
+    assert (report.rows, report.new, report.is_clean) == (6, 6, True)
+    assert digests(theirs) == digests(ours)
+    ours.amend(ids[4], formula="USDC")
+    ours.amend(ids[0], formula="S4")  # the other way round now
+    report = send()
+    assert (report.amended, report.unchanged, report.is_clean) == (2, 4, True)
+    assert digests(theirs) == digests(ours)
+
+
+def test_a_circle_of_synthetics_is_quarantined(
+    ours: Registry, theirs: Registry, tmp_path: Path
+) -> None:
+    for registry, one, other in ((ours, "S1", "S2"), (theirs, "S2", "S1")):
+        registry.register(USDC)
+        registry.register(basket(one, "USDC"))
+        registry.register(basket(other, one))
+    path = written(tmp_path / "both.jsonl", [*lines(ours)[::2], lines(theirs)[2]])
+    with Registry.open(tmp_path / "third", durability="relaxed") as third:
+        report = import_file(third, path)
+        assert (report.rows, report.new, report.quarantined) == (3, 1, 2)
+        assert all("not registered" in problem.reason for problem in report.problems)
 
 
 def test_what_changed_since_is_amended(
