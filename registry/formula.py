@@ -9,9 +9,13 @@ that names the character. In the canonical text components are ids (`0x%016x`), 
 decimals, and only the parentheses that are needed stand there, so texts of one tree are one text.
 Nothing is reordered or computed: `0.5*a + 0.5*b` and `0.5*b + 0.5*a` are two definitions of one
 value. Sums and products are lists, not pairs, so a basket of a thousand is no deeper than one of
-two; `(a + b) + c` is `a + b + c`, and `a + (b + c)` is not. Whoever gives a text may name
-instruments by other KEYs, when he says what they mean (`resolve`): bare, or in quotes when there is
-more in one than letters, digits and `_ . : @ $`. `×`, `÷` and `−` are taken too.
+two; `(a + b) + c` is `a + b + c`, and `a + (b + c)` is not. `×`, `÷` and `−` are taken too.
+
+Whoever gives a text may name instruments by other KEYs, when he says what they mean (`resolve`):
+bare, or in quotes when there is more in one than letters, digits and `_ . : @ $`, or digits alone.
+Many shares in Asia are called by numbers, and `AAPL + 7203` would add dollars instead of Toyota. So
+beside a KEY, a whole number that is a KEY itself is refused until one of the two is meant clearly,
+and so is `0865`, which is no way to write a number.
 
 Numbers are exact: decimals as `log.numbers` reads them, values as Fraction, never a float.
 """
@@ -29,7 +33,7 @@ from blake3 import blake3
 
 from alphapulse.log import AlphaPulseError, InvalidInput, number
 
-from .errors import DivisionByZero, FormulaInvalid, ValueMissing
+from .errors import Ambiguous, DivisionByZero, FormulaInvalid, UnknownInstrument, ValueMissing
 from .validation import refuse, shown
 
 FORMULA_SIZE_BYTES_MAX: Final = 65_536
@@ -74,7 +78,8 @@ class Product(msgspec.Struct, frozen=True):
 
 Formula = Constant | Component | Negation | Call | Sum | Product
 Resolve = Callable[[str], int]
-"""From a KEY to the id of the one instrument that it means; else it raises AlphaPulseError."""
+"""From a KEY to the id of the one instrument that it means; else it raises AlphaPulseError, and
+UnknownInstrument when it means none."""
 
 # --- reading ---------------------------------------------------------------------------------
 
@@ -152,13 +157,20 @@ class _Parser:
         self._resolve = resolve
         self._nodes = 0
         self._depth = 0
+        self._integers: dict[str, _Token] = {}
+        """Whole numbers by their text, where each stands first."""
+        self._has_keys = False
 
     def whole(self) -> Formula:
         first, tree = self._token, self._sum()
         if self._token.sort:
             _fail(self._token, "the formula is at its end here", "write a sign between two parts")
         if not components(tree):
-            _fail(first, "it names no instrument", "a number alone is no synthetic")
+            _fail(first, "it names no instrument",
+                  "a number alone is no synthetic; a KEY of digits stands in quotes")  # fmt: skip
+        if self._resolve is not None and self._has_keys:
+            for token in self._integers.values():
+                _refuse_key(token, self._resolve)
         return tree
 
     def _next(self) -> _Token:
@@ -215,6 +227,8 @@ class _Parser:
         token = self._next()
         self._count(token)
         if token.sort == "number":
+            if token.text.isdigit():
+                self._integers.setdefault(token.text, token)
             return _constant(token)
         if token.sort == "word" and self._is("("):
             return self._call(token)
@@ -253,18 +267,38 @@ class _Parser:
         elif self._resolve is None:
             _fail(token, "it is no id", "write an id of 16 hex digits, such as 0x9f3c000000000001")
         else:
+            self._has_keys = True
             key = token.text[1:-1] if token.sort == "quoted" else token.text
             try:
                 id = self._resolve(key)
             except AlphaPulseError as error:
                 error.doing = f"reading field formula at character {token.at}: {error.doing}"
+                if token.sort == "word" and isinstance(error, UnknownInstrument):
+                    error.advice += "; one with other signs in it, such as BTC/USDT, is quoted"
                 raise
         if not id:
             _fail(token, "0 is nobody's id")
         return Component(id)
 
 
+def _refuse_key(token: _Token, resolve: Resolve) -> None:
+    """Refuses a number that is the KEY of an instrument, or of several, as well."""
+    try:
+        resolve(token.text)
+    except UnknownInstrument:
+        return
+    except Ambiguous:
+        pass
+    _fail(
+        token, "it is a number, and the KEY of an instrument",
+        f'write "{token.text}" in quotes for the instrument, {token.text}.0 for the number',
+    )  # fmt: skip
+
+
 def _constant(token: _Token) -> Constant:
+    if token.text[0] == "0" and token.text[1:2].isdigit():
+        _fail(token, "no number begins like this",
+              f'write "{token.text}" in quotes for an instrument of that KEY')  # fmt: skip
     try:
         return Constant(str(number(token.text)))
     except InvalidInput as error:

@@ -57,7 +57,7 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "fee-bps": "dex_pool: fee of a swap in basis points, decimal text.",
     "owner": "synthetic: LEI or slug of who defines it; with --name it is who it is.",
     "formula": "synthetic: 0.5*KEY + 0.5*KEY, with + - * / ( ) min(,) max(,); KEYs of odd "
-    "characters in quotes.",
+    "characters, or of digits alone, in quotes.",
     "tenor": "fx_pair: SPOT, ON, TN, 1W, 3M … [SPOT].",
     "contract": "outcome: address of the contract that keeps the conditions.",
     "condition": "outcome: id of the question.",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from alphapulse.log import AlphaPulseError, InvalidInput
 from alphapulse.registry.errors import (
+    Ambiguous,
     DivisionByZero,
     FormulaInvalid,
     UnknownInstrument,
@@ -43,6 +44,8 @@ NAMED = {"AAPL@XNAS": 0xA, "MSFT": 0xB, "BTC-26DEC25-100000-C@deribit": 0xC, "60
 
 
 def named(key: str) -> int:
+    if key == "700":
+        raise Ambiguous(f"looking up {key}")
     if key not in NAMED:
         raise UnknownInstrument(f"looking up {key}")
     return NAMED[key]
@@ -122,6 +125,9 @@ def test_one_spelling() -> None:
         ("0xa\x00", 4, "no formula has this character [found='\\x00']"),
         ("0xa + \u202e", 7, "no formula has this character"),
         ("0xa × 2 ÷ 0", 11, "divides by zero"),
+        ("0xa + 0865", 7, "no number begins like this [found='0865'] (write \"0865\" in quotes"),
+        ("00.5*0xa", 1, "no number begins like this"),
+        ("0*600519 + 0", 1, "names no instrument [found='0'] (a number alone is no synthetic;"),
     ],
 )
 def test_what_is_refused_and_where(text: str, at: int, says: str) -> None:
@@ -131,10 +137,30 @@ def test_what_is_refused_and_where(text: str, at: int, says: str) -> None:
     assert says in str(caught.value)
 
 
+def test_a_whole_number_that_is_a_key_is_not_taken_for_a_number() -> None:
+    """Toyota is 7203 in Tokyo, Kweichow Moutai 600519 in Shanghai."""
+    for text, at in (("MSFT + 600519", 8), ("2*600519*MSFT - 600519", 3), ("1/MSFT*700", 8)):
+        with pytest.raises(FormulaInvalid, match="a number, and the KEY of an inst") as caught:
+            parse(text, named)
+        assert caught.value.doing == f"reading field formula at character {at}"
+    id, moutai = "0x000000000000000b", "0x000000000000000d"
+    for text, meant in (
+        ("MSFT + '600519'", f"{id} + {moutai}"),
+        ("MSFT + 600519.0", f"{id} + 600519"),
+        ("MSFT*2 + 3e1", f"{id}*2 + 30"),
+        ("0xb + 600519", f"{id} + 600519"),  # what is canonical says the same to everybody
+    ):
+        assert canonical_text(text, named) == meant
+
+
 def test_a_key_that_means_nobody_is_named_with_its_place() -> None:
     with pytest.raises(UnknownInstrument) as caught:
         parse("0.5*AAPL@XNAS + 0.5*NOBODY", named)
     assert caught.value.doing == "reading field formula at character 21: looking up NOBODY"
+    assert caught.value.advice.endswith("such as BTC/USDT, is quoted")
+    with pytest.raises(UnknownInstrument) as caught:
+        parse("'NO/BODY'", named)
+    assert caught.value.advice == UnknownInstrument.cure
     for other in (5, None, b"0xa", ["0xa"]):
         with pytest.raises(InvalidInput, match="it must be text"):
             parse(other)
