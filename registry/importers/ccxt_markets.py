@@ -216,10 +216,10 @@ def _said(fields: Fields) -> dict[str, Any]:
     return {field: value for field, value in fields.items() if value not in (None, "")}
 
 
-def _inner(fields: Fields, field: str) -> dict[str, Any]:
+def _inner(fields: Fields, field: str, name: str = "") -> dict[str, Any]:
     found = fields.get(field, {})
     if not isinstance(found, dict):
-        validation.refuse(field, "it must be an object", found)
+        validation.refuse(name or field, "it must be an object", found)
     return _said(found)
 
 
@@ -280,7 +280,8 @@ def _common(said: Fields, venue: str, mode: int) -> dict[str, Any]:
     if active is not None and type(active) is not bool:
         validation.refuse("active", "it must be true or false", active)
     limits = _inner(said, "limits")
-    amount, cost = _inner(limits, "amount"), _inner(limits, "cost")
+    amount = _inner(limits, "amount", "limits.amount")
+    cost = _inner(limits, "cost", "limits.cost")
     precision = _inner(said, "precision")
     mode = mode or _mode_of(precision)
     return {
@@ -323,8 +324,8 @@ def _expiry(said: Fields) -> int:
     """ns since 1970; ccxt has ms, and the same as text."""
     ms, words = integer(said, "expiry", 1_798_185_600_000), text(said, "expiryDatetime")
     written = terms.instant(words, "expiryDatetime")
-    if ms is None and not written:
-        validation.refuse("expiry", "it is missing", None, "give it in ms since 1970")
+    if not ms and not written:
+        validation.refuse("expiry", "it is missing", ms, "give it in ms since 1970")
     expiry = written if ms is None else terms.instant(ms * _NS_A_MS, "expiry")
     if not expiry or (written and written != expiry):
         validation.refuse("expiry", f"expiryDatetime says {validation.shown(words)}", ms)
@@ -367,11 +368,12 @@ def _mode_of(precision: Fields) -> int:
 
 
 def _step(precision: Fields, field: str, mode: int) -> str | None:
+    name = f"precision.{field}"
     if mode == TICK_SIZE:
-        return _exact(precision, field, f"precision.{field}")
-    digits = integer(precision, field, 8)
+        return _exact(precision, field, name)
+    digits = integer(precision, field, 8, name)
     if digits is None:
         return None
     if not -DIGITS_MAX <= digits <= DIGITS_MAX:
-        validation.refuse(f"precision.{field}", "so many digits are no precision", digits)
+        validation.refuse(name, "so many digits are no precision", digits)
     return f"1e{-digits}" if mode == DECIMAL_PLACES else None

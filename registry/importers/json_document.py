@@ -123,12 +123,15 @@ def text(fields: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def integer(fields: Mapping[str, Any], field: str, example: int) -> int | None:
+def integer(
+    fields: Mapping[str, Any], field: str, example: int, name: str = ""
+) -> int | None:
+    """name: of the field for messages, where its own does not say in which object it stands."""
     value = fields.get(field, _MISSING)
     if value is _MISSING:
         return None
     if type(value) is not int:
         given = str(value) if isinstance(value, Decimal) else value
         cure = f"write it like {example}, no quotes"
-        validation.refuse(field, "it must be an integer", given, cure)
+        validation.refuse(name or field, "it must be an integer", given, cure)
     return value
