@@ -39,7 +39,7 @@ from alphapulse.log import symbol_of as _symbol_of
 
 from . import formula, terms
 from . import validation as check
-from .identity import key_fields
+from .identity import class_key, key_fields
 from .instruments import CLASSES, Instrument, Security, articled
 from .validation import IDENTIFIER_SCHEMES, refuse
 
@@ -270,6 +270,13 @@ def amended(held: Facts, changes: Mapping[str, object]) -> Facts:
             refuse(field, "a synthetic needs it", value, "delist it when it is no longer used")
     derived(values)
     return Facts(held.key, asset_class, values)
+
+
+def of_generation(facts: Facts, generation: int) -> Facts:
+    """The same words about another generation: the instrument that has the native id then."""
+    name, values = CLASS_NAMES[facts.asset_class], {**facts.values, "generation": generation}
+    key = class_key(name, values, _KINDS[facts.asset_class].identity)
+    return Facts(key, facts.asset_class, values)
 
 
 def says_nothing(field: str, canonical: Value) -> bool:

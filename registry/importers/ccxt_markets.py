@@ -15,6 +15,8 @@ In mode 4 (TICK_SIZE) precision is the tick and the lot themselves, in mode 2 (D
 digits are a step of 10^-n, in mode 3 (SIGNIFICANT_DIGITS) the step moves with the price: there tick
 and lot stay unknown.
 
+No market says its generation: what is said goes to the newest that is registered.
+
 What has no place in an instrument is left out: fees, leverage, margin modes, limits of the price,
 the largest cost, the venue's ids of currencies, `created` and `info`; also an expiry of what has
 none (Deribit's perpetuals and spot pairs: in the year 3000). Fields that ccxt does not document are
@@ -153,7 +155,7 @@ class CcxtReading:
             if place.key and place.key != symbol:
                 validation.refuse("symbol", "the document calls it otherwise", symbol,
                                   f"it stands under {validation.shown(place.key)}")  # fmt: skip
-            return Register.of(_instrument(said, venue, self._mode))
+            return Register.of(_instrument(said, venue, self._mode), newest=True)
         except InvalidInput as error:
             return error
 

@@ -11,11 +11,19 @@ from typing import Any
 
 import pytest
 
-from alphapulse.log import InvalidInput, Status
-from alphapulse.registry import Register, Registry, import_file
+from alphapulse.log import CLASS_NAMES, InvalidInput, Status
+from alphapulse.registry import (
+    CLASSES,
+    Register,
+    Registry,
+    SpotPair,
+    Unit,
+    import_file,
+)
 from alphapulse.registry.importers import FORMATS, CcxtMarkets, InputFile, Refused, Row
 from alphapulse.registry.importers.ccxt_venues import product_of, root_of
 from alphapulse.registry.importing import importer_for
+from alphapulse.registry.instruments import from_mapping
 
 SAMPLE = Path(__file__).parents[3] / "tools" / "samples" / "ccxt_markets.json"
 MARKETS: dict[str, dict[str, Any]] = json.loads(SAMPLE.read_bytes())["markets"]
@@ -280,6 +288,44 @@ def test_what_does_not_expire_has_no_expiry(path: Path) -> None:
 def test_a_quanto(path: Path) -> None:
     market = changed(SWAP, quanto=True, linear=False, inverse=None, settle="BTC")
     assert values(one(path, market))["payoff"] == "quanto"
+
+
+@pytest.mark.parametrize("market", [SPOT, SWAP, FUTURE], ids=["spot", "swap", "future"])
+def test_an_id_that_another_asset_has_now(
+    registry: Registry, path: Path, market: dict[str, Any]
+) -> None:
+    """What the venue says of the new asset must not go to the old one."""
+    import_file(registry, written(path, wrapped(market)))
+    (old,) = registry.by_symbol(market["symbol"])
+    registry.delist(old.id, source="ops")
+    known = registry.facts(old.id)
+    assert known is not None
+    said, kind = known.values, CLASSES[CLASS_NAMES[old.asset_class]]
+    again = {field: said[field] for field in kind.identity if field in said}
+    ids = [
+        registry.register(from_mapping(kind, {**again, "generation": n}), source="ops").id
+        for n in (1, 2)
+    ]  # fmt: skip
+    before = registry.facts(old.id), registry.facts(ids[0])
+    changes = {"base": "LUNA", "symbol": market["symbol"].replace("BTC/", "LUNA/", 1)}
+    changes |= {"precision__price": 0.25}
+    for outcome in ("amended", "unchanged"):
+        report = import_file(registry, written(path, wrapped(changed(market, **changes))))
+        assert (getattr(report, outcome), report.is_clean) == (1, True)
+    assert (registry.facts(old.id), registry.facts(ids[0])) == before
+    newest = registry.facts(ids[1])
+    assert newest is not None
+    assert [newest.values[field] for field in ("base", "tick", "generation")] == ["LUNA", "0.25", 2]
+
+
+def test_a_retry_of_what_went_to_a_later_generation(registry: Registry, path: Path) -> None:
+    command = register(one(path, SPOT))
+    registry.register(SpotPair(venue="binance", native_id="BTCUSDT"))
+    registry.register(SpotPair(venue="binance", native_id="BTCUSDT", generation=1, quote="EUR"))
+    unit = Unit((command,), registry.origin("binance", "r"))
+    (first,), (second,) = ([*registry.execute([unit])] for _ in range(2))
+    assert isinstance(first, list) and first == second
+    assert first[0].outcome == "amended" and len(first[0].conflicts) == 1  # of the quote
 
 
 # --- precision modes -------------------------------------------------------------------------
