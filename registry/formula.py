@@ -40,6 +40,8 @@ FORMULA_SIZE_BYTES_MAX: Final = 65_536
 NODES_MAX: Final = 5_000
 DEPTH_MAX: Final = 32
 """Of parentheses, calls and signs within each other."""
+VALUE_EXPONENT_MAX: Final = 10_000
+"""Of a value to evaluate with: a Fraction of 1e999999999 has all its digits, 400 MB of them."""
 FUNCTIONS: Final = {"min": min, "max": max}
 
 
@@ -367,7 +369,8 @@ def components_of(text: str) -> tuple[int, ...]:
 def evaluate(tree: Formula, values: Mapping[int, Fraction | Decimal | int]) -> Fraction:
     """The exact value, when each component has the value given by its id.
 
-    Raises ValueMissing, DivisionByZero, and InvalidInput for a value that is not exact.
+    Raises ValueMissing, DivisionByZero, and InvalidInput for a value that is not exact, or a
+    Decimal that is too far from 1.
     """
     if isinstance(tree, Constant):
         return Fraction(tree.value)
@@ -402,5 +405,10 @@ def _value(id: int, values: Mapping[int, Fraction | Decimal | int]) -> Fraction:
         raise InvalidInput(
             "evaluating a formula", problem="a value is not exact", id=f"0x{id:016x}",
             value=shown(value), cure="give a Fraction, a finite Decimal or an int",
+        )  # fmt: skip
+    if isinstance(value, Decimal) and abs(value.adjusted()) > VALUE_EXPONENT_MAX:
+        raise InvalidInput(
+            "evaluating a formula", problem="a value is beyond all bounds", id=f"0x{id:016x}",
+            exponent=value.adjusted(), cure=f"its exponent may be ±{VALUE_EXPONENT_MAX}",
         )  # fmt: skip
     return Fraction(value)

@@ -205,6 +205,13 @@ def test_what_it_is_worth_is_exact() -> None:
             evaluate(parse("0xa"), {0xA: inexact})  # type: ignore[dict-item]  # what is refused
 
 
+def test_no_value_takes_all_memory() -> None:
+    for value in (Decimal("1e999999999"), Decimal("-1e-999999999"), Decimal("1e10001")):
+        with pytest.raises(InvalidInput, match="a value is beyond all bounds"):
+            evaluate(parse("1 + 0xa"), {0xA: value})
+    assert evaluate(parse("0xa*0xb"), {0xA: Decimal("3e10000"), 0xB: Decimal("1e-10000")}) == 3
+
+
 _LEAVES = st.sampled_from(["0xa", "0xb", "0x00c", "1", "0.25", "3", "0", "1e-3", "12.50"])
 _PAIRS = st.sampled_from(["{0}+{1}", "{0} - {1}", "{0}*{1}", "{0} / {1}", "({0})*({1})",
                           "({0}) / ({1})", "min({0},{1})", "max( {0} , {1} )"])  # fmt: skip
