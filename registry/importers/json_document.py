@@ -58,10 +58,9 @@ def _integer(text: str) -> int | Decimal:
 
 def _decimal(text: str) -> Decimal | _NoNumber:
     try:
-        found = Decimal(text)
+        return Decimal(text)
     except InvalidOperation:  # 1e9999999999999999999
-        found = Decimal("NaN")  # as it is where that is no trap
-    return found if found.is_finite() else _NoNumber(text, "a number beyond all bounds")
+        return _NoNumber(text, "a number beyond all bounds")
 
 
 def loads(text: str) -> Any:

@@ -158,6 +158,20 @@ def test_synthetics_come_behind_what_they_are_made_of(
     assert digests(theirs) == digests(ours)
 
 
+def test_a_synthetic_of_which_an_event_is_missing_is_read_twice(
+    ours: Registry, theirs: Registry, tmp_path: Path
+) -> None:
+    """Nothing in the file says that the first was replaced, and no row may be lost."""
+    ours.register(USDC)
+    id = ours.register(basket("S", "USDC")).id
+    for number in (2, 3):
+        ours.amend(id, formula=f"{number}*USDC")
+    rows = lines(ours)
+    report = import_file(theirs, written(tmp_path / "part.jsonl", [*rows[:2], rows[3]]))
+    assert (report.rows, report.new, report.unchanged) == (3, 2, 1)
+    assert report.conflicts == 1  # a file that contradicts itself corrects nothing
+
+
 def test_a_circle_of_synthetics_is_quarantined(
     ours: Registry, theirs: Registry, tmp_path: Path
 ) -> None:
