@@ -42,7 +42,7 @@ from alphapulse.projections import (
 
 from . import validation
 from .chains import CHAINS_BY_SHORT_NAME, chain_from
-from .errors import Ambiguous, UnknownInstrument
+from .errors import Ambiguous, RequestReused, UnknownInstrument
 from .formula import canonical_text
 from .identity import fingerprint_of, id_candidates, security_key, token_key
 from .readers import asset_of
@@ -272,9 +272,11 @@ class Lookup:
         """The canonical text of a formula in which each KEY means one instrument.
 
         request_id: of a request that may have been carried out; KEYs mean whom they meant before.
+        Where one meant nobody, the request was another command: RequestReused.
         Raises FormulaInvalid; UnknownInstrument and Ambiguous, which names the candidates.
         """
-        when = When(self.offset_of_request(request_id)) if request_id else NOW
+        first = self.offset_of_request(request_id) if request_id else None
+        when = When(first)
 
         def one(key: str) -> int:
             matches = self.find(key, when=when)[1]
@@ -286,7 +288,15 @@ class Lookup:
                 )
             return matches[0].id
 
-        return canonical_text(text, one)
+        try:
+            return canonical_text(text, one)
+        except UnknownInstrument as error:
+            if first is None:
+                raise
+            raise RequestReused(
+                error.doing, request_id=request_id[:40], offset=first,
+                used_for=f"0x{self._log.event(first).entity:016x}",
+            ) from error  # fmt: skip
 
     def offset_of_request(self, request_id: str) -> int | None:
         """Of the first event that a request id led to; None when it led to none."""

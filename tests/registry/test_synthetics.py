@@ -250,6 +250,20 @@ def test_a_retry_gets_the_same_receipt_whoever_has_the_symbol_now(
         assert once() == first
 
 
+def test_a_request_of_something_else_is_told_whatever_its_keys_meant_then(
+    registry: Registry, three: Three
+) -> None:
+    registry.amend(three.a, name="Zero", request_id="r")
+    registry.register(token(9, symbol="LATER"))
+    told = f"offset=3, used_for=0x{three.a:016x}"
+    with pytest.raises(RequestReused, match=told):
+        registry.register(basket("LATER"), request_id="r")
+    with pytest.raises(RequestReused, match=told):
+        registry.amend(three.a, formula="LATER", request_id="r")
+    with pytest.raises(UnknownInstrument):
+        registry.register(basket("NOBODY"), request_id="new")
+
+
 def written(log: EventLog, id: int, **terms: Any) -> InstrumentBody:
     """The next revision of a synthetic with other terms, as nobody could decide it."""
     event = next(event for event in log.read() if event.entity == id)
