@@ -37,6 +37,7 @@ from . import synthetics
 from .errors import FormulaCycle, IllegalEvent, RelationCycle, UnknownComponent
 from .formula import components_of
 from .identity import (
+    canonical_key,
     feed_key,
     fingerprint_of,
     group_relation_key,
@@ -66,6 +67,12 @@ NEW_KINDS: Final = frozenset(
     {Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED, Kind.FEED_IMPORTED}
 )
 """Kinds that register an entity, at its revision 1."""
+_DOMAINS: Final = {"coin": "token", "equity": "security", "etf": "security", "bond": "security"}
+_KEY_BEGINS: Final = {
+    int(asset_class): canonical_key(_DOMAINS.get(name, name))
+    for asset_class, name in CLASS_NAMES.items()
+}
+"""The first field of the key, its domain. Only classes of one domain become each other."""
 CONTENT_HASH_SIZE_BYTES: Final = 32
 _SUMMARY: Final = struct.Struct("<3xB4xQ16s52xI40x").unpack
 """Status, id, fingerprint and revision of an instrument message."""
@@ -164,6 +171,9 @@ def _instrument(
     status, id, fingerprint, revision = _SUMMARY(message)
     if space != Space.INSTRUMENT or id != entity or fingerprint != fingerprint_of(key):
         _refuse(kind, "id, fingerprint and key do not belong together")
+    begins = _KEY_BEGINS.get(message[2])
+    if begins is None or not key.startswith(begins):
+        _refuse(kind, "its class is not one of its key", asset_class=message[2])
     if message[2] == AssetClass.SYNTHETIC:
         _check_formula(state, kind, entity, held, body)
     if kind == Kind.INSTRUMENT_REGISTERED:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from alphapulse.log import EventLog, InstrumentBody, InvalidInput, Kind, Space
+from alphapulse.log import AssetClass, EventLog, InstrumentBody, InvalidInput, Kind, Space
 from alphapulse.registry import (
     Ambiguous,
     Amend,
@@ -34,10 +34,10 @@ from alphapulse.registry import (
 from alphapulse.registry.audit import Remembered, audit_meaning
 from alphapulse.registry.facts import body_of
 from alphapulse.registry.formula import formula_hash
-from alphapulse.registry.identity import primary_id
+from alphapulse.registry.identity import fingerprint_of, primary_id
 from alphapulse.registry.state import State
 
-from .homes import open_home, receipts, rows, token, tokens, unit
+from .homes import APPLE, open_home, receipts, rows, token, tokens, unit
 
 
 class Three(NamedTuple):
@@ -313,6 +313,30 @@ def test_what_nobody_could_decide_is_refused_by_the_writer_and_the_audit(
     else:
         with pytest.raises(IllegalEvent, match=why):
             check.check(remembered, *arguments)
+
+
+def test_nothing_becomes_a_class_that_has_another_key(registry: Registry, three: Three) -> None:
+    """A synthetic that became a token would have no formula, and no circle to be found in."""
+    made = registry.register(basket("T0")).id
+    apple = registry.register(APPLE).id
+    remembered = Remembered(registry.log.genesis.id_bits)
+    for event in registry.log.read():
+        remembered.fold(event)
+    for id, at, asset_class, is_legal in (
+        (made, 3, AssetClass.TOKEN, False), (three.a, 0, AssetClass.OPTION, False),
+        (apple, 4, AssetClass.TOKEN, False), (apple, 4, AssetClass.ETF, True),
+    ):  # fmt: skip
+        facts = facts_from(registry.log.event(at).instrument_body)
+        body = body_of(
+            facts._replace(asset_class=asset_class), id=id, revision=2,
+            fingerprint=fingerprint_of(facts.key),
+        )  # fmt: skip
+        arguments = (Kind.INSTRUMENT_AMENDED, Space.INSTRUMENT, id, at, body)
+        if is_legal:
+            check.check(remembered, *arguments)
+        else:
+            with pytest.raises(IllegalEvent, match="its class is not one of its key"):
+                check.check(remembered, *arguments)
 
 
 def test_the_audit_sees_a_circle_between_two(registry: Registry, three: Three) -> None:
