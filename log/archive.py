@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 import stat
 import struct
 from bisect import bisect_right
@@ -26,7 +25,6 @@ from pathlib import Path
 from typing import BinaryIO, Final, NamedTuple
 from zlib import crc32
 
-import zstandard
 from blake3 import blake3
 
 from .block import BLOCK_HEADER, BLOCK_HEADER_SIZE_BYTES, Block, chain_hash
@@ -104,6 +102,8 @@ def encode_header(genesis: bytes) -> bytes:
 
 def encode_chunk(blocks: Sequence[bytes]) -> bytes:
     """Raises TooLarge for a block that no reader would unpack."""
+    import zstandard  # here, for a quicker start
+
     raw = b"".join(blocks)
     first = BLOCK_HEADER.unpack_from(blocks[0])[3]
     if len(raw) > UNPACKED_SIZE_BYTES_MAX:
@@ -146,10 +146,7 @@ def chunked(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
 def decode_chunk(header: ChunkHeader, packed: bytes) -> list[Block]:
     """The blocks of a chunk whose checksum was right. Raises NotDecodable."""
     doing = "unpacking a chunk"
-    try:
-        raw = zstd_unpack(packed, header.size)
-    except zstandard.ZstdError as error:
-        raise NotDecodable(doing, problem=str(error)) from error
+    raw = zstd_unpack(packed, header.size)
     blocks: list[Block] = []
     at, offset = 0, header.first
     while at < len(raw):
@@ -186,7 +183,7 @@ def export_log(
     check_stop(log, stop)
     if path.exists():
         raise InvalidInput(doing, problem=TAKEN, cure="name a new file")
-    building = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    building = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     try:
         descriptor = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:

@@ -14,7 +14,6 @@ from enum import IntEnum
 from typing import Final
 
 import cramjam
-import zstandard
 
 from .errors import NotDecodable, TooLarge
 
@@ -32,19 +31,25 @@ class Codec(IntEnum):
 
 
 def zstd_unpack(data: bytes, size: int) -> bytes:
-    """Exactly `size` bytes, which the frame must declare too. Raises NotDecodable, ZstdError."""
-    declared = zstandard.frame_content_size(data)
-    if declared != size:
-        raise NotDecodable("unpacking a zstd part", declared_bytes=declared, expected_bytes=size)
-    return zstandard.ZstdDecompressor().decompress(
-        data, max_output_size=size, allow_extra_data=False
-    )
+    """Exactly `size` bytes, which the frame must declare too. Raises NotDecodable."""
+    import zstandard  # here, for a quicker start: few logs have such parts
+
+    doing = "unpacking a zstd part"
+    try:
+        declared = zstandard.frame_content_size(data)
+        if declared != size:
+            raise NotDecodable(doing, declared_bytes=declared, expected_bytes=size)
+        return zstandard.ZstdDecompressor().decompress(
+            data, max_output_size=size, allow_extra_data=False
+        )
+    except zstandard.ZstdError as error:
+        raise NotDecodable(doing, problem=str(error)) from error
 
 
 _PACK: Final[dict[Codec, Callable[[bytes], bytes]]] = {
     Codec.LZ4: lambda data: bytes(cramjam.lz4.compress_block(data, store_size=False)),
     Codec.SNAPPY: lambda data: bytes(cramjam.snappy.compress_raw(data)),
-    Codec.ZSTD: lambda data: zstandard.ZstdCompressor(level=3).compress(data),
+    Codec.ZSTD: lambda data: _zstd_pack(data),
 }
 _UNPACK: Final[dict[Codec, Callable[[bytes, int], bytes]]] = {
     Codec.LZ4: lambda data, size: _lz4_unpack(data, size),
@@ -53,6 +58,12 @@ _UNPACK: Final[dict[Codec, Callable[[bytes, int], bytes]]] = {
 }
 if _PACK.keys() != _UNPACK.keys() or _PACK.keys() | {Codec.NONE} != set(Codec):
     raise ImportError("the codec tables are not total")
+
+
+def _zstd_pack(data: bytes) -> bytes:
+    import zstandard  # here, for a quicker start
+
+    return zstandard.ZstdCompressor(level=3).compress(data)
 
 
 def _lz4_unpack(data: bytes, size: int) -> bytes:
@@ -96,7 +107,7 @@ def unpack(data: bytes, codec: int) -> bytes:
         raise TooLarge("unpacking a part", declared_bytes=size, cap_bytes=UNPACKED_SIZE_BYTES_MAX)
     try:
         unpacked = _UNPACK[known](data[_SIZE.size :], size)
-    except (cramjam.DecompressionError, zstandard.ZstdError, ValueError) as error:
+    except (cramjam.DecompressionError, ValueError) as error:
         if isinstance(error, NotDecodable):
             raise
         raise NotDecodable("unpacking a part", codec=known.name, problem=str(error)) from error

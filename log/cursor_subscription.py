@@ -14,7 +14,6 @@ Closing says so too, but only if it is done where the event was taken, and not b
 
 from __future__ import annotations
 
-import inspect
 import logging
 import sys
 import threading
@@ -230,6 +229,8 @@ class CursorSubscription(Subscription):
 
         Cancelling it while a handler runs is such an interruption.
         """
+        from inspect import isawaitable  # here, for a quicker start
+
         handled = 0
         self._begin_handling(on_error)
         wait = not stop_when_caught_up
@@ -237,7 +238,7 @@ class CursorSubscription(Subscription):
             while (event := await self.next_async(wait=wait)) is not None:
                 try:
                     result = handler(event)
-                    if inspect.isawaitable(result):
+                    if isawaitable(result):
                         await result
                     handled += 1
                 except Exception as error:

@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Collection
@@ -174,7 +173,7 @@ def new_genesis(id_bits: int) -> Genesis:
             "making a home", problem=f"id_bits must be {ID_BITS_MIN} to {ID_BITS_MAX}",
             id_bits=id_bits,
         )  # fmt: skip
-    return Genesis(FORMAT_VERSION, secrets.token_bytes(16), id_bits, time.time_ns())
+    return Genesis(FORMAT_VERSION, os.urandom(16), id_bits, time.time_ns())
 
 
 def sync_directory(path: Path) -> None:
@@ -188,7 +187,7 @@ def sync_directory(path: Path) -> None:
 
 def replace_file(path: Path, data: bytes) -> None:
     """Writes a small file whole or not at all: beside it, synced, renamed. Mode 0600."""
-    building = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    building = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         with open(os.open(building, flags, 0o600), "wb", buffering=0) as file:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -41,7 +40,7 @@ def new_log(home: Home, genesis: Genesis, *, beside: Collection[str] = ()) -> It
         home.make_directories()
         home.path.chmod(0o700)
         sweep_unfinished(home)
-        building = home.path / f"{BUILDING}{os.getpid()}-{secrets.token_hex(4)}"
+        building = home.path / f"{BUILDING}{os.getpid()}-{os.urandom(4).hex()}"
         try:
             store = LmdbStore.create(building, genesis)
             try:

@@ -11,7 +11,6 @@ event's values of that facet is, so `facet!=value` is also true of an event that
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -209,7 +208,9 @@ def depth_of(node: Node) -> int:
 
 def suggestion(name: str, known: Sequence[str]) -> str:
     """`did you mean X?`, or all that is known."""
-    near = difflib.get_close_matches(name.lower(), known, n=1)
+    from difflib import get_close_matches  # here, for a quicker start
+
+    near = get_close_matches(name.lower(), known, n=1)
     return f"did you mean {near[0]}?" if near else f"write one of: {', '.join(known)}"
 
 
