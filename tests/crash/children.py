@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
 
-from alphapulse.log import Home, Verdict, cure_at, verify_store
+from alphapulse.log import Home, Verdict, cure_at, verify_in_child, verify_store
+from alphapulse.log.lmdb_store import _open_stores
 from alphapulse.registry import audit
 
 Say = Callable[[str], None]
@@ -165,7 +166,13 @@ def verify_in_fork(
     home: Path, *, last_blocks: int | None = None, progress: Callable[[int], None] | None = None
 ) -> list[Verdict]:
     """`verify_in_child` with a fork for the new interpreter, and 5 s of a core or 20 s in all: on
-    some noise LMDB goes round in a circle of pages for ever."""
+    some noise LMDB goes round in a circle of pages for ever.
+
+    Of a home that this process has open a forked child could not read the log: that is verified
+    as users do it.
+    """
+    if Home(home).log.resolve() in _open_stores:
+        return verify_in_child(home, last_blocks=last_blocks, progress=progress)
 
     def work(say: Say, _: Hear) -> None:
         resource.setrlimit(resource.RLIMIT_CPU, (FORK_LIMIT_CPU_S, FORK_LIMIT_CPU_S))
@@ -190,9 +197,10 @@ def verify_in_fork(
 
 @contextmanager
 def forked_verification() -> Iterator[None]:
-    """Within it audits and first opens after a kill verify in a fork."""
+    """Within it audits, backups and first opens after a kill verify in a fork."""
     with (
         mock.patch("alphapulse.log.verify.verify_in_child", verify_in_fork),
+        mock.patch("alphapulse.log.backup.verify_in_child", verify_in_fork),
         # By module: the package's name for it is the function.
         mock.patch.object(sys.modules["alphapulse.registry.audit"], "verify_in_child",
                           verify_in_fork),

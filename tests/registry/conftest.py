@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 
 from alphapulse.registry import Registry
+from tests.crash.children import forked_verification
+
+
+@pytest.fixture(autouse=True)
+def _forked() -> Iterator[None]:
+    """tests/log tests the child that verifies; here a fork saves a new interpreter each time."""
+    with forked_verification():
+        yield
 
 
 @pytest.fixture

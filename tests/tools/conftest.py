@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from alphapulse.registry import Equity, Listing, Registry, Token
 from alphapulse.tools.cli import main
+from tests.crash.children import forked_verification
 
 APPLE = "US0378331005"
 MODULE = [sys.executable, "-m", "alphapulse.tools.cli"]
@@ -45,6 +46,13 @@ def environment(home: Path) -> dict[str, str]:
     """As a user has it; PYTHONUNBUFFERED would hide a missing flush."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     return {**kept, "ALPHAPULSE_HOME": str(home), "TERM": "xterm", "COLUMNS": "80"}
+
+
+@pytest.fixture(autouse=True)
+def _forked() -> Iterator[None]:
+    """As tests/registry does; processes that `start` begins verify in a child, as a user's do."""
+    with forked_verification():
+        yield
 
 
 @pytest.fixture
