@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alphapulse.registry.importers import FORMATS
-from benchmarks import follow, imports, machine, register
+from benchmarks import audit, follow, harness, imports, lookup, machine, register
 from benchmarks.__main__ import TOPICS, main
 from benchmarks.budgets import BUDGETS, OURS, SQLITE, Budget
 from benchmarks.data import Homes, instrument, isin_of
@@ -30,10 +30,17 @@ ROOT = Path(__file__).resolve().parents[2]
 FIELDS = set(Row.__struct_fields__)
 
 
+def forget_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel counts all pages of a process as large as this one for each number."""
+    for module in (harness, audit, lookup):
+        monkeypatch.setattr(module, "private_dirty_bytes", lambda: 4096)
+
+
 @pytest.fixture
 def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     """`main` runs in this process, which knows its imports, and warms up less than for numbers."""
     monkeypatch.chdir(ROOT)
+    forget_memory(monkeypatch)
     monkeypatch.setattr(machine, "KEYS", 10_000)
     monkeypatch.setattr(machine, "CALLS", 1_000)
     monkeypatch.setattr(machine, "measure", machine._measure)
@@ -60,7 +67,10 @@ def test_json_lines_carry_every_field(tmp_path: Path, capsys: pytest.CaptureFixt
     assert opened["private_dirty_bytes"] > 0
 
 
-def test_every_format_of_files_is_imported(tmp_path: Path) -> None:
+def test_every_format_of_files_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_memory(monkeypatch)
     rows = list(imports.run(Context(30, Homes(tmp_path))))
     assert imports.FORMATS.keys() == FORMATS.keys()
     assert [(row.case, row.who) for row in rows] == [
@@ -113,6 +123,12 @@ def test_made_up_instruments_are_valid_and_distinct() -> None:
     isins = [isin_of(number) for number in range(3_000)]
     assert len({text[:11] for text in isins}) == len(isins)
     assert all(isin.is_valid(text) for text in isins)
+
+
+def test_memory_that_only_this_process_has() -> None:
+    before = harness.private_dirty_bytes()
+    held = b"x" * 10_000_000
+    assert harness.private_dirty_bytes() - before >= 9_000_000, len(held)
 
 
 def test_percentiles_and_ratios() -> None:

@@ -58,6 +58,7 @@ def registry(home: Path) -> Iterator[Registry]:
 
 @pytest.fixture(autouse=True)
 def _two_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ROWS_MIN", 2_048)  # as users have it
     monkeypatch.setattr(helpers, "WORK_MIN", 1)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
     monkeypatch.setattr(helpers, "_LOOK_S", 0.01)
@@ -249,7 +250,7 @@ def test_an_interrupted_engine_leaves_no_process_and_no_file(
 
 
 DIES_WITH_A_HELPER = """
-import os, signal, sys
+import os, signal, sys, time
 from alphapulse.projections import helpers
 from alphapulse.registry import Registry
 helpers.WORK_MIN = 1
@@ -259,7 +260,7 @@ real = helpers.Helpers.wait
 def dies(self, tell):
     print(self.children[0].pid, flush=True)
     while min(self.applied()) == 0:
-        pass
+        time.sleep(0.002)
     os.kill(os.getpid(), signal.SIGKILL)
 helpers.Helpers.wait = dies
 with Registry.open(sys.argv[1], durability="relaxed") as registry:
