@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,7 +35,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests start interpreters by the hundred, each of which would compile all sources anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-_EXAMPLES = max(10, round(100 * SCALE))
+_EXAMPLES = max(10, round(50 * SCALE))
+"""Of each test of hypothesis; `.ci/run` runs 100, at scale 2."""
 # Deadlines are off because a timed assertion is a flaky test. print_blob: a failure prints the
 # @reproduce_failure line that replays it.
 settings.register_profile(
@@ -48,6 +50,11 @@ settings.register_profile(
 # examples are found on developers' machines and by a larger scale.
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+
+# New views have room for 2,048 rows, 4.5 MB of zeros for each home of a few events that a test
+# makes. With less of it they also grow where a test has more rows.
+mock.patch("alphapulse.projections.engine.ROWS_MIN", 256).start()
 
 
 @pytest.fixture(scope="session")
@@ -125,3 +132,4 @@ def pytest_collection_finish() -> None:
     its pages in a forked child."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # tests make much garbage, and little of it in cycles

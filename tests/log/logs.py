@@ -104,9 +104,9 @@ def until(true: Callable[[], bool], timeout_s: float = 30) -> None:
         time.sleep(0.002)
 
 
-def flips(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Every copy of these bytes in which one bit is another."""
-    for bit in range(len(data) * 8):
+def flips(data: bytes, step: int = 1) -> Iterator[tuple[int, bytes]]:
+    """Every copy of these bytes in which one bit is another, or each `step`th of them."""
+    for bit in range(0, len(data) * 8, step):
         changed = bytearray(data)
         changed[bit >> 3] ^= 1 << (bit & 7)
         yield bit, bytes(changed)

@@ -338,7 +338,9 @@ class Forgetful(Logs):
 
 STEPS = 50
 _PROFILE = settings.get_profile(settings.get_current_profile_name())
-_SETTINGS = settings(_PROFILE, stateful_step_count=STEPS)
+_SETTINGS = settings(
+    _PROFILE, max_examples=2 * _PROFILE.max_examples, stateful_step_count=STEPS
+)  # fmt: skip
 
 
 def test_the_log_is_the_list() -> None:
