@@ -212,8 +212,8 @@ class CursorSubscription(Subscription):
                 except Exception as error:
                     self._failed(event, error)
                 else:
-                    if result is not None and inspect.isawaitable(result):
-                        raise _not_awaited(self.cursor, result)
+                    if result is not None:
+                        _refuse_awaitable(result, self.cursor)
                     handled += 1
                 self._handled(event)
         except BaseException:
@@ -393,10 +393,14 @@ def _resumed(log: EventLog, cursor: Cursor, pattern: Pattern | str) -> Pattern:
     return kept
 
 
-def _not_awaited(cursor: str, result: object) -> InvalidInput:
-    if inspect.iscoroutine(result):
+def _refuse_awaitable(result: object, cursor: str) -> None:
+    from inspect import isawaitable, iscoroutine  # here, for a quicker start
+
+    if not isawaitable(result):
+        return
+    if iscoroutine(result):
         result.close()  # else Python warns of it too, at some other place
-    return InvalidInput(
+    raise InvalidInput(
         f"handling events for the cursor {cursor}", problem="the handler is a coroutine function",
         cure="await ahandle(…) instead: nobody awaits it here, so it would do nothing",
     )  # fmt: skip
