@@ -63,6 +63,7 @@ from .instruments import (
 )
 from .lifecycle import import_log, replay_into, restore
 from .lookup import FORMS, Lookup, Match
+from .planning import FieldChange, Planned
 from .readers import facts_of
 from .registry import AsOf, Registry, RegistryStatistics
 from .related import Joined, Related
@@ -101,6 +102,7 @@ __all__ = [
     "Etf",
     "Facts",
     "Feed",
+    "FieldChange",
     "Formula",
     "FormulaCycle",
     "FormulaInvalid",
@@ -124,6 +126,7 @@ __all__ = [
     "Outcome",
     "Pattern",
     "Perpetual",
+    "Planned",
     "PredictionOutcome",
     "Problem",
     "Receipt",

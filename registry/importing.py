@@ -23,21 +23,24 @@ from .deciding import Receipt
 from .errors import IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
 from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Relation, Row
 from .importers.quarantine import default_path
+from .planning import Planned, disagreement
 from .registry import Registry
 from .state import Origin
 from .tickets import Outcome, Unit
+from .writer import Rehearsal
 from .writing import TEXT_SIZE_BYTES_MAX
 
 AUTO: Final = "auto"
 DRY_RUN_ROWS_MAX: Final = 200_000
 """A dry run keeps what it decided, 2.5 kB for each new listing, and holds the write session, up to
-half a minute: other writers wait, or give up with LogBusy."""
+a minute: other writers wait, or give up with LogBusy."""
 PROBLEMS_MAX: Final = 20
 CHUNK_ROWS_MAX: Final = 1_000
 CHUNK_SIZE_MAX: Final = 4 << 20
 _REASON_LENGTH_MAX: Final = 2_000
 Progress = Callable[[int, int], None]
 """Called with done and total, in rows or bytes, whichever the format counts; done == total last."""
+Plan = Callable[[Planned], object]
 
 # Refusals of one row. All else (full, busy, read-only, broken, a clock that is off) would refuse
 # every row, and rows are not bad because of it: it stops the import.
@@ -88,14 +91,17 @@ class ImportReport(NamedTuple):
 
 def import_file(
     registry: Registry, path: str | os.PathLike[str], *, format: str = AUTO, source: str = "",
-    dry_run: bool = False, quarantine: str | os.PathLike[str] | Quarantine | None = None,
+    dry_run: bool | Rehearsal = False, plan: Plan | None = None,
+    quarantine: str | os.PathLike[str] | Quarantine | None = None,
     progress: Progress | None = None, opened: BinaryIO | None = None,
 ) -> ImportReport:  # fmt: skip
     """Registers what is in a file.
 
     format: a name in FORMATS; "auto" looks at the file. source: who says so; else the format knows
     one. quarantine: where refused rows go; else into the home, and a `Quarantine` is left open for
-    the caller to keep. dry_run: decides everything and writes nothing; see `open_for_dry_run`.
+    the caller to keep. dry_run: decides everything and writes nothing; see `open_for_dry_run`. A
+    rehearsal of this registry instead of True has seen the files before. plan: of a dry run, called
+    with each thing that a row would do, as it is decided; the write session is held meanwhile.
     opened: a regular file that is read, and closed, instead of the one at `path`.
     Raises InvalidInput for a file that is unusable as a whole. LogFull, LogBusy, ViewFull,
     ReadOnly, ChainBroken and the like stop the import; their facts say how far it came, the rows
@@ -109,13 +115,16 @@ def import_file(
         reading = importer.open(file)
         run = _Run(file, reading, source or reading.source, progress)
         if dry_run:
-            run.all(stack.enter_context(registry.rehearsal()), None, rows_max=DRY_RUN_ROWS_MAX)
+            rehearsal = (
+                stack.enter_context(registry.rehearsal()) if dry_run is True else dry_run
+            )
+            run.rehearse(rehearsal, plan)
         elif isinstance(quarantine, Quarantine):
             _refuse_own(file, quarantine.path)
             run.all(registry, quarantine)
         else:
             run.all(registry, stack.enter_context(_quarantine(registry, run, quarantine)))
-    return run.report(importer.name, dry_run=dry_run)
+    return run.report(importer.name, dry_run=bool(dry_run))
 
 
 def importer_for(file: InputFile, format: str = AUTO) -> Importer:
@@ -191,6 +200,8 @@ class _Run:
         self._relations = dict.fromkeys(self._counts, 0)
         self._collisions = self._conflicts = 0
         self._problems: dict[str, list[Problem]] = {"quarantined": [], "conflict": []}
+        self._rehearsal: Rehearsal | None = None
+        self._plan: Plan | None = None
         self._kept: Path | None = None
 
     @property
@@ -201,18 +212,16 @@ class _Run:
     def relations(self) -> int:
         return sum(self._relations.values())
 
-    def all(
-        self, executor: _Executor, quarantine: Quarantine | None, rows_max: int | None = None
-    ) -> None:
+    def rehearse(self, rehearsal: Rehearsal, plan: Plan | None) -> None:
+        self._rehearsal, self._plan = rehearsal, plan
+        self.all(rehearsal, None)
+
+    def all(self, executor: _Executor, quarantine: Quarantine | None) -> None:
         chunk: list[_Read] = []
         size = 0
         try:
             for row in self.reading.rows(self._source):
-                if rows_max is not None and self.rows + self.relations + len(chunk) == rows_max:
-                    self.file.refuse(
-                        f"a dry run decides at most {rows_max} rows and relations",
-                        cure="import it into a home made for the purpose",
-                    )
+                self._check_room(len(chunk))
                 chunk.append(row)
                 size += len(row.raw) if isinstance(row.raw, str) else 0
                 if len(chunk) == CHUNK_ROWS_MAX or size >= CHUNK_SIZE_MAX:
@@ -230,15 +239,23 @@ class _Run:
         if self.stale is not None and self._kept is None:
             self.stale.unlink(missing_ok=True)
 
+    def _check_room(self, waiting: int) -> None:
+        """A dry run of several files keeps what it decided of all of them."""
+        if self._rehearsal is not None and self._rehearsal.units + waiting >= DRY_RUN_ROWS_MAX:
+            self.file.refuse(
+                f"a dry run decides at most {DRY_RUN_ROWS_MAX} rows and relations",
+                cure="import it into a home made for the purpose",
+            )
+
     def _chunk(
         self, executor: _Executor, quarantine: Quarantine | None, chunk: Sequence[_Read]
     ) -> None:
-        """Executes the good rows in one session, then counts all of them in their order."""
+        """Executes the good rows in one session, and counts all of them in their order."""
         units = [
             Unit(row.commands if isinstance(row, Row) else (row.command,), self._origin)
             for row in chunk if not isinstance(row, Refused)
         ]  # fmt: skip
-        outcomes = iter(list(executor.execute(units)))
+        outcomes = executor.execute(units)
         for row in chunk:
             if not isinstance(row, Refused):
                 outcome = next(outcomes)
@@ -267,17 +284,24 @@ class _Run:
             counts["new"] += 1
         else:
             counts["amended" if "amended" in said else "unchanged"] += 1
+        if self._rehearsal is not None and self._plan is not None:
+            for each in self._rehearsal.plan(row.place, receipts):
+                self._plan(each)
         for receipt in receipts:
             self._collisions += receipt.outcome == "collision"
             self._conflicts += len(receipt.conflicts)
             for offset in receipt.conflicts:
                 if len(self._problems["conflict"]) < PROBLEMS_MAX:
-                    self._note("conflict", row.place, _disagreement(executor.body_at(offset)))
+                    body = executor.body_at(offset)
+                    assert isinstance(body, ConflictBody), "receipts name conflicts only"
+                    self._note("conflict", row.place, disagreement(body))
 
     def _refuse(self, row: Refused, quarantine: Quarantine | None) -> None:
         reason = row.reason[:_REASON_LENGTH_MAX]
         (self._relations if row.is_relation else self._counts)["quarantined"] += 1
         self._note("quarantined", row.place, reason)
+        if self._plan is not None:
+            self._plan(Planned(row.place, "quarantined", "", 0, (), reason))
         if quarantine is not None:
             quarantine.add(self._name, row.place, reason, row.raw)
 
@@ -308,11 +332,3 @@ def _refused(row: Row | Relation, error: AlphaPulseError) -> Refused:
         reason = f"{missing} is not registered (import or register it, then this file again)"
     return Refused(row.place, reason, row.raw, is_relation=True)
 
-
-def _disagreement(body: AnyBody) -> str:
-    assert isinstance(body, ConflictBody), "receipts name conflicts only"
-    return (
-        f"{body.field}: {validation.shown(body.held)} is known from"
-        f" {validation.shown(body.held_source or 'an unnamed source')}, this row says"
-        f" {validation.shown(body.offered)}"
-    )

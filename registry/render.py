@@ -38,6 +38,7 @@ from .fields import class_text, fact_fields, id_text, relation_text, status_text
 from .formula import components_of
 from .identity import key_text
 from .lookup import Match
+from .planning import Planned
 from .registry import RegistryStatistics
 from .related import Joined, Related
 from .relation_rules import ratio_text
@@ -232,6 +233,19 @@ def receipt_dict(receipt: Receipt) -> Json:
 def change_dict(change: Change) -> Json:
     """As `diff` shows it."""
     return {**change._asdict(), "id": id_text(change.id)}
+
+
+def planned_dict(planned: Planned, file: str) -> Json:
+    """As a dry run shows it. `changes` are as `diff` shows them."""
+    return {
+        "file": file,
+        "place": planned.place,
+        "what": planned.what,
+        "kind": planned.kind or None,
+        "id": _known_id(planned.id),
+        "changes": [change._asdict() for change in planned.changes],
+        "reason": planned.reason or None,
+    }
 
 
 def blame_dict(blame: Blame) -> Json:

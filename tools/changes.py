@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import click
 
 from .lookup import KEY_HELP, as_of_option
-from .output import Column, short_time
+from .output import Column, short_time, short_value
 from .verb import Cli, find_one, settings
-
-_TIMES: Final = ("valid_from", "valid_to", "expiry", "last_trade")
-"""How the names of fields that are times end."""
 
 
 @click.command(help=f"""Show what differs after B from after A: instruments, and as fields of
@@ -43,7 +38,7 @@ def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
         [Column("id", whole=True), Column("field"), Column("before"), Column("after"),
          Column("offset", right=True)],
         [
-            row | {name: _brief(row["field"], row[name]) for name in ("before", "after")}
+            row | {name: short_value(row["field"], row[name]) for name in ("before", "after")}
             for row in rows
         ],
     )  # fmt: skip
@@ -90,13 +85,10 @@ def blame(cli: Cli, key: str, field: tuple[str, ...], as_of: str | None) -> None
          Column("source")],
         [
             row | {
-                "recorded": short_time(row["recorded"]), "value": _brief(row["field"], row["value"])
+                "recorded": short_time(row["recorded"]),
+                "value": short_value(row["field"], row["value"]),
             }
             for row in rows
         ],
     )  # fmt: skip
 
-
-def _brief(field: object, value: object) -> object:
-    """Times as tables show them."""
-    return short_time(value) if str(field).endswith(_TIMES) else value

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager, ExitStack
-from typing import TYPE_CHECKING, Final
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from .output import Column, note, print_error, progress
+from .output import Column, Report, json_line, note, print_error, progress, short_value, shown
 from .verb import FINE, NO, Cli, exit_code, settings
 
 if TYPE_CHECKING:
     from alphapulse.log import AlphaPulseError
-    from alphapulse.registry import Registry
-    from alphapulse.registry.importers import Quarantine
     from alphapulse.registry.importing import ImportReport
 
 FIELDS: Final = (
@@ -44,7 +45,10 @@ class _FormatOption(click.Option):
     "--format", cls=_FormatOption, default="auto", show_default=True, metavar="FORMAT",
 )  # fmt: skip
 @click.option("--source", default="", metavar="NAME", help="Who says so [what the file says].")
-@click.option("--dry-run", is_flag=True, help="Decide everything and write nothing.")
+@click.option(
+    "--dry-run", is_flag=True,
+    help="Decide everything and write nothing; print what each row would do, field by field.",
+)
 @click.option(
     "--quarantine", metavar="FILE", help="Where refused rows go [a file in the home's quarantine]."
 )
@@ -59,48 +63,97 @@ def import_(
     relation whose other end is not registered; import the file again when it is. Exit 1 when
     anything was quarantined or in conflict, 2 when a file is unusable as a whole.
 
+    A dry run prints what would become of each row that is not unchanged, and then the counts that
+    the import of the same files would report: what is new, each field that would be amended, with
+    its value before, what is in conflict and what is refused, with the reason. Others cannot write
+    while it decides.
+
     \b
     JSON fields, one line a file: file, format, rows, new, unchanged, amended,
     quarantined, collisions, conflicts, quarantine_file, relations,
-    relations_new, relations_quarantined.
+    relations_new, relations_quarantined. Of a dry run before that, one line for
+    each thing that a row would do: file, place, what (new, amended, collision,
+    conflict, quarantined), kind (of the event, null when there would be none),
+    id (of the instrument), changes (a list of field, before, after; of a
+    conflict `after` is what the row says, and is not taken), reason.
     """
-    from alphapulse.log import AlphaPulseError, Home, InvalidInput
+    from alphapulse.log import AlphaPulseError, Home
     from alphapulse.registry.importers import Quarantine
     from alphapulse.registry.importing import import_file
 
-    if not dry_run and not Home(cli.home).exists():
+    if dry_run:
+        return _dry_run(cli, files, format, source)
+    if not Home(cli.home).exists():
         refused = _unusable(files, format)
         if len(refused) == len(files):  # then no home is made for nothing
             for error in refused:
                 print_error(error, as_json=cli.json)
             return exit_code(refused[-1])
-    worst = FINE
     reports: list[ImportReport] = []
-    with ExitStack() as stack:
-        registry = stack.enter_context(_opened(cli, dry_run))
-        kept: Quarantine | None = None
-        if quarantine is not None and not dry_run:
-            kept = stack.enter_context(Quarantine(quarantine))
-        for path in files:
-            try:
-                with progress(f"importing {os.path.basename(path)}") as show:
-                    done = import_file(
-                        registry, path, format=format, source=source, dry_run=dry_run,
-                        quarantine=kept, progress=show,
-                    )  # fmt: skip
-            except InvalidInput as error:
-                cli.out.flush()
-                print_error(error, as_json=cli.json)
-                worst = exit_code(error)
-                continue
-            except AlphaPulseError:
-                _summary(cli, reports)
-                raise
-            reports.append(done)
-            _report(cli, done)
-            if not done.is_clean:
-                worst = max(worst, NO)
+    try:
+        with ExitStack() as stack:
+            registry = stack.enter_context(cli.registry(write=True, create=True))
+            kept = None if quarantine is None else stack.enter_context(Quarantine(quarantine))
+
+            def run(path: str, show: Report) -> None:
+                done = import_file(
+                    registry, path, format=format, source=source, quarantine=kept, progress=show
+                )
+                reports.append(done)
+                _report(cli, done)
+
+            worst = _each(cli, files, run)
+    except AlphaPulseError:
+        _summary(cli, reports)
+        raise
     _summary(cli, reports)
+    return worst if all(report.is_clean for report in reports) else max(worst, NO)
+
+
+def _dry_run(cli: Cli, files: tuple[str, ...], format: str, source: str) -> int:
+    """Decides all files in one rehearsal, as if those before had been imported.
+
+    What it says waits in a temporary file until others may write again: whoever reads it in a pager
+    takes his time.
+    """
+    from alphapulse.registry.importing import import_file, open_for_dry_run
+    from alphapulse.registry.render import planned_dict
+
+    reports: list[ImportReport] = []
+    with tempfile.TemporaryFile() as kept:
+        with open_for_dry_run(cli.home) as registry, registry.rehearsal() as rehearsal:
+
+            def run(path: str, show: Report) -> None:
+                done = import_file(
+                    registry, path, format=format, source=source, dry_run=rehearsal,
+                    plan=lambda planned: kept.write(json_line(planned_dict(planned, path))),
+                    progress=show,
+                )  # fmt: skip
+                reports.append(done)
+                kept.write(json_line(_fields(done)))
+                _note_columns(done)
+
+            worst = _each(cli, files, run)
+        kept.seek(0)
+        _print_plan(cli, kept)
+    _summary(cli, reports)
+    cli.note("dry run: nothing was written")
+    return worst if all(report.is_clean for report in reports) else max(worst, NO)
+
+
+def _each(cli: Cli, files: tuple[str, ...], run: Callable[[str, Report], None]) -> int:
+    """2 when a file was unusable as a whole, else 0; the others are run all the same."""
+    from alphapulse.log import InvalidInput
+
+    worst = FINE
+    for path in files:
+        try:
+            with progress(f"importing {os.path.basename(path)}") as show:
+                run(path, show)
+        except InvalidInput as error:
+            cli.out.flush()
+            print_error(error, as_json=cli.json)
+            worst = exit_code(error)
     return worst
 
 
@@ -120,23 +173,25 @@ def _unusable(files: tuple[str, ...], format: str) -> list[AlphaPulseError]:
     return refused
 
 
-def _opened(cli: Cli, dry_run: bool) -> AbstractContextManager[Registry]:
-    from alphapulse.registry.importing import open_for_dry_run
-
-    return open_for_dry_run(cli.home) if dry_run else cli.registry(write=True, create=True)
-
-
 def _report(cli: Cli, report: ImportReport) -> None:
     """What became of one file; its problems go to stderr."""
     if cli.json:
-        fields: dict[str, object] = {name: getattr(report, name) for name in FIELDS}
-        if report.quarantine_file is not None:
-            fields["quarantine_file"] = str(report.quarantine_file)
-        cli.out.records([fields])
-    if report.unknown_columns:
-        note(f"{report.file}: columns without meaning here: {', '.join(report.unknown_columns)}")
+        cli.out.records([_fields(report)])
+    _note_columns(report)
     if not cli.json:
         note_problems(report)
+
+
+def _fields(report: ImportReport) -> dict[str, object]:
+    fields: dict[str, object] = {name: getattr(report, name) for name in FIELDS}
+    if report.quarantine_file is not None:
+        fields["quarantine_file"] = str(report.quarantine_file)
+    return fields
+
+
+def _note_columns(report: ImportReport) -> None:
+    if report.unknown_columns:
+        note(f"{report.file}: columns without meaning here: {', '.join(report.unknown_columns)}")
 
 
 def note_problems(report: ImportReport) -> None:
@@ -169,5 +224,57 @@ def _summary(cli: Cli, reports: list[ImportReport]) -> None:
     cli.out.table(
         [Column("file"), *(Column(field, right=True) for field in COUNTS)], rows
     )
-    if reports[0].dry_run:
-        cli.note("dry run: nothing was written")
+
+
+# --- what a dry run says ---------------------------------------------------------------------
+
+_PLACE_WIDTH: Final = 12
+_WHAT_WIDTH: Final = 11
+_PLAIN: Final = re.compile(r"[\w.:/@+-]+")
+
+
+def _print_plan(cli: Cli, lines: Iterable[bytes]) -> None:
+    """lines: JSON of things that rows would do, and after those of a file its report."""
+    import msgspec
+
+    file = ""
+    for line in lines:
+        record = msgspec.json.decode(line)
+        if cli.json:
+            cli.out.records([record])
+        elif "place" in record:
+            if record["file"] != file:
+                file = record["file"]
+                cli.out.line(file)
+            for text in _texts(record):
+                cli.out.cells(
+                    (f"  {record['place']}", _PLACE_WIDTH), (record["what"], _WHAT_WIDTH), (text, 0)
+                )
+
+
+def _texts(record: Mapping[str, Any]) -> Iterator[str]:
+    """What a row would do to one thing: what is new in one line, an amended field in one each."""
+    what, id, changes = record["what"], record["id"], record["changes"]
+    if what == "quarantined":
+        yield record["reason"]
+    elif what in ("conflict", "collision"):
+        known = "" if record["kind"] else " (raised before)"
+        yield f"{id} {record['reason']}{known}"
+    elif what == "amended":
+        for change in changes:
+            yield f"{id} {change['field']}: {_value(change, 'before')} -> {_value(change, 'after')}"
+    else:
+        head = changes[0]["field"] if changes[0]["after"] is True else ""
+        rest = [
+            f"{change['field'].removeprefix(f'{head} ')} {_value(change, 'after')}"
+            for change in changes[bool(head) :]
+        ]
+        yield f"{id} {f'{head}: ' * bool(head)}{', '.join(rest)}".rstrip(": ")
+
+
+def _value(change: Mapping[str, Any], side: str) -> str:
+    """A word as it is, other text in quotes; a dash for what is not known."""
+    if change[side] is None:
+        return "-"
+    text = shown(short_value(change["field"], change[side]))
+    return text if _PLAIN.fullmatch(text) else repr(text)

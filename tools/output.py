@@ -31,6 +31,8 @@ STYLES: Final = {
     "delisted": "dim", "expired": "dim", "migrated": "dim", "unchanged": "dim",
 }  # fmt: skip
 """Colour of a cell on a terminal, by its whole text. A pipe gets the words alone."""
+_TIMES: Final = ("valid_from", "valid_to", "expiry", "last_trade")
+"""How the names of fields that are times end."""
 _UNSAFE_IN_JSON: Final = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
@@ -74,6 +76,11 @@ def short_time(value: object) -> str:
     text = shown(value)
     day, _, clock = text.partition("T")
     return day if clock == "00:00:00.000000000Z" else f"{day} {clock[:8]}".rstrip()
+
+
+def short_value(field: object, value: object) -> object:
+    """The value of a field of an instrument: times as tables show them."""
+    return short_time(value) if str(field).endswith(_TIMES) else value
 
 
 def short_hash(value: object) -> str:

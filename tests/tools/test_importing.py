@@ -82,9 +82,47 @@ def test_a_dry_run_writes_nothing(run: Run, home: Path, good: Path) -> None:
     good.write_text(GOOD + BAD_ROW)
     ran = run("import", str(good), "--dry-run", "--json")
     assert ran.code == 1
-    assert (ran.rows[0]["new"], ran.rows[0]["quarantine_file"]) == (1, None)
+    *plan, report = ran.rows
+    assert (report["new"], report["quarantine_file"], list(report)) == (1, None, FIELDS)
+    assert [(row["place"], row["what"], row["kind"]) for row in plan] == [
+        ("line 2", "new", "instrument.registered"), ("line 2", "new", "listing.added"),
+        ("line 3", "quarantined", None),
+    ]  # fmt: skip
+    assert list(plan[0]) == ["file", "place", "what", "kind", "id", "changes", "reason"]
+    assert plan[1]["changes"][1] == {
+        "field": "listing XNAS USD 0 symbol", "before": None, "after": "AAPL",
+    }  # fmt: skip
+    assert "check digit" in plan[2]["reason"]
     assert not home.exists()
     assert "dry run" in run("import", str(good), "--dry-run").err
+
+
+def test_a_dry_run_for_people(run: Run, tmp_path: Path, good: Path) -> None:
+    run("import", str(good), "--source", "one")
+    rows = [
+        "US0378331005,XNAS,AAPL,USD,Apple \x1b[31m,", "US0378331005,XETR,APC,EUR,Apple Inc.,2020-02",
+        "US0378331005,XNAS,APPL,USD,Apple Inc.,", "US0378331005,XNAS,APPL,USD,Apple Inc.,",
+        "US0378331005,XFRA,,,,",
+    ]  # fmt: skip
+    good.write_text("isin,mic,symbol,currency,name,valid_from\n" + "\n".join(rows))
+    ran = run("import", str(good), "--source", "two", "--dry-run")
+    known = "'AAPL' is known from 'one', this row says 'APPL'"
+    id = "0xe6bee3829654f008"
+    expected = [
+        "line 2      quarantined  reading field name: it contains U+001B, which can fake or break a"
+        " line [value='Apple \\x1b[31m'] (remove the character)",
+        f"line 3      amended      {id} name: - -> 'Apple Inc.'",
+        f"line 3      new          {id} listing XETR EUR 0: symbol APC, valid_from 2020-02-01",
+        f"line 3      conflict     {id} symbol: {known.replace('APPL', 'APC')}",
+        f"line 4      conflict     {id} symbol: {known}",
+        f"line 4      conflict     {id} listing XNAS USD 0 symbol: {known}",
+        f"line 5      conflict     {id} symbol: {known} (raised before)",
+        f"line 5      conflict     {id} listing XNAS USD 0 symbol: {known} (raised before)",
+        f"line 6      new          {id} listing XFRA - 0",
+    ]
+    assert ran.out.splitlines()[:-2] == [str(good), *(f"  {line}" for line in expected)]
+    assert ran.err.splitlines() == ["dry run: nothing was written"]
+    assert "\x1b" not in ran.out
 
 
 def test_a_conflict_is_exit_1_and_an_alert(run: Run, tmp_path: Path, good: Path) -> None:
@@ -105,11 +143,13 @@ def test_relations_are_counted_apart(run: Run, tmp_path: Path) -> None:
     path.write_text(json.dumps({"name": "l", "tokens": [token]}))
     dry = run("import", str(path), "--dry-run")
     assert dry.code == 1
-    assert dry.out.splitlines()[0].split() == [
+    file, new, refused, header, _ = dry.out.splitlines()
+    assert header.split() == [
         "file", "rows", "new", "unchanged", "amended", "relations", "relations", "quarantined"
     ]
-    assert f"bridgeInfo.10: quarantined: {far} on chain 10 is not registered" in dry.err
-    assert "more" not in dry.err
+    assert (file, new.split()[:2]) == (str(path), ["tokens[0]", "new"])
+    assert f"quarantined  {far} on chain 10 is not registered" in refused
+    assert dry.err.splitlines() == ["dry run: nothing was written"]
     ran = run("import", str(path), "--json")
     assert (ran.code, ran.rows[0]["quarantined"]) == (1, 0)
     assert Path(ran.rows[0]["quarantine_file"]).exists()

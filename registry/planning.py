@@ -1,0 +1,115 @@
+"""What an import would do, thing by thing and field by field: the diff of a dry run.
+
+A rehearsal keeps the events that a row would lead to. Each is told as its fields before and after
+it, named and written as by `diff`: so what is planned is what `registry.diff` tells once the import
+is done. Nothing is collected here: whoever asks gets one row at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+from alphapulse.log import (
+    KIND_NAMES,
+    CollisionBody,
+    ConflictBody,
+    Draft,
+    FeedBody,
+    InstrumentBody,
+    ListingBody,
+    RelationBody,
+)
+
+from . import validation
+from .deciding import Receipt
+from .fields import Fields, Shown, fields_of
+from .identity import key_text
+from .state import DataBody, State
+
+_FACTS: Final = (InstrumentBody, ListingBody, RelationBody)
+
+
+class Planned(NamedTuple):
+    """What a row of a file would do to one thing."""
+
+    place: str
+    """Of the row in its file."""
+    what: str
+    """new, amended, collision, conflict or quarantined."""
+    kind: str
+    """Of the event that the import would write. Empty when it would write none: for what is
+    quarantined, and for a conflict that was raised before."""
+    id: int
+    """Of the instrument; its listings, groups and relations are fields of it. 0 for what is
+    quarantined."""
+    changes: tuple[FieldChange, ...]
+    """Of a conflict: what stays, as before, and what the row says, as after."""
+    reason: str
+    """Of what is quarantined, of a conflict and of a collision; else empty."""
+
+
+class FieldChange(NamedTuple):
+    """None = not known."""
+
+    field: str
+    before: Shown | None
+    after: Shown | None
+
+
+def planned(
+    state: State, place: str, drafts: Iterable[Draft], receipts: Iterable[Receipt]
+) -> Iterator[Planned]:
+    """What a row came to. drafts: the events it would lead to, the last ones of `state`."""
+    news = set[int]()
+    for offset, draft in enumerate(drafts := list(drafts), state.head - len(drafts)):
+        kind, body = KIND_NAMES[draft.kind], draft.body
+        if isinstance(body, _FACTS):
+            before = {} if draft.previous is None else _fields(state.data_at(draft.previous))[1]
+            id, after = _fields(body)
+            what = "new" if draft.previous is None else "amended"
+            yield Planned(place, what, kind, id, _differences(before, after), "")
+        elif isinstance(body, CollisionBody):
+            reason = (
+                f"0x{body.wanted:016x} is the id of {key_text(body.holder_key)},"
+                f" so this gets 0x{body.assigned:016x}"
+            )
+            yield Planned(place, "collision", kind, body.instrument or draft.entity, (), reason)
+        else:
+            news.add(offset)
+    for receipt in receipts:
+        for offset in receipt.conflicts:
+            yield _conflict(state, place, offset, is_new=offset in news)
+
+
+def disagreement(body: ConflictBody, thing: str = "") -> str:
+    """thing: what has the field, when that is not the instrument itself, and a blank."""
+    return (
+        f"{thing}{body.field}: {validation.shown(body.held)} is known from"
+        f" {validation.shown(body.held_source or 'an unnamed source')}, this row says"
+        f" {validation.shown(body.offered)}"
+    )
+
+
+def _differences(before: Fields, after: Fields) -> tuple[FieldChange, ...]:
+    return tuple(
+        FieldChange(field, before.get(field), after.get(field))
+        for field in {**before, **after}
+        if before.get(field) != after.get(field)
+    )
+
+
+def _conflict(state: State, place: str, offset: int, *, is_new: bool) -> Planned:
+    body, kind, space, entity = state.event_at(offset)
+    held = state.held(space, entity)
+    assert isinstance(body, ConflictBody) and held is not None
+    id, fields = _fields(held.body)
+    name = "" if isinstance(held.body, InstrumentBody) else f"{next(iter(fields))} "
+    change = FieldChange(f"{name}{body.field}", body.held, body.offered)
+    reason = disagreement(body, name)
+    return Planned(place, "conflict", KIND_NAMES[kind] if is_new else "", id, (change,), reason)
+
+
+def _fields(body: DataBody) -> tuple[int, Fields]:
+    assert not isinstance(body, FeedBody), "no row of a file is about a feed"
+    return fields_of(body)
