@@ -50,6 +50,7 @@ from .facts import (
     of_generation,
 )
 from .fields import fact
+from .generations import check_not_over, meant
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .readers import facts_of, status_of, valid_from_of
@@ -97,8 +98,8 @@ class Register(NamedTuple):
     status: Status | None = None
     valid_from: int = 0
     newest: bool = False
-    """Of a source that knows no generations: when there are several, counted up from its own, it
-    means the newest. Else what a venue says of an asset would go to the one that had its id."""
+    """Of a source that knows no generations: when there are several, it means the newest. Else what
+    a venue says of an asset would go to the one that had its id. See `generations`."""
 
     @classmethod
     def of(cls, instrument: AnyInstrument, *, newest: bool = False) -> Register:
@@ -109,11 +110,18 @@ class Register(NamedTuple):
             newest and "generation" in facts.values,
         )  # fmt: skip
 
+    def meant(self, state: State) -> Register:
+        """The same about the generation that it means. Raises GenerationOver."""
+        if not self.newest:
+            return self
+        facts = meant(state, self.facts, self.status)
+        return self._replace(facts=facts, fingerprint=fingerprint_of(facts.key))
+
     def unsaid(self, body: InstrumentBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
         known, facts = facts_from(body), self.facts
         if self.newest:
-            facts = of_generation(facts, int(known.values["generation"]))
+            facts = of_generation(facts, int(known.values.get("generation", 0)))
         filled, disagreements = merge(known, facts)
         words = [(name, str(fact(name, said))) for name, (_, said) in disagreements.items()]
         if self.status is not None and self.status != body.message[3]:
@@ -121,17 +129,12 @@ class Register(NamedTuple):
         return words + [(name, str(fact(name, said))) for name, said in filled.items()]
 
     def decide(self, state: State, origin: Origin) -> Receipt:
-        meant, held = self, state.find(Space.INSTRUMENT, self.fingerprint)
+        register = self.meant(state)
+        held = state.find(Space.INSTRUMENT, register.fingerprint)
         if held is None:
-            return self._first(state, origin)
-        while self.newest:
-            next_one = of_generation(meant.facts, int(meant.facts.values["generation"]) + 1)
-            fingerprint = fingerprint_of(next_one.key)
-            later = state.find(Space.INSTRUMENT, fingerprint)
-            if later is None:
-                break
-            meant, held = meant._replace(facts=next_one, fingerprint=fingerprint), later
-        return meant._again(state, origin, held)
+            return register._first(state, origin)
+        check_not_over(state, held, register.facts, register.status)
+        return register._again(state, origin, held)
 
     def _first(self, state: State, origin: Origin) -> Receipt:
         counter, id, holder = allocate(state, Space.INSTRUMENT, self.fingerprint)

@@ -19,6 +19,7 @@ from alphapulse.log import (
     Space,
 )
 
+from .commands import Register
 from .deciding import (
     DOING,
     Receipt,
@@ -37,22 +38,23 @@ from .state import Held, Origin, State
 
 
 class AddListing(NamedTuple):
-    """Says that an instrument is listed somewhere. `of`: its fingerprint, else `listing.instrument`
-    is its id."""
+    """Says that an instrument is listed somewhere. `of`: its fingerprint, or the registration that
+    says who it is; else `listing.instrument` is its id."""
 
     listing: Listing
-    of: bytes | None = None
+    of: bytes | Register | None = None
 
     @classmethod
-    def make(cls, listing: Listing, of: bytes | None = None) -> AddListing:
+    def make(cls, listing: Listing, of: bytes | Register | None = None) -> AddListing:
         """Validates; raises InvalidInput."""
         return cls(normalised(listing), of)
 
     def _owner(self, state: State) -> Held:
         if self.of is not None:
-            held = state.find(Space.INSTRUMENT, self.of)
+            named = self.of if isinstance(self.of, bytes) else self.of.meant(state).fingerprint
+            held = state.find(Space.INSTRUMENT, named)
             if held is None:
-                raise UnknownInstrument(DOING, fingerprint=self.of.hex())
+                raise UnknownInstrument(DOING, fingerprint=named.hex())
             return held
         if not isinstance(self.listing.instrument, int):
             raise InvalidInput(DOING, problem="the instrument of a listing is given by its id")

@@ -45,6 +45,11 @@ class IllegalTransition(AlphaPulseError, ValueError):
     cure = "see README, Life of an instrument"
 
 
+class GenerationOver(AlphaPulseError, ValueError):
+    problem = "the contract of this name is no longer traded, and had other terms"
+    cure = "register the contract that has its name now with --generation"
+
+
 class RequestReused(InvalidInput):
     problem = "this request id was used for something else"
     cure = "use a new request id for a new command"

@@ -20,7 +20,7 @@ from . import validation
 from .commands import Register
 from .commands_listings import AddListing
 from .deciding import Receipt
-from .errors import IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
+from .errors import GenerationOver, IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
 from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Relation, Row
 from .importers.quarantine import default_path
 from .planning import Planned, disagreement
@@ -44,7 +44,9 @@ Plan = Callable[[Planned], object]
 
 # Refusals of one row. All else (full, busy, read-only, broken, a clock that is off) would refuse
 # every row, and rows are not bad because of it: it stops the import.
-_OF_A_ROW: Final = (InvalidInput, IllegalTransition, IllegalEvent, IdSpaceFull, UnknownInstrument)
+_OF_A_ROW: Final = (
+    InvalidInput, IllegalTransition, IllegalEvent, IdSpaceFull, UnknownInstrument, GenerationOver,
+)  # fmt: skip
 
 
 class Problem(NamedTuple):

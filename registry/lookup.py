@@ -9,6 +9,7 @@ command line uses: the first form with matches wins, and all its matches are ret
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -44,6 +45,7 @@ from . import validation
 from .chains import CHAINS_BY_SHORT_NAME, chain_from
 from .errors import Ambiguous, RequestReused, UnknownInstrument
 from .formula import canonical_text
+from .generations import OVER, generation_of
 from .identity import fingerprint_of, id_candidates, security_key, token_key
 from .readers import asset_of
 from .valid_time import NOW, When, state_at
@@ -159,7 +161,8 @@ class Lookup:
 
     def by_symbol(self, symbol: str, venue: str = "", when: When = NOW) -> list[Match]:
         """Instruments of this exact symbol: their own, a native id, or that of a listing. `venue`:
-        only who is listed there under it, or was issued there."""
+        only who is listed there under it, or was issued there. What is no longer traded at the
+        time asked comes last, and an earlier generation after the later one."""
         venue = validation.venue(venue) if venue else ""
 
         def carries(match: Match) -> bool:
@@ -178,7 +181,21 @@ class Lookup:
                 found_match = self.match(body.instrument, when)
                 if found_match is not None:
                     found[body.instrument] = found_match
-        return list(found.values())
+        if len(found) < 2:
+            return list(found.values())
+        at = self._moment(when)
+        return sorted(
+            found.values(),
+            key=lambda match: (match.record.status_at(at) in OVER, -generation_of(match.body)),
+        )
+
+    def _moment(self, when: When) -> int:
+        """The time (ns) that a question is about."""
+        if when.valid is not None:
+            return when.valid
+        if when.known:
+            return int(self._log.event(when.known - 1).recorded)
+        return time.time_ns()
 
     def _listing_bodies(self, index: str, key: int, when: When) -> Iterator[ListingBody]:
         table = self._views.table("listings")

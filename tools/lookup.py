@@ -55,7 +55,8 @@ def _moment(registry: Registry, as_of: str | None, valid: int | None) -> int:
     of a synthetic also formula_hash (Blake3) and components (ids).
 
     A future, an option or an outcome is shown as expired once its expiry is
-    past at the time asked (--valid-at, else --as-of, else now).
+    past at the time asked (--valid-at, else --as-of, else now). Of several that
+    a symbol or native id means, those that are traded then come first.
     """)  # fmt: skip
 @click.argument("key")
 @click.option("--by", type=click.Choice(FORMS), help="Try KEY in this form only.")
@@ -90,10 +91,11 @@ def lookup(
         cli.note(f"{found} instrument{'s match' if found > 1 else ' matches'} {key}{also}")
         cli.out.table(
             [Column("id", whole=True), Column("class"), Column("symbol"), Column("status"),
-             Column("where"), Column("name"), Column("joined")],
+             Column("where"), Column("generation"), Column("name"), Column("joined")],
             [
                 row | {
                     "where": place_of(match),
+                    "generation": row.get("generation") or "",
                     "status": "" if row["status"] == "active" else row["status"],
                 }
                 for row, match in zip(rows, matches, strict=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, cast
@@ -244,12 +245,19 @@ def with_lines(error: AlphaPulseError, lines: Sequence[str]) -> AlphaPulseError:
 
 
 def brief(match: Match) -> str:
-    """`0x… token USDC eip155:1:0x…`, for lists of candidates."""
-    from alphapulse.log import symbol_of
+    """`0x… token USDC eip155:1:0x…`, for lists of candidates; and what is no longer traded."""
+    from alphapulse.log import Status, symbol_of
+    from alphapulse.registry.generations import generation_of
 
     asset_class = match.record.asset_class.name.lower()
     symbol = symbol_of(match.body) or match.body.extension.name or "(no symbol)"
-    return f"0x{match.id:016x} {asset_class} {symbol} {place_of(match)}".rstrip()
+    words = [f"0x{match.id:016x}", asset_class, symbol, place_of(match)]
+    if generation := generation_of(match.body):
+        words.append(f"generation {generation}")
+    status = match.record.status_at(time.time_ns())
+    if status is not Status.ACTIVE:
+        words.append(status.name.lower())
+    return " ".join(filter(None, words))
 
 
 def place_of(match: Match) -> str:

@@ -90,7 +90,8 @@ class ListingsReading(CsvReading):
         primary = _flag(get("primary", ""), "primary")
         kind = class_named(get("class") or "equity")
         register = Register.of(
-            _instrument(kind, cells, symbol if primary or "primary" not in cells else "")
+            _instrument(kind, cells, symbol if primary or "primary" not in cells else ""),
+            newest=not get("generation"),
         )
         if not (issubclass(kind, Security) or get("mic") or get("venue")):
             return (register,)
@@ -102,7 +103,8 @@ class ListingsReading(CsvReading):
             tick=None if own_terms else get("tick") or None,
             lot=None if own_terms else get("lot") or None, figi=get("listing_figi", ""),
         )  # fmt: skip
-        return register, AddListing.make(listing, of=register.fingerprint)
+        of = register if register.newest else register.fingerprint
+        return register, AddListing.make(listing, of=of)
 
 
 def _instrument(kind: type[AnyInstrument], cells: Mapping[str, str], symbol: str) -> AnyInstrument:

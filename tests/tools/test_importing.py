@@ -100,7 +100,8 @@ def test_a_dry_run_writes_nothing(run: Run, home: Path, good: Path) -> None:
 def test_a_dry_run_for_people(run: Run, tmp_path: Path, good: Path) -> None:
     run("import", str(good), "--source", "one")
     rows = [
-        "US0378331005,XNAS,AAPL,USD,Apple \x1b[31m,", "US0378331005,XETR,APC,EUR,Apple Inc.,2020-02",
+        "US0378331005,XNAS,AAPL,USD,Apple \x1b[31m,",
+        "US0378331005,XETR,APC,EUR,Apple Inc.,2020-02",
         "US0378331005,XNAS,APPL,USD,Apple Inc.,", "US0378331005,XNAS,APPL,USD,Apple Inc.,",
         "US0378331005,XFRA,,,,",
     ]  # fmt: skip
@@ -108,9 +109,12 @@ def test_a_dry_run_for_people(run: Run, tmp_path: Path, good: Path) -> None:
     ran = run("import", str(good), "--source", "two", "--dry-run")
     known = "'AAPL' is known from 'one', this row says 'APPL'"
     id = "0xe6bee3829654f008"
+    reason = (
+        "reading field name: it contains U+001B, which can fake or break a line "
+        r"[value='Apple \x1b[31m'] (remove the character)"
+    )
     expected = [
-        "line 2      quarantined  reading field name: it contains U+001B, which can fake or break a"
-        " line [value='Apple \\x1b[31m'] (remove the character)",
+        f"line 2      quarantined  {reason}",
         f"line 3      amended      {id} name: - -> 'Apple Inc.'",
         f"line 3      new          {id} listing XETR EUR 0: symbol APC, valid_from 2020-02-01",
         f"line 3      conflict     {id} symbol: {known.replace('APPL', 'APC')}",

@@ -227,3 +227,27 @@ def test_a_token_at_a_time(run: Run) -> None:
     assert row("--valid-at", "2020-01-01") == {"status": "active", "current": True}
     assert row("--valid-at", "2010-01-01") == {"status": "pending", "current": False}
     assert row("--valid-at", "2199-01-01") == {"status": "delisted", "current": False}
+
+
+def test_generations_are_told_apart(run: Run) -> None:
+    words = ("--venue", "hyper", "--native-id", "LUNA-P", "--settlement", "USDT", "--symbol", "L")
+    (old,) = run("register", "perpetual", *words, "--base", "LUNA", "--json").rows
+    assert run("delist", old["id"]).code == 0
+    refused = run("register", "perpetual", *words, "--base", "LUNB", "--json")
+    assert refused.code == 1
+    assert refused.error["error"].startswith("GenerationOver: generation 0 of it is delisted, and")
+    assert "--generation 1;" in refused.error["cure"]
+    more = ("--base", "LUNB", "--generation", "1", "--json")
+    (new,) = run("register", "perpetual", *words, *more).rows
+    ran = run("lookup", "LUNA-P@hyper")
+    assert [line.split() for line in ran.out.splitlines()] == [
+        ["id", "class", "symbol", "status", "where", "generation"],
+        [new["id"], "perpetual", "L", "LUNA-P@hyper", "1"],
+        [old["id"], "perpetual", "L", "delisted", "LUNA-P@hyper"],
+    ]
+    assert [row["status"] for row in run("lookup", "L", "--json").rows] == ["active", "delisted"]
+    lines = [line.strip() for line in run("amend", "L", "--tick", "1").err.splitlines()]
+    assert lines[1:3] == [
+        f"{new['id']} perpetual L LUNA-P@hyper generation 1",
+        f"{old['id']} perpetual L LUNA-P@hyper delisted",
+    ]

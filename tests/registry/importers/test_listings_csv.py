@@ -41,7 +41,7 @@ def commands(row: Row | Refused) -> tuple[Register, AddListing]:
     register, listing = row.commands
     assert isinstance(register, Register)
     assert isinstance(listing, AddListing)
-    assert listing.of == register.fingerprint
+    assert listing.of == (register if register.newest else register.fingerprint)
     return register, listing
 
 
