@@ -45,7 +45,7 @@ from . import validation
 from .chains import CHAINS_BY_SHORT_NAME, chain_from
 from .errors import Ambiguous, RequestReused, UnknownInstrument
 from .formula import canonical_text
-from .generations import OVER, generation_of
+from .generations import OVER
 from .identity import fingerprint_of, id_candidates, security_key, token_key
 from .readers import asset_of
 from .valid_time import NOW, When, state_at
@@ -162,7 +162,7 @@ class Lookup:
     def by_symbol(self, symbol: str, venue: str = "", when: When = NOW) -> list[Match]:
         """Instruments of this exact symbol: their own, a native id, or that of a listing. `venue`:
         only who is listed there under it, or was issued there. What is no longer traded at the
-        time asked comes last, and an earlier generation after the later one."""
+        time asked comes last."""
         venue = validation.venue(venue) if venue else ""
 
         def carries(match: Match) -> bool:
@@ -184,10 +184,7 @@ class Lookup:
         if len(found) < 2:
             return list(found.values())
         at = self._moment(when)
-        return sorted(
-            found.values(),
-            key=lambda match: (match.record.status_at(at) in OVER, -generation_of(match.body)),
-        )
+        return sorted(found.values(), key=lambda match: match.record.status_at(at) in OVER)
 
     def _moment(self, when: When) -> int:
         """The time (ns) that a question is about."""
@@ -234,14 +231,14 @@ class Lookup:
                 return form, found
         return "", []
 
-    def whom(self, key: str, when: When = NOW) -> list[Match]:
+    def whom(self, key: str, when: When = NOW, by: str = "") -> list[Match]:
         """As `find`, for what is dated by itself: listings, relations. A symbol means who had it at
         that time; what never changes hands, such as an id or an ISIN, means the same one always,
         also where its registration names no date or a later one."""
-        _, found = self.find(key, when=when)
+        _, found = self.find(key, by, when)
         if found or when.valid is None:
             return found
-        form, found = self.find(key, when=When(when.known))
+        form, found = self.find(key, by, When(when.known))
         return [] if form == "symbol" else found
 
     def since(self, id: int) -> int:

@@ -62,7 +62,7 @@ from .related import Joined, Related, Relations
 from .relation_rules import link_named
 from .synthetics import formula_of
 from .tickets import Outcome, Unit
-from .valid_time import When
+from .valid_time import When, either
 from .writer import Rehearsal, Writer
 from .writing import AsyncWriting, Writing, batches, receipts, told
 
@@ -187,16 +187,17 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
     # Reading: hot paths
 
     def get(
-        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
     ) -> InstrumentRecord | None:
         """The instrument with this id, read in place; None when there is none.
 
-        as_of: as it was known then. valid: as it was true at that time, by what was known as of
-        then; what names no date is true since it was recorded. Cost: about that of `dict.get`
-        (benchmarks/README.md); with as_of or valid, an event read for each event about it.
+        as_of: as it was known then; `known`, here and wherever there is a `valid`, is another word
+        for it. valid: as it was true at that time, by what was known as of then; what names no
+        date is true since it was recorded. Cost: about that of `dict.get` (benchmarks/README.md);
+        with one of them, an event read for each event about it.
         """
-        if as_of is not None or valid is not None:
-            match = self.lookup.match(id, self.when(as_of, valid))
+        if as_of is not None or valid is not None or known is not None:
+            match = self.lookup.match(id, self.when(as_of, valid, known))
             return None if match is None else match.record
         table = self._instruments
         if table.words[SUPERSEDED]:
@@ -234,39 +235,76 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     # Reading: everything else
 
+    def find(
+        self, key: str, *, by: str = "", as_of: AsOf = None, valid: ValidAt = None,
+        known: AsOf = None,
+    ) -> list[tuple[Match, Joined | None]]:  # fmt: skip
+        """All that a key means, and then who is joined to them: what is `same_as` them and what
+        succeeds them, with the relation.
+
+        Also who is joined to an id or ISIN that was not there yet at that time. by: only in this
+        form of `FORMS`. Raises InvalidInput.
+        """
+        as_of = either(as_of, known, "as_of", "known")
+        when = self.when(as_of, valid)
+        _, matches = self.lookup.find(key, by, when)
+        found: list[tuple[Match, Joined | None]] = [(match, None) for match in matches]
+        ids = [match.id for match in matches or self.lookup.whom(key, when, by)]
+        for joined in self.joined(ids, as_of=as_of, valid=valid):
+            match = self.lookup.match(joined.id, when)
+            if match is not None:
+                found.append((match, joined))
+        return found
+
     def by_isin(
-        self, isin: str, *, as_of: AsOf = None, valid: ValidAt = None
+        self, isin: str, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
     ) -> InstrumentRecord | None:
-        """The instrument that carries this ISIN. Raises InvalidInput, Ambiguous."""
+        """The instrument that carries this ISIN; of several that are `same_as` each other the one
+        that was first known to. Raises InvalidInput, Ambiguous."""
+        as_of = either(as_of, known, "as_of", "known")
         matches = self.lookup.by_isin(isin, self.when(as_of, valid))
         if len(matches) > 1:
-            raise Ambiguous(f"looking up {isin}", ids=[f"0x{m.id:016x}" for m in matches])
+            links = self.related(
+                matches[0].id, depth=None, as_of=as_of, valid=valid, relations=("same_as",)
+            )
+            same = {id for link in links for id in (link.instrument, link.other)}
+            if not same.issuperset(match.id for match in matches):
+                raise Ambiguous(f"looking up {isin}", ids=[f"0x{m.id:016x}" for m in matches])
         return matches[0].record if matches else None
 
     def by_address(
         self, chain: str, address: str, *, namespace: str = "", as_of: AsOf = None,
-        valid: ValidAt = None,
+        valid: ValidAt = None, known: AsOf = None,
     ) -> InstrumentRecord | None:
         """The token or coin at an address; placeholders give the chain's native coin."""
-        when = self.when(as_of, valid)
+        when = self.when(as_of, valid, known)
         match = self.lookup.by_address(chain, address, namespace, when)
         return None if match is None else match.record
 
     def by_symbol(
-        self, symbol: str, *, venue: str = "", as_of: AsOf = None, valid: ValidAt = None
-    ) -> list[InstrumentRecord]:
-        """All instruments of this exact symbol or native id, their own or at a venue. Symbols are
-        not unique, and go from one instrument to another: `valid` asks who had it at a time."""
-        when = self.when(as_of, valid)
+        self, symbol: str, *, venue: str = "", as_of: AsOf = None, valid: ValidAt = None,
+        known: AsOf = None, at: ValidAt = None,
+    ) -> list[InstrumentRecord]:  # fmt: skip
+        """All instruments of this exact symbol or native id, their own or at a venue; what is no
+        longer traded comes last.
+
+        Symbols are not unique, and go from one instrument to another: `valid`, or `at`, which is
+        another word for it here, asks who had it at a time.
+        """
+        when = self.when(as_of, either(valid, at, "valid", "at"), known)
         return [match.record for match in self.lookup.by_symbol(symbol, venue, when)]
 
-    def describe(self, id: int, *, as_of: AsOf = None, valid: ValidAt = None) -> Match | None:
+    def describe(
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
+    ) -> Match | None:
         """The full state: message, extension (name, key, identifiers) and offset."""
-        return self.lookup.match(id, self.when(as_of, valid))
+        return self.lookup.match(id, self.when(as_of, valid, known))
 
-    def facts(self, id: int, *, as_of: AsOf = None, valid: ValidAt = None) -> Facts | None:
+    def facts(
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
+    ) -> Facts | None:
         """What is known of an instrument, by field name."""
-        match = self.describe(id, as_of=as_of, valid=valid)
+        match = self.describe(id, as_of=as_of, valid=valid, known=known)
         return None if match is None else facts_from(match.body)
 
     def resolve(self, instrument: AnyInstrument) -> int | None:
@@ -276,13 +314,13 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         return None if match is None else match.id
 
     def components(
-        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
     ) -> tuple[int, ...]:
         """Ids of the instruments in a synthetic's formula, in its order; none of what has none.
 
         Its formula is `facts(id).values["formula"]`, for `parse_formula` and `evaluate`.
         """
-        match = self.describe(id, as_of=as_of, valid=valid)
+        match = self.describe(id, as_of=as_of, valid=valid, known=known)
         return () if match is None else components_of(formula_of(match.body))
 
     def listing_bodies(self, id: int, *, as_of: AsOf = None) -> list[tuple[int, ListingBody]]:
@@ -349,7 +387,8 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
 
     def related(
         self, key: int | str, *, depth: int | None = 1, as_of: AsOf = None,
-        valid: ValidAt = None, ended: bool = False, relations: Collection[str] | None = None,
+        valid: ValidAt = None, known: AsOf = None, ended: bool = False,
+        relations: Collection[str] | None = None,
     ) -> list[Related]:  # fmt: skip
         """Relations of an instrument, either side, and of those that they lead to.
 
@@ -359,6 +398,7 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         other times, too. relations: their names. Raises InvalidInput. Cost: 5 µs for each that is
         found.
         """
+        as_of = either(as_of, known, "as_of", "known")
         stop = self._stop(as_of)
         if depth is not None and (type(depth) is not int or depth < 1):
             validation.refuse("depth", "it must be 1 or more", depth)
@@ -373,10 +413,12 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         )  # fmt: skip
 
     def joined(
-        self, ids: Iterable[int], *, as_of: AsOf = None, valid: ValidAt = None
-    ) -> list[Joined]:
+        self, ids: Iterable[int], *, as_of: AsOf = None, valid: ValidAt = None,
+        known: AsOf = None,
+    ) -> list[Joined]:  # fmt: skip
         """Who else is meant by instruments, through any number of relations: what is `same_as`
         them, and what succeeds them. Not these themselves."""
+        as_of = either(as_of, known, "as_of", "known")
         return self.relations.joined(
             ids, at=self._moment(valid, as_of), stop=self._stop(as_of)
         )
@@ -464,8 +506,9 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
             )
         return offset + 1
 
-    def when(self, as_of: AsOf = None, valid: ValidAt = None) -> When:
+    def when(self, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None) -> When:
         """What a question is about, for `lookup`. Raises InvalidInput, OffsetOutOfRange."""
+        as_of = either(as_of, known, "as_of", "known")
         at = None if valid is None else validation.moment(valid, "valid")
         return When(self._stop(as_of), at)
 

@@ -20,6 +20,7 @@ from alphapulse.log import (
     EventLog,
     InstrumentBody,
     InstrumentRecord,
+    InvalidInput,
     Status,
 )
 from alphapulse.projections import backwards
@@ -36,6 +37,20 @@ class When(NamedTuple):
 
 
 NOW = When()
+
+
+def either(
+    value: int | str | None, other: int | str | None, name: str, other_name: str
+) -> int | str | None:
+    """Of an argument that has two names. Raises InvalidInput when it is given under both."""
+    if other is None:
+        return value
+    if value is not None:
+        raise InvalidInput(
+            f"reading {other_name}", problem=f"{name} is given too, and means the same",
+            cure="give one of the two",
+        )  # fmt: skip
+    return other
 
 
 def holds_from(event: Event) -> int:

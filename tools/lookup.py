@@ -70,25 +70,21 @@ def lookup(
 
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
-        matches = list(find(registry, key, by=by or "", as_of=as_of, valid=valid))
+        found = registry.find(key, by=by or "", as_of=as_of, valid=valid)
+        if not found:
+            find(registry, key, by=by or "", as_of=as_of, valid=valid)  # says what is near
         at = _moment(registry, as_of, valid)
-        rows = [match_dict(match, at) for match in matches]
-        ids = [match.id for match in matches]
-        uses = _components(registry, ids[0], as_of, valid) if len(ids) == 1 else []
-        for joined in registry.joined(ids, as_of=as_of, valid=valid):
-            match = registry.describe(joined.id, as_of=as_of, valid=valid)
-            if match is not None:
-                matches.append(match)
-                rows.append(match_dict(match, at, joined))
+        rows = [match_dict(match, at, joined) for match, joined in found]
+        uses = _components(registry, found[0][0].id, as_of, valid) if len(found) == 1 else []
     if cli.json:
         cli.out.records(rows)
     elif len(rows) == 1:
         rows[0].pop("components", None)
         cli.out.fields((*((name, shown(value)) for name, value in rows[0].items()), *uses))
     else:
-        found = sum(row["joined"] is None for row in rows)
-        also = f", {len(rows) - found} more by relations" if found < len(rows) else ""
-        cli.note(f"{found} instrument{'s match' if found > 1 else ' matches'} {key}{also}")
+        count = sum(joined is None for _, joined in found)
+        also = f", {len(rows) - count} more by relations" if count < len(rows) else ""
+        cli.note(f"{count} instrument{' matches' if count == 1 else 's match'} {key}{also}")
         cli.out.table(
             [Column("id", whole=True), Column("class"), Column("symbol"), Column("status"),
              Column("where"), Column("generation"), Column("name"), Column("joined")],
@@ -98,7 +94,7 @@ def lookup(
                     "generation": row.get("generation") or "",
                     "status": "" if row["status"] == "active" else row["status"],
                 }
-                for row, match in zip(rows, matches, strict=True)
+                for row, (match, _) in zip(rows, found, strict=True)
             ],
         )  # fmt: skip
 

@@ -134,7 +134,7 @@ def test_the_one_that_is_traded_comes_first(registry: Registry) -> None:
         assert found(key, "2022-07-01") == [(first.id, "DELISTED")]
     assert [each.id for each in registry.by_symbol("LUNA")] == [second.id, first.id]
     registry.delist(second.id)
-    assert [id for id, _ in found("LUNA")] == [second.id, first.id]
+    assert [id for id, _ in found("LUNA")] == [first.id, second.id]
     registry.set_status(first.id, "active")
     assert [id for id, _ in found("LUNA")] == [first.id, second.id]
     assert [id for id, _ in found("LUNA", "2024-01-01")] == [first.id, second.id][::-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 
 from alphapulse.log import InvalidInput, OffsetOutOfRange, RelationKind, format_time
 from alphapulse.registry import (
+    Ambiguous,
+    Equity,
+    Listing,
     Origin,
     Register,
     Registry,
@@ -20,8 +24,10 @@ from alphapulse.registry import (
     Related,
     RelationCycle,
     Unit,
+    import_file,
 )
 from alphapulse.registry.audit import audit_meaning
+from alphapulse.registry.render import event_dict
 from tests.crash.children import report, seeds
 
 from .homes import open_home, token, tokens
@@ -155,6 +161,50 @@ def test_who_is_joined(registry: Registry, ids: list[int]) -> None:
     assert [each.id for each in registry.joined([old], as_of=5)] == [new]
     registry.unrelate(new, "succeeds", old, valid_to=1)
     assert registry.joined([old]) == []
+
+
+def test_two_registries_on_the_two_sides_of_an_isin_change(tmp_path: Path) -> None:
+    """One knew the company under its old ISIN and symbol, one began after the change."""
+    old, new = "US30303M1027", "US5949181045"
+    listed: dict[str, Any] = {"venue": "XNAS", "currency": "USD"}
+    with open_home(tmp_path / "a") as a, open_home(tmp_path / "b") as b:
+        first = a.register(Equity(isin=old, symbol="FB", valid_from="2012")).id
+        a.add_listing(
+            Listing(instrument=first, symbol="FB", valid_from="2012", valid_to="2022-06", **listed)
+        )
+        second = b.register(Equity(isin=new, symbol="META", valid_from="2022-06")).id
+        b.add_listing(Listing(instrument=second, symbol="META", valid_from="2022-06", **listed))
+        lines = [json.dumps(event_dict(event, raw=True)) for event in b.read()]
+        (tmp_path / "b.jsonl").write_text("\n".join(lines))
+        assert import_file(a, tmp_path / "b.jsonl").new == 2
+
+        def found(key: str, **when: Any) -> list[int]:
+            return [match.id for match, _ in a.find(key, **when)]
+
+        for key in (old, "FB", f"0x{first:016x}"):
+            assert found(key) == [first]
+        apart = a.log.head
+        a.relate(second, "same_as", first)
+        for keys, order in (((old, "FB", f"0x{first:016x}"), [first, second]),
+                            ((new, "META", f"0x{second:016x}"), [second, first])):  # fmt: skip
+            for key in keys:
+                assert found(key) == found(key, valid="2023") == order
+                assert found(key, as_of=apart - 1) == found(key, known=apart - 1) == order[:1]
+        for key in (old, "FB", new, f"0x{second:016x}"):  # what it was then, whatever it is called
+            assert found(key, valid="2015") == [first], key
+            assert found(key, valid="2011") == []
+        assert found("META", valid="2015") == [], "nobody had that symbol, so nobody is meant"
+        symbols = {each.symbol for id in found(new) for each in a.listings(id)}
+        assert symbols == {"FB", "META"}
+
+        a.amend(first, isin=new, valid_from="2022-06")
+        record = a.by_isin(new)
+        assert record is not None and record.id == second, "the one that had it first"
+        assert sorted(found(new)) == sorted(found(old)) == sorted([first, second])
+        a.unrelate(second, "same_as", first, valid_to="2024")
+        with pytest.raises(Ambiguous):
+            a.by_isin(new)
+        assert a.by_isin(new, valid="2023") == record
 
 
 # --- against others' graphs ------------------------------------------------------------------

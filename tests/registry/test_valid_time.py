@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,30 @@ def test_against_a_model(
     assert (match is None) == (known == first)
     if match is not None:
         assert facts_from(match.body).values == model
+
+
+def test_known_is_another_word_for_as_of(registry: Registry) -> None:
+    """And `at`, where a symbol is asked for, one for `valid`: the same answers, never both."""
+    id = registry.register(APPLE).id
+    registry.amend(id, symbol="APPL", valid_from="2030-01-01")
+    ask: list[Callable[..., object]] = [
+        partial(registry.get, id), partial(registry.describe, id), partial(registry.facts, id),
+        partial(registry.by_isin, APPLE.isin), partial(registry.by_symbol, "APPL"),
+        partial(registry.find, "APPL"), partial(registry.related, id),
+        partial(registry.joined, [id]), partial(registry.components, id),
+        partial(registry.by_address, "eip155:1", "0x" + "0" * 39 + "1"),
+    ]  # fmt: skip
+    differing = 0
+    for each in ask:
+        now = each(valid="2031-01-01", known=1)
+        assert now == each(valid="2031-01-01", as_of=1)
+        then = each(valid="2031-01-01", known=0)
+        assert then == each(valid="2031-01-01", as_of=0)
+        differing += then != now
+        with pytest.raises(InvalidInput, match="reading known: as_of is given too"):
+            each(known=0, as_of=0)
+    assert differing == 6, "related, joined, components and an address say the same"
+    assert [each.id for each in registry.by_symbol("APPL", at="2031-01-01")] == [id]
+    assert registry.by_symbol("APPL", at="2029-01-01") == []
+    with pytest.raises(InvalidInput, match="reading at: valid is given too"):
+        registry.by_symbol("APPL", at="2031", valid="2031")

@@ -209,3 +209,17 @@ def test_lookups_follow_what_joins(run: Run, three: list[str]) -> None:
     assert people.out.splitlines()[0].split()[-1] == "joined"
     assert [row["venue"] for row in run("listings", "OLD", "--json").rows] == ["XETR"]
     assert len(run("lookup", "OLD", "--json", "--as-of", "4").rows) == 1
+
+
+def test_who_is_joined_is_found_at_a_time_of_its_own(run: Run) -> None:
+    old, new = "US30303M1027", "US5949181045"
+    for isin, symbol, since in ((old, "FB", "2012"), (new, "META", "2022-06-09")):
+        run("register", "equity", "--isin", isin, "--symbol", symbol, "--valid-from", since)
+    assert run("lookup", new, "--valid-at", "2015-01-01").code == 1
+    run("relate", "FB", "same_as", "META")
+    (row,) = run("lookup", new, "--valid-at", "2015-01-01", "--json").rows
+    assert (row["isin"], row["symbol"]) == (old, "FB")
+    (other,) = [each["id"] for each in run("lookup", "META", "--json").rows if not each["joined"]]
+    assert row["joined"] == f"same_as {other}"
+    assert f"joined       same_as {other}" in run("lookup", new, "--valid-at", "2015-01-01").out
+    assert run("lookup", new, "--valid-at", "2011-01-01").code == 1
