@@ -74,6 +74,8 @@ class ListingBody(Body, frozen=True):
     lot: str = ""
     """Exact numbers as decimal text, empty = not known."""
     figi: str = ""
+    symbol_from: int = 0
+    """ns, since when it has this symbol; 0 = as long as it is listed, as far as is known."""
 
 
 class RelationBody(Body, frozen=True):

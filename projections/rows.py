@@ -53,7 +53,7 @@ _BLANKS: Final[dict[str, tuple[tuple[int, bytes], ...]]] = {
 """Field to (offset in the message, bytes it has there when it is not known)."""
 _LISTING_BLANKS: Final[dict[str, Any]] = {
     "symbol": "", "currency": "", "tick": "", "lot": "", "figi": "", "primary": False, "status": 0,
-    "valid_from": 0, "valid_to": 0,
+    "valid_from": 0, "valid_to": 0, "symbol_from": 0,
 }  # fmt: skip
 
 _FOLLOWS: Final = {"formula_hash": "formula"}

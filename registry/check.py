@@ -223,6 +223,8 @@ def _listing(
         _refuse(kind, "its status is unknown", status=body.status)
     if body.valid_to and body.valid_to <= body.valid_from:
         _refuse(kind, "it ends before it begins")
+    if body.symbol_from and not body.symbol:
+        _refuse(kind, "it says since when it has a symbol, and none")
     if kind == Kind.LISTING_ADDED:
         _check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision

@@ -71,7 +71,8 @@ class AddListing(NamedTuple):
         """What it says, by field of the listing; empty values say nothing."""
         listing = self.listing
         return {
-            "symbol": listing.symbol, "primary": listing.primary,
+            "symbol": listing.symbol, "symbol_from": listing.symbol_from,
+            "primary": listing.primary,
             "valid_from": listing.valid_from, "valid_to": listing.valid_to,
             "tick": str(listing.tick or ""), "lot": str(listing.lot or ""), "figi": listing.figi,
         }  # fmt: skip
@@ -98,6 +99,7 @@ class AddListing(NamedTuple):
             primary=listing.primary, valid_from=int(listing.valid_from),
             valid_to=int(listing.valid_to), counter=counter, tick=str(listing.tick or ""),
             lot=str(listing.lot or ""), figi=listing.figi,
+            symbol_from=int(listing.symbol_from),
         )  # fmt: skip
         offset = state.emit(
             Kind.LISTING_ADDED, Space.LISTING, id, body, metadata=metadata,
@@ -119,8 +121,11 @@ class AddListing(NamedTuple):
             before = getattr(known, field)
             if not value or value == before:
                 continue
+            if field == "symbol_from" and offered["symbol"] != changes.get("symbol", known.symbol):
+                continue  # it is the date of a symbol that is not taken
             said_by = state.said_by(held, attrgetter(field))
-            if not before or may_correct(said_by, origin):
+            follows = field == "symbol_from" and "symbol" in changes
+            if follows or not before or may_correct(said_by, origin):
                 changes[field] = value
             else:
                 conflicts.append((field, str(before), said_by.source, str(value)))

@@ -87,7 +87,7 @@ def _of_listing(body: ListingBody) -> tuple[int, Fields]:
     active = body.status == Status.ACTIVE  # as they all are: the rest follows from the dates
     known: dict[str, Shown | None] = {
         "status": None if active else status_text(body.status),
-        "symbol": body.symbol, "primary": body.primary,
+        "symbol": body.symbol, "symbol_from": time_text(body.symbol_from), "primary": body.primary,
         "valid_from": time_text(body.valid_from), "valid_to": time_text(body.valid_to),
         "tick": body.tick, "lot": body.lot, "figi": body.figi,
     }  # fmt: skip

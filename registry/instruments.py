@@ -332,6 +332,8 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     lot: str | int | None = None
     figi: str = ""
     """The FIGI of this listing, the third level below those of the share class and the country."""
+    symbol_from: str | int = 0
+    """Since when it has this symbol, after another one; 0 = as long as it is listed."""
 
 
 AnyInstrument = (

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
+from msgspec.structs import replace
+
 from alphapulse.log import (
     INSTRUMENT_KINDS,
     AssetClass,
@@ -48,7 +50,7 @@ from .formula import canonical_text
 from .generations import OVER
 from .identity import fingerprint_of, id_candidates, security_key, token_key
 from .readers import asset_of
-from .valid_time import NOW, When, state_at
+from .valid_time import NOW, When, state_at, symbol_before
 
 FORMS: Final = ("id", "fingerprint", "isin", "address", "symbol")
 _ID: Final = re.compile(r"0x[0-9a-fA-F]{1,16}", re.ASCII)
@@ -197,17 +199,27 @@ class Lookup:
     def _listing_bodies(self, index: str, key: int, when: When) -> Iterator[ListingBody]:
         table = self._views.table("listings")
         for cell in table.postings(index, key):
-            trailer = table.trailer(table.position_of(cell))
-            known = when.known
-            if known is None or trailer.data_offset < known:
-                event: Event | None = self._log.event(trailer.data_offset)
-            else:
-                event = state_before(self._log, trailer.last_offset, known)
-            body = None if event is None else event.body
-            if isinstance(body, ListingBody) and (
-                when.valid is None or is_listed(body, when.valid)
-            ):
+            body = self.listing_at(table, table.position_of(cell), when)
+            if body is not None and (when.valid is None or is_listed(body, when.valid)):
                 yield body
+
+    def listing_at(self, table: TableReader, position: int, when: When) -> ListingBody | None:
+        """A listing as it was known, under the symbol that it had; None before it was known.
+
+        Its dates are not asked: `is_listed` does. Cost: 8 µs; 8 µs for each event of it when it
+        changed since.
+        """
+        trailer = table.trailer(position)
+        if when.known is None or trailer.data_offset < when.known:
+            event: Event | None = self._log.event(trailer.data_offset)
+        else:
+            event = state_before(self._log, trailer.last_offset, when.known)
+        if event is None or not isinstance(body := event.body, ListingBody):
+            return None
+        if when.valid is not None and body.symbol_from > when.valid:
+            symbol = symbol_before(backwards(self._log, event.offset), when.valid)
+            body = replace(body, symbol=symbol)
+        return body
 
     # Any key
 

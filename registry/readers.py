@@ -247,6 +247,12 @@ def normalised(listing: Listing) -> Listing:
     valid_to = check.time_ns(listing.valid_to, "valid_to")
     if valid_to and valid_to <= valid_from:
         refuse("valid_to", "it must be after valid_from", listing.valid_to)
+    symbol_from = check.time_ns(listing.symbol_from, "symbol_from")
+    if symbol_from and not listing.symbol:
+        refuse("symbol_from", "it says nothing without the symbol", listing.symbol_from,
+               "give the symbol too")  # fmt: skip
+    if valid_to and symbol_from >= valid_to:
+        refuse("symbol_from", "it must be before valid_to", listing.symbol_from)
     if type(listing.primary) is not bool:
         refuse("primary", "it must be true or false", listing.primary)
     return msgspec.structs.replace(
@@ -260,4 +266,5 @@ def normalised(listing: Listing) -> Listing:
         tick=None if listing.tick is None else check.exact(listing.tick, "tick"),
         lot=None if listing.lot is None else check.exact(listing.lot, "lot"),
         figi=check.identifier("figi", listing.figi) if listing.figi else "",
+        symbol_from=symbol_from,
     )

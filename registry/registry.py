@@ -45,7 +45,6 @@ from alphapulse.projections import (
     find_import,
     group_key,
     listings_of_isin,
-    state_before,
 )
 
 from . import validation
@@ -323,16 +322,17 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         match = self.describe(id, as_of=as_of, valid=valid, known=known)
         return () if match is None else components_of(formula_of(match.body))
 
-    def listing_bodies(self, id: int, *, as_of: AsOf = None) -> list[tuple[int, ListingBody]]:
-        """(listing id, full state) of every listing of an instrument, from the log."""
-        table, stop = self.views.table("listings"), self._stop(as_of)
+    def listing_bodies(
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
+    ) -> list[tuple[int, ListingBody]]:
+        """(listing id, full state) of every listing of an instrument, from the log, under the
+        symbol that it had at `valid`, whether it was listed then or not."""
+        table, when = self.views.table("listings"), self.when(as_of, valid, known)
         found = []
         for cell in table.postings("instrument", id):
-            trailer = table.trailer(table.position_of(cell))
-            before = self.log.head if stop is None else stop
-            event = state_before(self.log, trailer.last_offset, before)
-            if event is not None and isinstance(event.body, ListingBody):
-                found.append((table.key_of(cell), event.body))
+            body = self.lookup.listing_at(table, table.position_of(cell), when)
+            if body is not None:
+                found.append((table.key_of(cell), body))
         return found
 
     def find_listing(

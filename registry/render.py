@@ -57,7 +57,7 @@ def _as_is(value: object) -> object:
 
 _FORMS: Final[dict[str, Callable[..., object]]] = {
     "asset_class": class_text, "status": status_text, "relation": relation_text,
-    "valid_from": time_text, "valid_to": time_text,
+    "valid_from": time_text, "valid_to": time_text, "symbol_from": time_text,
     "key": key_text, "holder_key": key_text, "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,

@@ -10,7 +10,7 @@ known in February; and what is announced for next year is not true yet, however 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from alphapulse.log import (
@@ -21,6 +21,7 @@ from alphapulse.log import (
     InstrumentBody,
     InstrumentRecord,
     InvalidInput,
+    ListingBody,
     Status,
 )
 from alphapulse.projections import backwards
@@ -74,6 +75,22 @@ def state_at(log: EventLog, last_offset: int, when: When) -> tuple[InstrumentBod
     if all(true):
         return events[-1].instrument_body, events[-1].offset
     return _folded(events, true)
+
+
+def symbol_before(events: Iterable[Event], valid: int) -> str:
+    """The symbol that a listing had at a time before its newest one; empty when it is not known.
+
+    events: of it, the newest first. An event that changes the symbol says since when it has that;
+    one that changes only the date says that the symbol before it did not hold till then, either.
+    """
+    after = ""
+    for event in events:
+        body = event.body
+        if isinstance(body, ListingBody):
+            if body.symbol != after and body.symbol_from <= valid:
+                return body.symbol
+            after = body.symbol
+    return ""
 
 
 def _known(log: EventLog, last_offset: int, known: int | None) -> Iterator[Event]:

@@ -183,7 +183,7 @@ def _listing_rows(
         if match.record.asset_class.name.lower() in ON_CHAIN:
             then = registry.describe(match.id, as_of=as_of, valid=valid)
             rows.append(on_chain_dict(match, registry.lookup.since(match.id), then))
-        for _, body in registry.listing_bodies(match.id, as_of=as_of):
+        for _, body in registry.listing_bodies(match.id, as_of=as_of, valid=valid):
             rows.append(listing_dict(body, at))
     return rows
 

@@ -97,6 +97,7 @@ LISTING_FLAGS: Final[dict[str, str]] = {
     "tick": "Smallest price step, decimal text.",
     "lot": "Smallest amount step, decimal text.",
     "figi": "FIGI of this listing.",
+    "symbol-from": "Since when it has this symbol, after another one.",
 }
 RELATION_FLAGS: Final[dict[str, str]] = {
     "ratio": "N/D: one A stands for so much of B. Exact, above zero.",

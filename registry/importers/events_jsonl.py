@@ -201,6 +201,7 @@ def _command(event: Event) -> Command:
             instrument=0, venue=body.venue, symbol=body.symbol, currency=body.currency,
             line=body.line, primary=body.primary, valid_from=body.valid_from,
             valid_to=body.valid_to, tick=body.tick or None, lot=body.lot or None, figi=body.figi,
+            symbol_from=body.symbol_from,
         )  # fmt: skip
         return AddListing.make(listing, of=body.instrument_fingerprint)
     if isinstance(body, RelationBody) and body.relation == RelationKind.GROUPED:

@@ -1,9 +1,9 @@
 """Listings as CSV: one row for each listing of an instrument, columns by name in any order.
 
 Columns: one or more of isin, figi (share class), cusip; mic or venue; and, as known, symbol,
-currency, valid_from, valid_to, primary, line, tick, lot, listing_figi (of the listing) and name,
-class (equity unless said), sedol, composite_figi, lei, cfi, decimals (of the instrument). An empty
-cell says nothing.
+currency, valid_from, valid_to, primary, line, tick, lot, listing_figi, symbol_from (of the listing)
+and name, class (equity unless said), sedol, composite_figi, lei, cfi, decimals (of the instrument).
+An empty cell says nothing.
 
 A file with a column `class` may hold every class, and has columns of the names of their fields (of
 a security only those above count). The listing's venue is who issued a contract or a pair, unless
@@ -43,11 +43,11 @@ _VENUES: Final = ("mic", "venue")
 COLUMNS: Final = (
     *_KEYS, *_VENUES, "sedol", "composite_figi", "lei", "cfi", "symbol", "currency", "valid_from",
     "valid_to", "primary", "name", "class", "line", "decimals", "tick", "lot",
-    "listing_figi",
+    "listing_figi", "symbol_from",
 )  # fmt: skip
 _OF_THE_LISTING: Final = frozenset(
     {*_VENUES, "issuer", "symbol", "currency", "valid_from", "valid_to", "primary", "line", "tick",
-     "lot", "listing_figi", "class"}
+     "lot", "listing_figi", "symbol_from", "class"}
 )  # fmt: skip
 """The other columns are fields of the instrument."""
 COLUMNS_OF_CLASSES: Final = frozenset({*COLUMNS, "issuer"}).union(
@@ -102,6 +102,7 @@ class ListingsReading(CsvReading):
             valid_from=get("valid_from", ""), valid_to=get("valid_to", ""),
             tick=None if own_terms else get("tick") or None,
             lot=None if own_terms else get("lot") or None, figi=get("listing_figi", ""),
+            symbol_from=get("symbol_from", ""),
         )  # fmt: skip
         of = register if register.newest else register.fingerprint
         return register, AddListing.make(listing, of=of)

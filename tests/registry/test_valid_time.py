@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphapulse.log import EventLog, InvalidInput, Status, format_time, parse_time
+from alphapulse.log import ConflictBody, EventLog, InvalidInput, Status, format_time, parse_time
 from alphapulse.log.clock import RecordingClock
 from alphapulse.registry import Equity, Listing, Registry
 from alphapulse.registry.facts import facts_from
@@ -260,3 +260,92 @@ def test_known_is_another_word_for_as_of(registry: Registry) -> None:
     assert registry.by_symbol("APPL", at="2029-01-01") == []
     with pytest.raises(InvalidInput, match="reading at: valid is given too"):
         registry.by_symbol("APPL", at="2031", valid="2031")
+
+
+# --- symbols of listings ---------------------------------------------------------------------
+
+FACEBOOK, METAVERSE = "US30303M1027", "US5949181045"
+
+
+def listed(registry: Registry, id: int, symbol: str, since: str = "", **how: Any) -> str:
+    """What became of a listing's symbol on Nasdaq. since: of this symbol."""
+    listing = Listing(
+        instrument=id, venue="XNAS", currency="USD", symbol=symbol, symbol_from=since,
+        valid_from=how.pop("valid_from", ""),
+    )  # fmt: skip
+    return registry.add_listing(listing, source=how.pop("source", "nasdaq")).outcome
+
+
+def test_a_symbol_goes_from_one_listing_to_another(registry: Registry) -> None:
+    """META was an ETF's until January 2022, and Facebook's from June on."""
+    facebook = registry.register(Equity(isin=FACEBOOK, valid_from="2012-05-18")).id
+    fund = registry.register(Equity(isin=METAVERSE, valid_from="2021-06-30")).id
+    listed(registry, facebook, "FB", valid_from="2012-05-18")
+    listed(registry, fund, "META", valid_from="2021-06-30")
+    assert listed(registry, fund, "METV", "2022-01-31") == "amended"
+    assert listed(registry, facebook, "META", "2022-06-09") == "amended"
+
+    def who(symbol: str, at: str | None, **known: int) -> list[int]:
+        both = [
+            [each.id for each in registry.by_symbol(symbol, venue=venue, at=at, **known)]
+            for venue in ("", "XNAS")
+        ]
+        assert both[0] == both[1]
+        return both[0]
+
+    for at, meta, fb in (
+        ("2021-06-29", [], [facebook]), ("2021-06-30", [fund], [facebook]),
+        ("2022-01-30", [fund], [facebook]), ("2022-01-31", [], [facebook]),
+        ("2022-06-08", [], [facebook]), ("2022-06-09", [facebook], []), (None, [facebook], []),
+    ):  # fmt: skip
+        assert (who("META", at), who("FB", at)) == (meta, fb), at
+    assert who("META", "2023-01-01", known=3) == [fund], "as it was known before the changes"
+
+    def symbol(at: str) -> str:
+        ((_, body),) = registry.listing_bodies(facebook, valid=at)
+        return body.symbol
+
+    assert [symbol(at) for at in ("2011-01-01", "2022-06-08", "2022-06-09")] == ["FB", "FB", "META"]
+
+
+@pytest.mark.parametrize(
+    "said, before, after",
+    [
+        ([("FB", ""), ("MTEA", "2022"), ("META", "2022")], "FB", "META"),
+        ([("FB", ""), ("META", "2022"), ("FB", "2024")], "FB", "META"),
+        ([("FB", ""), ("META", "2024"), ("META", "2022")], "FB", "META"),
+        ([("META", ""), ("META", "2022")], "", "META"),
+        ([("META", "2022")], "", "META"),
+        ([("FB", ""), ("META", "")], "META", "META"),
+        ([("FB", ""), ("META", "2022"), ("METV", "")], "FB", "METV"),
+        ([("", ""), ("META", "2022")], "", "META"),
+        ([("A", ""), ("B", "2019"), ("C", "2022")], "B", "C"),
+    ],
+)
+def test_since_when_a_listing_has_its_symbol(
+    registry: Registry, said: list[tuple[str, str]], before: str, after: str
+) -> None:
+    id = registry.register(Equity(isin=APPLE.isin, valid_from="2000-01-01")).id
+    for symbol, since in said:
+        listed(registry, id, symbol, since)
+    for at, expected in (("2021-01-01", before), ("2023-01-01", after)):
+        ((_, body),) = registry.listing_bodies(id, valid=at)
+        assert body.symbol == expected, at
+        if expected:
+            assert [each.id for each in registry.by_symbol(expected, venue="XNAS", at=at)] == [id]
+
+
+def test_the_date_of_a_symbol_that_is_not_taken_is_not_taken_either(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, "FB")
+    assert listed(registry, id, "META", "2022", source="rumour") == "unchanged"
+    ((alert, _),) = registry.alerts()
+    assert isinstance(alert.body, ConflictBody) and alert.body.field == "symbol"
+    assert registry.listing_bodies(id)[0][1].symbol_from == 0
+    assert listed(registry, id, "FB", "2012", source="rumour") == "amended"
+    assert listed(registry, id, "META", "2022") == "amended", "with its date, whoever said the old"
+    assert registry.listing_bodies(id)[0][1].symbol_from == parse_time("2022")
+    for wrong in ({"symbol": ""}, {"valid_to": "2021"}):
+        fields: dict[str, Any] = {"symbol": "X", "symbol_from": "2022", **wrong}
+        with pytest.raises(InvalidInput, match="symbol_from"):
+            registry.add_listing(Listing(instrument=id, venue="XNAS", **fields))

@@ -377,7 +377,7 @@ def test_a_wrong_type_is_not_the_same_as_not_given(run: Run, apple: int, wrong: 
         ("register", {"class": "equity", "isin": APPLE}, ("valid_from", "status", "name")),
         ("amend", {"key": APPLE, "name": "x"}, ("valid_from",)),
         ("delist", {"key": APPLE}, ("valid_from",)),
-        ("add-listing", listed, ("valid_from", "valid_to", "line", "currency")),
+        ("add-listing", listed, ("valid_from", "valid_to", "symbol_from", "line", "currency")),
         ("end-listing", listed, ("valid_to", "line", "currency")),
         ("relate", related, ("valid_from", "valid_to", "ratio")),
         ("unrelate", related, ("valid_to",)),

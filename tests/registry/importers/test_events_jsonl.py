@@ -231,7 +231,10 @@ def test_every_class_arrives_with_all_its_fields(
     prepare(ours, name)
     before = ours.log.head
     known = ours.register(from_mapping(class_named(name), FULL[name])).id
-    ours.add_listing(Listing(instrument=known, venue="XLON", figi="BBG000B9XRY4", lot="5"))
+    ours.add_listing(
+        Listing(instrument=known, venue="XLON", symbol="A", symbol_from="2020",
+                figi="BBG000B9XRY4", lot="5")
+    )  # fmt: skip
     report = send()
     assert (report.new, report.is_clean) == (before + 2, True)
     assert theirs.facts(known) == ours.facts(known)

@@ -59,7 +59,7 @@ def test_every_column_has_its_place(path: Path) -> None:
             composite_figi="BBG000B9XRY4", lei="HWUPKR0MPOU8FGXBT394", symbol="AAPL",
             currency="USD", valid_from="1980-12-12", valid_to="2030", primary="true",
             name="Apple Inc.", line="2", decimals="0", tick="0.010", lot="1",
-            cfi="ESVUFR", listing_figi="BBG000B9XVV8",
+            cfi="ESVUFR", listing_figi="BBG000B9XVV8", symbol_from="2007",
         )
     )  # fmt: skip
     assert register.facts.values == {
@@ -73,6 +73,7 @@ def test_every_column_has_its_place(path: Path) -> None:
     assert (said.valid_from, said.valid_to) == (parse_time("1980-12-12"), parse_time("2030"))
     assert (said.primary, said.tick, said.lot) == (True, "0.01", "1")
     assert said.figi == "BBG000B9XVV8"
+    assert said.symbol_from == parse_time("2007")
 
 
 def test_columns_stand_in_any_order_and_case(path: Path) -> None:
