@@ -201,6 +201,11 @@ def test_two_registries_on_the_two_sides_of_an_isin_change(tmp_path: Path) -> No
         record = a.by_isin(new)
         assert record is not None and record.id == second, "the one that had it first"
         assert sorted(found(new)) == sorted(found(old)) == sorted([first, second])
+        third = a.register(Equity(isin="GB00BP6MXD84", valid_from="2023-05")).id
+        a.amend(third, isin=new, valid_from="2023-06")
+        with pytest.raises(Ambiguous):
+            a.by_isin(new)
+        a.amend(third, isin="GB00BP6MXD84")
         a.unrelate(second, "same_as", first, valid_to="2024")
         with pytest.raises(Ambiguous):
             a.by_isin(new)

@@ -349,3 +349,17 @@ def test_the_date_of_a_symbol_that_is_not_taken_is_not_taken_either(registry: Re
         fields: dict[str, Any] = {"symbol": "X", "symbol_from": "2022", **wrong}
         with pytest.raises(InvalidInput, match="symbol_from"):
             registry.add_listing(Listing(instrument=id, venue="XNAS", **fields))
+
+
+def test_sources_that_disagree_on_the_date_of_a_symbol(tmp_path: Path) -> None:
+    """Whoever was first: the same is known and disputed."""
+    digests = []
+    for order in (("one", "two"), ("two", "one")):
+        with open_home(tmp_path / order[0]) as registry:
+            id = registry.register(APPLE, source="x").id
+            for source in order:
+                listed(registry, id, "A", {"one": "2020", "two": "2021"}[source], source=source)
+            ((alert, _),) = registry.alerts()
+            assert isinstance(alert.body, ConflictBody) and alert.body.field == "symbol_from"
+            digests.append(registry.statistics().views["listings"].digest)
+    assert digests[0] == digests[1]
