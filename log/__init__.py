@@ -12,6 +12,7 @@ from .bodies import (
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     Extension,
@@ -79,6 +80,8 @@ from .frame import (
 from .home import FORMAT_VERSION, Genesis, Home
 from .index import IndexStatistics, PatternIndex
 from .kinds import (
+    CANDIDATE_STATE_NAMES,
+    CANDIDATE_STATES,
     CLASS_NAMES,
     CLASSES_BY_NAME,
     INSTRUMENT_KINDS,
@@ -94,6 +97,7 @@ from .kinds import (
     STATUS_NAMES,
     STATUSES_BY_NAME,
     AssetClass,
+    CandidateState,
     Kind,
     RelationKind,
     Severity,
@@ -134,6 +138,8 @@ __all__ = [
     "BLOCK_EVENTS_MAX",
     "BLOCK_SIZE_BYTES_MAX",
     "BODY",
+    "CANDIDATE_STATES",
+    "CANDIDATE_STATE_NAMES",
     "CLASSES_BY_NAME",
     "CLASS_NAMES",
     "DECIMALS_UNSET",
@@ -177,6 +183,8 @@ __all__ = [
     "Block",
     "BlockSource",
     "BlockStore",
+    "CandidateBody",
+    "CandidateState",
     "CaughtUp",
     "ChainBroken",
     "Checkpoint",

@@ -187,6 +187,34 @@ class FeedBody(Body, frozen=True):
     """A feed is of no class and belongs to no instrument; all other bodies say both."""
 
 
+class CandidateBody(Body, frozen=True):
+    """Body of `candidate.*`: the full state of two instruments that only look alike. Nothing is
+    merged: a person confirms it, which relates them, or refuses it."""
+
+    fingerprint: bytes
+    asset_class: int
+    instrument: int
+    instrument_fingerprint: bytes
+    """Comes before that of the other."""
+    other: int
+    other_fingerprint: bytes
+    agree: dict[str, str]
+    """The evidence: fields in which both say the same, as compared (registry.candidates)."""
+    differ: dict[str, tuple[str, str]] = {}
+    """Fields in which both say something else: the instrument's word, the other's."""
+    score: int = 0
+    """How strong the evidence is; higher is stronger."""
+    state: int = 1
+    relation: int = 0
+    """Once confirmed: the relation that they are in."""
+    backwards: bool = False
+    """Once confirmed: that relation leads from the other to the instrument."""
+    reason: str = ""
+    """Why a person decided so."""
+    counter: int = 0
+    revision: int = 1
+
+
 class Metadata(Body, frozen=True):
     """Where an event came from. An event without any costs no byte."""
 
@@ -215,6 +243,9 @@ BODY_TYPES: Final[dict[int, type[Body]]] = {
     int(Kind.ALERT_ACKNOWLEDGED): AcknowledgedBody,
     int(Kind.REQUEST_ANSWERED): AnswerBody,
     int(Kind.FEED_IMPORTED): FeedBody,
+    int(Kind.CANDIDATE_PROPOSED): CandidateBody,
+    int(Kind.CANDIDATE_CONFIRMED): CandidateBody,
+    int(Kind.CANDIDATE_REFUSED): CandidateBody,
 }
 if BODY_TYPES.keys() != {int(kind) for kind in Kind}:
     raise ImportError("every kind needs a body type")
@@ -228,4 +259,5 @@ AnyBody = (
     | AcknowledgedBody
     | AnswerBody
     | FeedBody
+    | CandidateBody
 )

@@ -17,6 +17,7 @@ from zlib import crc32
 
 from .bodies import (
     AnyBody,
+    CandidateBody,
     CollisionBody,
     FeedBody,
     InstrumentBody,
@@ -35,6 +36,8 @@ SEVERAL: Final = (1 << 64) - 1
 """In the instrument column: more than one instrument, look at the frame."""
 
 
+_LINKS: Final = (RelationBody, CandidateBody)
+"""Bodies that may be about two instruments. A union would be built anew at each `isinstance`."""
 _as_columns: Final = tuple.__new__
 """Of a NamedTuple: half of what calling it costs."""
 
@@ -68,7 +71,7 @@ def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
         asset_class = body.asset_class
         if isinstance(body, ListingBody):
             instrument, venue = body.instrument, body.venue
-        elif isinstance(body, RelationBody):
+        elif isinstance(body, _LINKS):
             instrument = SEVERAL if body.other else body.instrument
         elif body.instrument:
             instrument = body.instrument
@@ -129,7 +132,7 @@ def _instrument(event: Event) -> tuple[int, ...]:
     body = event.body
     if isinstance(body, ListingBody):
         return (body.instrument,)
-    if isinstance(body, RelationBody):
+    if isinstance(body, _LINKS):
         return (body.instrument, body.other) if body.other else (body.instrument,)
     if isinstance(body, InstrumentBody):
         return (event.entity,)

@@ -18,6 +18,7 @@ class Space(IntEnum):
     VENUE = 3
     RELATION = 4
     FEED = 5
+    CANDIDATE = 6
 
 
 class Kind(IntEnum):
@@ -37,6 +38,9 @@ class Kind(IntEnum):
     ALERT_ACKNOWLEDGED = 50
     REQUEST_ANSWERED = 64
     FEED_IMPORTED = 80
+    CANDIDATE_PROPOSED = 96
+    CANDIDATE_CONFIRMED = 97
+    CANDIDATE_REFUSED = 98
 
 
 class AssetClass(IntEnum):
@@ -87,6 +91,14 @@ class RelationKind(IntEnum):
     COMPONENT = 8
 
 
+class CandidateState(IntEnum):
+    """What became of two instruments that look alike."""
+
+    PROPOSED = 1
+    CONFIRMED = 2
+    REFUSED = 3
+
+
 def _dotted(kind: Kind) -> str:
     return kind.name.lower().replace("_", ".", 1)
 
@@ -101,6 +113,9 @@ SEVERITY_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for valu
 SPACE_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Space}
 RELATION_NAMES: Final[dict[int, str]] = {int(v): v.name.lower() for v in RelationKind}
 RELATIONS_BY_NAME: Final[dict[str, RelationKind]] = {v.name.lower(): v for v in RelationKind}
+CANDIDATE_STATE_NAMES: Final[dict[int, str]] = {
+    int(value): value.name.lower() for value in CandidateState
+}
 
 INSTRUMENT_KINDS: Final = frozenset(
     {Kind.INSTRUMENT_REGISTERED, Kind.INSTRUMENT_AMENDED, Kind.INSTRUMENT_STATUS}
@@ -112,6 +127,13 @@ LISTING_KINDS: Final = frozenset({Kind.LISTING_ADDED, Kind.LISTING_AMENDED, Kind
 RELATION_KINDS: Final = frozenset(
     {Kind.RELATION_ADDED, Kind.RELATION_AMENDED, Kind.RELATION_ENDED}
 )
+
+CANDIDATE_STATES: Final[dict[int, CandidateState]] = {
+    int(Kind.CANDIDATE_PROPOSED): CandidateState.PROPOSED,
+    int(Kind.CANDIDATE_CONFIRMED): CandidateState.CONFIRMED,
+    int(Kind.CANDIDATE_REFUSED): CandidateState.REFUSED,
+}
+"""The state that an event of each kind of candidate leaves."""
 
 SEVERITIES: Final[dict[int, Severity]] = {
     int(kind): Severity.INFO for kind in Kind

@@ -16,6 +16,7 @@ from .layout import SUPERSEDED
 from .listings import Listings, listings_of_isin
 from .records import (
     AlertRecord,
+    CandidateRecord,
     ImportRecord,
     ListingRecord,
     RelationRecord,
@@ -34,6 +35,7 @@ __all__ = [
     "VIEWS",
     "VIEWS_BY_NAME",
     "AlertRecord",
+    "CandidateRecord",
     "Cells",
     "ImportRecord",
     "ListingRecord",

@@ -17,6 +17,7 @@ from alphapulse.log import (
     AcknowledgedBody,
     AnyBody,
     Block,
+    CandidateBody,
     Codec,
     ConflictBody,
     Event,
@@ -159,7 +160,7 @@ class EntityView(EventView):
 
 def _row_of(body: AnyBody, aux: int) -> bytes:
     """The canonical row of an entity's state, without the fields that `aux` says are disputed."""
-    assert isinstance(body, InstrumentBody | ListingBody | RelationBody)
+    assert isinstance(body, InstrumentBody | ListingBody | RelationBody | CandidateBody)
     return canonical_row(body, fields_in_conflict(aux))
 
 

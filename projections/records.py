@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import (
     AssetClass,
+    CandidateBody,
+    CandidateState,
     FeedBody,
     Flyweight,
     Kind,
@@ -31,7 +33,8 @@ ALERT: Final = struct.Struct("<QQQBxH100x")
 REQUEST: Final = struct.Struct("<Q32s88x")
 IMPORT: Final = struct.Struct("<Q32s88x")
 FEED: Final = struct.Struct("<Q16sI100x")
-for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED):
+CANDIDATE: Final = struct.Struct("<Q16sQQIBB82x")
+for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED, CANDIDATE):
     if _layout.size != PAYLOAD_SIZE_BYTES:
         raise ImportError(f"payload {_layout.format} has {_layout.size} bytes, not 128")
 
@@ -265,3 +268,22 @@ class ImportRecord(Flyweight):
 
 def pack_feed(id: int, body: FeedBody) -> bytes:
     return FEED.pack(id, body.fingerprint, body.revision)
+
+
+def pack_candidate(id: int, body: CandidateBody) -> bytes:
+    return CANDIDATE.pack(
+        id, body.fingerprint, body.instrument, body.other, body.revision, body.state,
+        body.asset_class,
+    )  # fmt: skip
+
+
+class CandidateRecord(_LinkRecord):
+    """Two instruments that look alike, and what became of it; read in place."""
+
+    @property
+    def other(self) -> int:
+        return int(_Q(self._buffer, self._at + 32)[0])
+
+    @property
+    def state(self) -> CandidateState:
+        return CandidateState(self._buffer[self._at + 44])

@@ -10,6 +10,7 @@ not have is no error, since conflicts come from the log.
                  then the extension as MessagePack with sorted keys
     listing      its body as MessagePack with sorted keys, without revision and class
     relation     its body as MessagePack with sorted keys, without revision and class
+    candidate    the same, and without evidence: that is what other rows say, as of some day
 
 The class of a listing or relation is only its instrument's, copied: sources may disagree on that.
 """
@@ -27,6 +28,7 @@ from alphapulse.log import (
     FLAG_STRIKE,
     FLAG_SYMBOL_LONG,
     MANTISSA_UNSET,
+    CandidateBody,
     Extension,
     InstrumentBody,
     ListingBody,
@@ -65,7 +67,8 @@ _RELATION_BLANKS: Final[dict[str, dict[str, Any]]] = {
 
 
 def canonical_row(
-    body: InstrumentBody | ListingBody | RelationBody, without: frozenset[str] = NOTHING
+    body: InstrumentBody | ListingBody | RelationBody | CandidateBody,
+    without: frozenset[str] = NOTHING,
 ) -> bytes:
     """The row of one entity, `without` the fields in open conflict. Cost: 0.6 µs, 5 µs with any."""
     if isinstance(body, InstrumentBody):
@@ -78,6 +81,8 @@ def canonical_row(
     if isinstance(body, ListingBody):
         blanks = {field: _LISTING_BLANKS[field] for field in without & _LISTING_BLANKS.keys()}
         body = replace(body, revision=1, asset_class=0, **blanks)
+    elif isinstance(body, CandidateBody):
+        body = replace(body, revision=1, asset_class=0, agree={}, differ={}, score=0)
     else:
         blanks = {}
         for field in without & _RELATION_BLANKS.keys():

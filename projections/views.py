@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from .alert_view import AlertView
+from .candidate_view import CandidateView
 from .feed_views import FeedView, ImportView
 from .instrument_view import InstrumentView
 from .listing_view import ListingView
@@ -14,6 +15,6 @@ from .view import View
 
 VIEWS: Final[tuple[View, ...]] = (
     InstrumentView(), ListingView(), RelationView(), AlertView(), RequestView(), FeedView(),
-    ImportView(),
+    ImportView(), CandidateView(),
 )  # fmt: skip
 VIEWS_BY_NAME: Final = {view.schema.name: view for view in VIEWS}

@@ -8,9 +8,12 @@ from alphapulse.log import AlphaPulseError, InstrumentRecord, InvalidInput, Patt
 from alphapulse.projections import Listings
 
 from .audit import audit
+from .candidate_finder import Crowd, LookAlike, LookAlikes
+from .candidates import Candidate, Evidence
 from .chains import CHAINS
 from .changes import Blame, Change
 from .commands import Acknowledge, Amend, Command, Register, SetStatus
+from .commands_candidates import Confirm, Propose, Refuse
 from .commands_listings import AddListing, AddToGroup, EndListing
 from .commands_relations import Relate, Unrelate
 from .deciding import Receipt
@@ -24,9 +27,11 @@ from .errors import (
     IdSpaceFull,
     IllegalEvent,
     IllegalTransition,
+    NotAlike,
     RelationCycle,
     RequestReused,
     UnknownAlert,
+    UnknownCandidate,
     UnknownComponent,
     UnknownField,
     UnknownInstrument,
@@ -91,9 +96,12 @@ __all__ = [
     "AsyncWriting",
     "Blame",
     "Bond",
+    "Candidate",
     "Change",
     "Coin",
     "Command",
+    "Confirm",
+    "Crowd",
     "Currency",
     "DexPool",
     "Discovery",
@@ -101,6 +109,7 @@ __all__ = [
     "EndListing",
     "Equity",
     "Etf",
+    "Evidence",
     "Facts",
     "Feed",
     "FieldChange",
@@ -121,8 +130,11 @@ __all__ = [
     "Joined",
     "Listing",
     "Listings",
+    "LookAlike",
+    "LookAlikes",
     "Lookup",
     "Match",
+    "NotAlike",
     "Option",
     "Origin",
     "Outcome",
@@ -131,7 +143,9 @@ __all__ = [
     "Planned",
     "PredictionOutcome",
     "Problem",
+    "Propose",
     "Receipt",
+    "Refuse",
     "Register",
     "Registry",
     "RegistryStatistics",
@@ -146,6 +160,7 @@ __all__ = [
     "Token",
     "Unit",
     "UnknownAlert",
+    "UnknownCandidate",
     "UnknownComponent",
     "UnknownField",
     "UnknownInstrument",

@@ -18,6 +18,7 @@ from typing import Final
 from alphapulse.log import (
     AcknowledgedBody,
     AlphaPulseError,
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     Event,
@@ -32,7 +33,7 @@ from alphapulse.log import (
 from alphapulse.log.home import Home
 from alphapulse.projections import Views
 
-from .check import NEW_KINDS, Entity, check
+from .check import NEW_KINDS, Entity, check, evidence_hash
 from .errors import IllegalEvent
 from .formula import components_of
 from .identity import id_candidates
@@ -93,6 +94,8 @@ class Remembered:
         self._links: dict[tuple[int, int], dict[int, Link]] = {}
         """By instrument and relation, those that may not lead back; each by its id."""
         self._imports: dict[bytes, int] = {}
+        self._evidence: dict[int, bytes] = {}
+        """By candidate, the hash of what it was proposed on."""
         self._components: dict[int, tuple[int, ...]] = {}
         """By synthetic."""
         self._unannounced: dict[tuple[int, int], int] = {}
@@ -120,6 +123,9 @@ class Remembered:
     def imported(self, content_hash: bytes) -> int | None:
         return self._imports.get(content_hash)
 
+    def evidence(self, candidate: int) -> bytes | None:
+        return self._evidence.get(candidate)
+
     def fold(self, event: Event) -> None:
         """Checks one event and takes it in. Raises IllegalEvent, NotDecodable."""
         body, place = event.body, (event.space, event.entity)
@@ -134,6 +140,8 @@ class Remembered:
             links[event.entity] = Link(body.other, body.valid_from, body.valid_to)
         elif isinstance(body, FeedBody):
             self._imports[body.content_hash] = event.offset
+        elif isinstance(body, CandidateBody):
+            self._evidence[event.entity] = evidence_hash(body)
         elif formula := formula_of(body):
             self._components[event.entity] = components_of(formula)
         is_new = event.kind in NEW_KINDS and after.revision == 1

@@ -11,7 +11,11 @@ from __future__ import annotations
 import struct
 from typing import Final, NamedTuple, NoReturn, Protocol
 
+import msgspec
+from blake3 import blake3
+
 from alphapulse.log import (
+    CANDIDATE_STATES,
     CLASS_NAMES,
     KIND_NAMES,
     RELATION_NAMES,
@@ -20,6 +24,8 @@ from alphapulse.log import (
     AnswerBody,
     AnyBody,
     AssetClass,
+    CandidateBody,
+    CandidateState,
     CollisionBody,
     ConflictBody,
     FeedBody,
@@ -37,6 +43,7 @@ from . import synthetics
 from .errors import FormulaCycle, IllegalEvent, RelationCycle, UnknownComponent
 from .formula import components_of
 from .identity import (
+    candidate_key,
     canonical_key,
     feed_key,
     fingerprint_of,
@@ -47,7 +54,7 @@ from .identity import (
     relation_key,
     venue_fingerprint,
 )
-from .relation_rules import REACH_MAX, Links, flaw, way_back
+from .relation_rules import REACH_MAX, RULES, Links, flaw, way_back
 from .synthetics import Uses
 
 NEXT: Final[dict[Status, frozenset[Status]]] = {
@@ -62,10 +69,20 @@ NEXT: Final[dict[Status, frozenset[Status]]] = {
 if NEXT.keys() != set(Status):
     raise ImportError("the table of statuses is not total")
 
+NEXT_CANDIDATE: Final[dict[CandidateState, frozenset[CandidateState]]] = {
+    CandidateState.PROPOSED: frozenset(CandidateState),
+    CandidateState.CONFIRMED: frozenset(),
+    CandidateState.REFUSED: frozenset({CandidateState.PROPOSED, CandidateState.CONFIRMED}),
+}
+"""Life of a candidate. It is proposed again only on other evidence; once it is confirmed, its
+relation says the rest."""
+if NEXT_CANDIDATE.keys() != set(CandidateState):
+    raise ImportError("the table of the states of candidates is not total")
 
 NEW_KINDS: Final = frozenset(
-    {Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED, Kind.FEED_IMPORTED}
-)
+    {Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED, Kind.FEED_IMPORTED,
+     Kind.CANDIDATE_PROPOSED}
+)  # fmt: skip
 """Kinds that register an entity, at its revision 1."""
 _DOMAINS: Final = {"coin": "token", "equity": "security", "etf": "security", "bond": "security"}
 _KEY_BEGINS: Final = {
@@ -105,9 +122,17 @@ class Before(Links, Uses, Protocol):
     def imported(self, content_hash: bytes) -> int | None:
         """Offset of the event that says a file with this content was imported."""
 
+    def evidence(self, candidate: int) -> bytes | None:
+        """`evidence_hash` of a candidate's newest state."""
+
+
+def evidence_hash(body: CandidateBody) -> bytes:
+    """16 bytes; the same for the same words, whatever they are worth."""
+    return blake3(msgspec.msgpack.encode((body.agree, body.differ), order="sorted")).digest(16)
+
 
 def entity_of(
-    body: InstrumentBody | ListingBody | RelationBody | FeedBody, last_offset: int
+    body: InstrumentBody | ListingBody | RelationBody | FeedBody | CandidateBody, last_offset: int
 ) -> Entity:
     """The entity whose newest full state is `body`."""
     if isinstance(body, InstrumentBody):
@@ -115,6 +140,8 @@ def entity_of(
         return Entity(fingerprint, last_offset, revision, status, body.extension.counter)
     if isinstance(body, ListingBody):
         return Entity(body.fingerprint, last_offset, body.revision, body.status, body.counter)
+    if isinstance(body, CandidateBody):
+        return Entity(body.fingerprint, last_offset, body.revision, body.state, body.counter)
     return Entity(body.fingerprint, last_offset, body.revision, Status.ACTIVE, body.counter)
 
 
@@ -150,6 +177,8 @@ def check_body(
         after = _conflict(kind, held, body)
     elif isinstance(body, FeedBody):
         after = _feed(state, kind, space, entity, held, body)
+    elif isinstance(body, CandidateBody):
+        after = _candidate(state, kind, space, entity, held, body)
     elif isinstance(body, AnswerBody):
         after = _answer(kind, held, body)
     else:
@@ -301,6 +330,60 @@ def _feed(
         return Entity(body.fingerprint, -1, 1, Status.ACTIVE, body.counter)
     held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
     return held._replace(revision=body.revision)
+
+
+def _candidate(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: CandidateBody
+) -> Entity:
+    sides = body.instrument_fingerprint, body.other_fingerprint
+    for id, fingerprint in zip((body.instrument, body.other), sides, strict=True):
+        side = state.entity(Space.INSTRUMENT, id)
+        if side is None or side.fingerprint != fingerprint:
+            _refuse(kind, "one of its instruments is not registered", id=f"0x{id:016x}")
+    if sides[0] >= sides[1]:
+        _refuse(kind, "its sides are not in the order of their fingerprints")
+    if space != Space.CANDIDATE or fingerprint_of(candidate_key(*sides)) != body.fingerprint:
+        _refuse(kind, "fingerprint and key do not belong together")
+    if body.state != CANDIDATE_STATES.get(kind):
+        _refuse(kind, "its state is not that of its kind", state=body.state)
+    if not body.agree:
+        _refuse(kind, "it names no evidence")
+    if kind == Kind.CANDIDATE_CONFIRMED:
+        _check_confirmed(state, kind, body)
+    elif body.relation or body.backwards:
+        _refuse(kind, "it names a relation and is not confirmed")
+    if kind == Kind.CANDIDATE_REFUSED and not body.reason:
+        _refuse(kind, "it says no reason")
+    known = state.evidence(entity)
+    if known is not None and (kind == Kind.CANDIDATE_PROPOSED) == (known == evidence_hash(body)):
+        _refuse(kind, "evidence is what a proposal changes and a decision leaves as it is")
+    if held is None and kind == Kind.CANDIDATE_PROPOSED:
+        _check_new(
+            state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
+        )
+        return Entity(body.fingerprint, -1, body.revision, body.state, body.counter)
+    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    before, after = CandidateState(held.status), CandidateState(body.state)
+    if after not in NEXT_CANDIDATE[before]:
+        _refuse(kind, f"what is {before.name.lower()} is not {after.name.lower()} again")
+    return held._replace(revision=body.revision, status=body.state)
+
+
+def _check_confirmed(state: Before, kind: int, body: CandidateBody) -> None:
+    """Its relation stands in the log before it."""
+    if body.relation not in RULES:
+        _refuse(kind, "its relation is unknown", relation=body.relation)
+    ends = body.instrument_fingerprint, body.other_fingerprint
+    fingerprint = fingerprint_of(
+        relation_key(RelationKind(body.relation), *(ends[::-1] if body.backwards else ends))
+    )
+    for _, id in id_candidates(fingerprint, state.id_bits):
+        relation = state.entity(Space.RELATION, id)
+        if relation is None:
+            break
+        if relation.fingerprint == fingerprint:
+            return
+    _refuse(kind, "they are not related as it says", relation=RELATION_NAMES[body.relation])
 
 
 def _check_new(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from alphapulse.log import (
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     FeedBody,
@@ -21,6 +22,7 @@ from alphapulse.log import (
 
 from .errors import IdSpaceFull, UnknownInstrument
 from .identity import (
+    candidate_key,
     feed_key,
     fingerprint_of,
     group_relation_key,
@@ -98,6 +100,8 @@ def key_of(body: DataBody) -> bytes:
         return body.extension.key
     if isinstance(body, FeedBody):
         return feed_key(body.source)
+    if isinstance(body, CandidateBody):
+        return candidate_key(body.instrument_fingerprint, body.other_fingerprint)
     if isinstance(body, ListingBody):
         return listing_key(
             body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line

@@ -20,6 +20,16 @@ class UnknownRelation(AlphaPulseError, LookupError):
     cure = "`alphapulse related KEY` shows the relations there are"
 
 
+class UnknownCandidate(AlphaPulseError, LookupError):
+    problem = "there is no such candidate"
+    cure = "`alphapulse candidates` shows them; `candidates propose` looks for new ones"
+
+
+class NotAlike(AlphaPulseError, ValueError):
+    problem = "nothing says that the instruments are one thing, or related"
+    cure = "`alphapulse relate` says how they are related, if you know that they are"
+
+
 class UnknownField(AlphaPulseError, LookupError):
     problem = "nothing of this name is known of the instrument"
     cure = "`alphapulse blame KEY` shows every field that is"

@@ -28,6 +28,7 @@ fingerprints, never on ids. The bytes here are part of the format: `tests/golden
     relation   kind, fingerprint, fingerprint                  (a group: kind, fingerprint, source,
                                                                 group)
     feed       source
+    candidate  fingerprint, fingerprint        (of two instruments, the one that comes first first)
 """
 
 from __future__ import annotations
@@ -214,3 +215,8 @@ def group_relation_key(from_fingerprint: bytes, source: str, group: str) -> byte
 def feed_key(source: str) -> bytes:
     """A feed is everything that one source sends."""
     return canonical_key("feed", source)
+
+
+def candidate_key(first: bytes, second: bytes) -> bytes:
+    """Of two instruments that look alike, by their fingerprints, in whatever order."""
+    return canonical_key("candidate", *sorted((first.hex(), second.hex())))

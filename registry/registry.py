@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, overload
 
@@ -48,6 +48,8 @@ from alphapulse.projections import (
 )
 
 from . import validation
+from .candidate_finder import PAIRS_MAX, LookAlikes, look_alikes
+from .candidates import SCORE_MIN, Candidate, Candidates, candidate_state
 from .changes import Blame, Change, blamed, changes
 from .deciding import Receipt
 from .errors import Ambiguous, UnknownListing
@@ -63,7 +65,7 @@ from .synthetics import formula_of
 from .tickets import Outcome, Unit
 from .valid_time import When, either
 from .writer import Rehearsal, Writer
-from .writing import AsyncWriting, Writing, batches, receipts, told
+from .writing import AsyncWriting, Writing, batches, receipts, told, whole
 
 if TYPE_CHECKING:
     from .discovery import Found
@@ -101,8 +103,9 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         self.views = Views(log)
         self.lookup = Lookup(log, self.views)
         self.relations = Relations(log, self.views)
+        self.alike = Candidates(log, self.views)
         self._writer = Writer(log, self.views, wait_s)
-        self.aio = AsyncWriting(self._writer, self.lookup)
+        self.aio = AsyncWriting(self._writer, self.lookup, self.alike)
         """The same commands for coroutines: `await registry.aio.register(usdc)`."""
         self._instruments = self.views.table("instruments")
         self._listings = self.views.table("listings")
@@ -154,7 +157,7 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
             yield from told(self._writer.submit(batch))
 
     def _carry_out(self, unit: Unit) -> Receipt:
-        return receipts(told(self._writer.submit((unit,))))[0]
+        return whole(receipts(told(self._writer.submit((unit,)))))
 
     def _carry_out_all(self, units: Sequence[Unit]) -> list[Receipt]:
         return receipts(self.execute(units))
@@ -452,13 +455,14 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
         return blamed(id, (e for e in self.history(id) if stop is None or e.offset < stop))
 
     def history(self, id: int) -> list[Event]:
-        """Every event about an instrument, its listings and relations, oldest first."""
+        """Every event about an instrument, its listings, relations and candidates, oldest first."""
         offsets: dict[int, Event] = {}
         for name, keys in (
             ("instruments", [id]),
             ("listings", self._linked("listings", "instrument", id)),
             ("relations", self._linked("relations", "instrument", id)),
             ("relations", self._linked("relations", "other", id)),
+            ("candidates", self._linked("candidates", "instrument", id)),
         ):
             table = self.views.table(name)
             for key in keys:
@@ -471,6 +475,30 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
     def _linked(self, name: str, index: str, id: int) -> list[int]:
         table = self.views.table(name)
         return [table.key_of(cell) for cell in table.postings(index, id)]
+
+    def candidates(
+        self, *, states: Collection[str] = ("proposed",), of: Iterable[int] | None = None
+    ) -> list[Candidate]:
+        """Instruments that were proposed because they look alike, strongest evidence first.
+
+        states: of proposed, confirmed, refused. of: only those with one of these instruments.
+        `confirm` and `refuse` decide about one. Raises InvalidInput. Cost: 10 µs each.
+        """
+        wanted = [candidate_state(state) for state in states]
+        return self.alike.written(wanted, None if of is None else map(validation.id64, of))
+
+    def look_alikes(
+        self, *, score_min: int = SCORE_MIN, most: int = PAIRS_MAX,
+        progress: Callable[[int], None] | None = None,
+    ) -> LookAlikes:  # fmt: skip
+        """Instruments that look alike and were not decided about, for `propose`; writes nothing.
+
+        score_min: how strong the evidence must be, see `candidates`. most: how many to give, the
+        strongest. Cost: 25 µs and 400 bytes for each instrument.
+        """
+        return look_alikes(
+            self.log, self.views, score_min=score_min, most=most, progress=progress
+        )
 
     def alerts(self, *, acknowledged: bool = False) -> list[tuple[Event, int | None]]:
         """(event, offset of its acknowledgement) of open alerts, or of all, oldest first."""

@@ -12,11 +12,13 @@ from collections.abc import Callable
 from typing import Final
 
 from alphapulse.log import (
+    CANDIDATE_STATE_NAMES,
     RELATION_NAMES,
     SEVERITY_NAMES,
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     Event,
@@ -32,6 +34,8 @@ from alphapulse.log import (
 )
 from alphapulse.projections import Rebuilt
 
+from .candidate_finder import LookAlike
+from .candidates import Candidate, Evidence
 from .changes import Blame, Change
 from .deciding import Receipt, key_of
 from .fields import class_text, fact_fields, id_text, relation_text, status_text, time_text
@@ -51,18 +55,24 @@ def _known_id(id: int) -> str | None:
     return id_text(id) if id else None
 
 
+def _known_relation(relation: int) -> str | None:
+    return relation_text(relation) if relation else None
+
+
 def _as_is(value: object) -> object:
     return None if value == "" else value
 
 
 _FORMS: Final[dict[str, Callable[..., object]]] = {
-    "asset_class": class_text, "status": status_text, "relation": relation_text,
+    "asset_class": class_text, "status": status_text, "relation": _known_relation,
     "valid_from": time_text, "valid_to": time_text, "symbol_from": time_text,
     "key": key_text, "holder_key": key_text, "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
     "other_fingerprint": lambda value: value.hex() or None,
     "content_hash": bytes.hex,
+    "agree": dict, "differ": lambda value: {field: list(said) for field, said in value.items()},
+    "state": lambda value: CANDIDATE_STATE_NAMES.get(value, str(value)),
     "conflicts": lambda value: list(value) if isinstance(value, tuple) else value,
 }  # fmt: skip
 """How a field of a body is shown; the others are text, integers and booleans as they are."""
@@ -72,7 +82,7 @@ _RENAMED: Final = {"asset_class": "class"}
 def _check_forms() -> None:
     for kind in (
         ListingBody, RelationBody, CollisionBody, ConflictBody, AcknowledgedBody, AnswerBody,
-        FeedBody,
+        FeedBody, CandidateBody,
     ):
         annotations = kind.__annotations__
         for field in kind.__struct_fields__:
@@ -174,6 +184,40 @@ def related_dict(related: Related, source: str) -> Json:
         "valid_to": time_text(related.valid_to),
         "source": source or None,
         "depth": related.depth,
+    }
+
+
+def candidate_dict(candidate: Candidate) -> Json:
+    said, start = None, candidate.start
+    if candidate.relation is not None:
+        end = candidate.b if start == candidate.a else candidate.a
+        said = f"{id_text(start)} {relation_text(candidate.relation)} {id_text(end)}"
+    return {
+        "id": id_text(candidate.id),
+        "a": id_text(candidate.a),
+        "b": id_text(candidate.b),
+        "evidence": _evidence_dict(candidate.evidence),
+        "state": candidate.state.name.lower(),
+        "source": candidate.source or None,
+        "offset": candidate.offset,
+        "relation": said,
+        "reason": candidate.reason or None,
+    }
+
+
+def look_alike_dict(pair: LookAlike) -> Json:
+    """As `candidate_dict`, of what was only found."""
+    return {
+        "id": None, "a": id_text(pair.a), "b": id_text(pair.b),
+        "evidence": _evidence_dict(pair.evidence), "state": "found", "source": None,
+        "offset": None, "relation": None, "reason": None,
+    }  # fmt: skip
+
+
+def _evidence_dict(evidence: Evidence) -> Json:
+    return {
+        "score": evidence.score, "agree": dict(evidence.agree),
+        "differ": {field: list(said) for field, said in evidence.differ.items()},
     }
 
 

@@ -28,6 +28,8 @@ _OUTCOMES: Final[dict[int, str]] = {
     Kind.LISTING_AMENDED: "amended", Kind.LISTING_ENDED: "amended",
     Kind.RELATION_AMENDED: "amended", Kind.RELATION_ENDED: "amended",
     Kind.ALERT_ACKNOWLEDGED: "amended", Kind.FEED_IMPORTED: "new",
+    Kind.CANDIDATE_PROPOSED: "new", Kind.CANDIDATE_CONFIRMED: "amended",
+    Kind.CANDIDATE_REFUSED: "amended",
 }  # fmt: skip
 
 

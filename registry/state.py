@@ -16,6 +16,7 @@ from alphapulse.log import (
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     Draft,
@@ -41,7 +42,7 @@ from alphapulse.projections import (
     request_key,
 )
 
-from .check import NEW_KINDS, Entity, check_body, entity_of
+from .check import NEW_KINDS, Entity, check_body, entity_of, evidence_hash
 from .formula import components_of
 from .identity import id_candidates, primary_id
 from .relation_rules import Link
@@ -51,12 +52,13 @@ K = TypeVar("K")
 V = TypeVar("V")
 FactBody = InstrumentBody | ListingBody | RelationBody
 """What is known of an instrument stands in these."""
-DataBody = FactBody | FeedBody
+DataBody = FactBody | FeedBody | CandidateBody
 """The full state of an entity."""
-_DATA: Final = (InstrumentBody, ListingBody, RelationBody, FeedBody)
+_DATA: Final = (InstrumentBody, ListingBody, RelationBody, FeedBody, CandidateBody)
 """The same as a tuple: a union would be built anew at each `isinstance`."""
 _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
-                  Space.RELATION: "relations", Space.FEED: "feeds"}  # fmt: skip
+                  Space.RELATION: "relations", Space.FEED: "feeds",
+                  Space.CANDIDATE: "candidates"}  # fmt: skip
 _NOTHING: Final = object()
 
 
@@ -238,6 +240,11 @@ class State:
         """Offset of the event that says a file with this content was imported."""
         offset = self._new_imports.get(content_hash)
         return find_import(self._imports, content_hash) if offset is None else offset
+
+    def evidence(self, candidate: int) -> bytes | None:
+        """Hash of the evidence that a candidate was proposed on."""
+        held = self.held(Space.CANDIDATE, candidate)
+        return evidence_hash(held.body) if held and isinstance(held.body, CandidateBody) else None
 
     def raised_before(
         self, space: int, entity: int, body: ConflictBody

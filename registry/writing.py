@@ -19,7 +19,10 @@ from msgspec.structs import replace
 from alphapulse.log import AlphaPulseError, InvalidInput, Status
 
 from . import validation
-from .commands import Acknowledge, Amend, Register, SetStatus
+from .candidate_finder import LookAlike
+from .candidates import Candidates
+from .commands import REASON_SIZE_BYTES_MAX, Acknowledge, Amend, Register, SetStatus
+from .commands_candidates import Confirm, Propose, Refuse, direction
 from .commands_listings import AddListing, AddToGroup, EndListing
 from .commands_relations import Relate, Unrelate, be_two
 from .deciding import Receipt
@@ -37,7 +40,6 @@ _LOGGER: Final = logging.getLogger("alphapulse")
 UNITS_PER_SESSION: Final = 1_000
 TEXT_SIZE_BYTES_MAX: Final = 200
 """Of a source, of a request id and of a group."""
-"""Of the reason of an acknowledgement."""
 
 
 class Writing(ABC, Generic[One, Many]):
@@ -50,9 +52,11 @@ class Writing(ABC, Generic[One, Many]):
     """
 
     lookup: Lookup
+    alike: Candidates
 
     @abstractmethod
-    def _carry_out(self, unit: Unit) -> One: ...
+    def _carry_out(self, unit: Unit) -> One:
+        """See `whole`."""
 
     @abstractmethod
     def _carry_out_all(self, units: Sequence[Unit]) -> Many: ...
@@ -190,6 +194,50 @@ class Writing(ABC, Generic[One, Many]):
             raise UnknownInstrument(doing, id=f"0x{id:016x}")
         return match.record.fingerprint
 
+    def propose(self, pairs: Iterable[LookAlike], *, source: str = "") -> Many:
+        """Writes what `Registry.look_alikes` found, for a person to decide; what it found before
+        adds nothing. Receipts in order; one commit for each 1,000. Raises NotAlike when what looked
+        alike was amended since: the rest of its thousand is written.
+        """
+        origin = self.origin(source)
+        return self._carry_out_all(
+            [Unit((Propose(*pair.fingerprints),), origin) for pair in pairs]
+        )
+
+    def confirm(
+        self, id: int, relation: str, *, start: int | None = None,
+        ratio: str | int | None = None, valid_from: str | int = 0, reason: str = "",
+        source: str = "operator", request_id: str = "",
+    ) -> One:  # fmt: skip
+        """Says that a candidate was right and relates the two, both or neither; its receipt, with
+        the conflicts of the relation.
+
+        relation, ratio, valid_from: as for `relate`. start: id of the one that the relation starts
+        from, for all but `same_as`. Raises UnknownCandidate, InvalidInput, and what `relate` does.
+        """
+        body = self.alike.body(validation.id64(id))
+        kind, backwards = direction(body, relation, start)
+        sides = body.instrument_fingerprint, body.other_fingerprint
+        of, other = sides[::-1] if backwards else sides
+        relate = Relate.make(of, kind.name, other, ratio=ratio, valid_from=valid_from)
+        reason = self._reason(reason) if reason != "" else ""
+        commands = (relate, Confirm(id, kind, backwards, reason))
+        return self._carry_out(Unit(commands, self.origin(source, request_id)))
+
+    def refuse(
+        self, id: int, *, reason: str, source: str = "operator", request_id: str = ""
+    ) -> One:
+        """Says that a candidate is none. It comes up again only on other evidence. reason: up to
+        512 bytes, and never empty. Raises UnknownCandidate, InvalidInput."""
+        if not self._reason(reason):
+            validation.refuse("reason", "it is missing", reason, "say why, for whoever asks later")
+        command = Refuse(validation.id64(id), self._reason(reason))
+        return self._carry_out(Unit((command,), self.origin(source, request_id)))
+
+    @staticmethod
+    def _reason(reason: str) -> str:
+        return validation.text(reason, "reason", REASON_SIZE_BYTES_MAX)
+
     def acknowledge(
         self, alert: int, *, reason: str = "", source: str = "operator", request_id: str = ""
     ) -> One:
@@ -215,9 +263,10 @@ class AsyncWriting(Writing[Coroutine[Any, Any, Receipt], Coroutine[Any, Any, lis
     while that still waits; what a commit has taken by then stays written.
     """
 
-    def __init__(self, writer: Writer, lookup: Lookup) -> None:
+    def __init__(self, writer: Writer, lookup: Lookup, alike: Candidates) -> None:
         self._writer = writer
         self.lookup = lookup
+        self.alike = alike
 
     async def execute(self, units: Iterable[Unit]) -> AsyncIterator[Outcome]:
         """As `Registry.execute`, with `async for`."""
@@ -226,7 +275,7 @@ class AsyncWriting(Writing[Coroutine[Any, Any, Receipt], Coroutine[Any, Any, lis
                 yield outcome
 
     async def _carry_out(self, unit: Unit) -> Receipt:
-        return receipts(told(await self._writer.submit_async((unit,))))[0]
+        return whole(receipts(told(await self._writer.submit_async((unit,)))))
 
     async def _carry_out_all(self, units: Sequence[Unit]) -> list[Receipt]:
         found: list[Receipt] = []
@@ -268,3 +317,9 @@ def receipts(outcomes: Iterable[Outcome]) -> list[Receipt]:
             raise outcome
         found += outcome
     return found
+
+
+def whole(found: Sequence[Receipt]) -> Receipt:
+    """Of one unit: the receipt of its last command, with the conflicts of all."""
+    conflicts = tuple(offset for receipt in found for offset in receipt.conflicts)
+    return found[-1]._replace(conflicts=conflicts)

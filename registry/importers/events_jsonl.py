@@ -6,8 +6,9 @@ what the other home knows now: each instrument with its status, each listing, ea
 group, each relation with its ratio and dates, by ordinary commands. What is not: history, who said
 what (all of it is this file's word), times of recording, since when a change is valid and, of an
 instrument that was changed, since when it is (the newest words would be dated back with it),
-alerts, answers to requests, ids (they derive again), and that something is no longer known. A file
-holds the events of one home; an event that a later one of the same entity replaces is no row.
+alerts, answers to requests, candidates, ids (they derive again), and that something is no longer
+known. A file holds the events of one home; an event that a later one of the same entity replaces is
+no row.
 
 *How*: a first pass marks replaced events, each named as `previous` by its successor, in one bit an
 offset; then a pass for each space, so that instruments come before what names them. Synthetics come

@@ -109,7 +109,8 @@ class TickerReading:
         if len(isins) > 1:
             raise InvalidInput(
                 _DOING, problem=f"it has {len(isins)} ISINs, and nothing says which is whose",
-                cure="register each with its own name and tickers", isins=" ".join(isins),
+                cure="register each with its own name and tickers; `alphapulse candidates propose` "
+                "then says which look alike", isins=" ".join(isins),
             )  # fmt: skip
         names = self._names[isins[0]]
         if len(names) > 1:

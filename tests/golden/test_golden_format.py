@@ -25,6 +25,7 @@ from alphapulse.log import (
     AssetClass,
     Backup,
     Block,
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     Event,
@@ -201,6 +202,7 @@ def test_layout_tables_have_no_holes(title: str, size: int, layout: list[int]) -
         ("Extension", Extension), ("Listing", ListingBody), ("Relation", RelationBody),
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
         ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody), ("Feed", FeedBody),
+        ("Candidate", CandidateBody),
         ("Metadata", Metadata),
         ("Genesis record", Genesis), ("Backup", Backup),
     ],
@@ -243,6 +245,7 @@ def test_every_body_type_has_its_section() -> None:
         ("Extension", Extension), ("Listing", ListingBody), ("Relation", RelationBody),
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
         ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody), ("Feed", FeedBody),
+        ("Candidate", CandidateBody),
     )}  # fmt: skip
     assert len(titles) == len(set(bodies_module.BODY_TYPES.values()))
 

@@ -38,7 +38,7 @@ def _golden(name: str) -> Any:
 
 GOLDEN: dict[str, Any] = _golden("version1.json")
 LATER: list[dict[str, Any]] = [
-    row for name in ("requests", "relations", "feeds")
+    row for name in ("requests", "relations", "feeds", "candidates")
     for row in _golden(f"version1_{name}.json")["frames"]
 ]
 """Of kinds, or with fields, that came after the file above was written."""
@@ -54,7 +54,7 @@ def test_every_kind_of_version_1_is_here() -> None:
     assert {row["codec"] for row in GOLDEN["frames"]} == {"none", "lz4", "snappy", "zstd"}
     assert {row["kind"] for row in LATER} == {
         "request.answered", "relation.added", "relation.amended", "relation.ended",
-        "feed.imported",
+        "feed.imported", "candidate.proposed", "candidate.confirmed", "candidate.refused",
     }  # fmt: skip
 
 
@@ -135,10 +135,12 @@ def test_numbers_of_the_vocabularies_are_what_they_were() -> None:
         16: "listing.added", 17: "listing.amended", 18: "listing.ended", 32: "relation.added",
         33: "relation.amended", 34: "relation.ended", 48: "collision.detected",
         49: "conflict.detected", 50: "alert.acknowledged",
-        64: "request.answered", 80: "feed.imported",
+        64: "request.answered", 80: "feed.imported", 96: "candidate.proposed",
+        97: "candidate.confirmed", 98: "candidate.refused",
     }  # fmt: skip
     assert SPACE_NAMES == {
         1: "instrument", 2: "listing", 3: "venue", 4: "relation", 5: "feed",
+        6: "candidate",
     }  # fmt: skip
     assert {k: int(v) for k, v in SEVERITIES.items() if v} == {
         Kind.COLLISION_DETECTED: 2, Kind.CONFLICT_DETECTED: 1,

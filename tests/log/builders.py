@@ -13,6 +13,7 @@ from alphapulse.log.bodies import (
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     Extension,
@@ -25,6 +26,7 @@ from alphapulse.log.bodies import (
 from alphapulse.log.facets import Columns, columns_of
 from alphapulse.log.frame import NO_PREVIOUS, Event, encode_body, encode_frame, encode_metadata
 from alphapulse.log.kinds import (
+    CANDIDATE_STATES,
     INSTRUMENT_KINDS,
     LISTING_KINDS,
     RELATION_KINDS,
@@ -120,6 +122,17 @@ def feed_body(number: int = 1, *, revision: int = 1) -> FeedBody:
     )  # fmt: skip
 
 
+def candidate_body(
+    entity: int = 5, *, instrument: int = 1, other: int = 2, asset_class: int = AssetClass.TOKEN,
+    state: int = 1,
+) -> CandidateBody:  # fmt: skip
+    return CandidateBody(
+        fingerprint=fingerprint(entity), asset_class=asset_class, instrument=instrument,
+        instrument_fingerprint=fingerprint(instrument), other=other,
+        other_fingerprint=fingerprint(other), agree={"symbol": "usdc"}, score=2, state=state,
+    )  # fmt: skip
+
+
 def body_of(kind: int, entity: int = 1) -> AnyBody:
     """A plain body of this kind; its entity is `entity`."""
     if kind in INSTRUMENT_KINDS:
@@ -134,6 +147,8 @@ def body_of(kind: int, entity: int = 1) -> AnyBody:
         return answer_body()
     if kind == Kind.FEED_IMPORTED:
         return feed_body(entity)
+    if kind in CANDIDATE_STATES:
+        return candidate_body(entity, state=CANDIDATE_STATES[kind])
     return conflict_body() if kind == Kind.CONFLICT_DETECTED else acknowledged_body()
 
 
@@ -142,6 +157,8 @@ def space_of(body: AnyBody) -> Space:
         return Space.LISTING
     if isinstance(body, FeedBody):
         return Space.FEED
+    if isinstance(body, CandidateBody):
+        return Space.CANDIDATE
     return Space.RELATION if isinstance(body, RelationBody) else Space.INSTRUMENT
 
 

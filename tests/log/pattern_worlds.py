@@ -10,6 +10,7 @@ from alphapulse.log.bodies import AnyBody
 from alphapulse.log.facets import facet_values
 from alphapulse.log.frame import Event
 from alphapulse.log.kinds import (
+    CANDIDATE_STATES,
     KIND_NAMES,
     RELATION_KINDS,
     AssetClass,
@@ -26,6 +27,7 @@ from alphapulse.log.pattern_tree import term as make_term
 from .builders import (
     acknowledged_body,
     answer_body,
+    candidate_body,
     collision_body,
     conflict_body,
     feed_body,
@@ -66,6 +68,9 @@ _listings = st.builds(
 _relations = st.builds(
     relation_body, _ids, asset_class=_classes, instrument=_ids, other=st.sampled_from((0, *IDS))
 )
+_candidates = st.builds(
+    candidate_body, _ids, instrument=_ids, other=_ids, asset_class=_classes
+)
 BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.INSTRUMENT_REGISTERED: _instruments,
     Kind.INSTRUMENT_AMENDED: _instruments,
@@ -79,6 +84,7 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.ALERT_ACKNOWLEDGED: st.builds(acknowledged_body),
     Kind.REQUEST_ANSWERED: st.builds(answer_body, asset_class=_classes),
     Kind.FEED_IMPORTED: st.builds(feed_body),
+    **dict.fromkeys(map(Kind, CANDIDATE_STATES), _candidates),
 }
 assert BODIES.keys() == set(Kind)
 

@@ -10,6 +10,7 @@ from alphapulse.log.bodies import (
     AcknowledgedBody,
     AnswerBody,
     Body,
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     Extension,
@@ -68,6 +69,14 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
         FeedBody, fingerprint=st.binary(), source=TEXT, file=TEXT, content_hash=st.binary(),
         format=TEXT, rows=I64, new=I64, unchanged=I64, amended=I64, quarantined=I64,
         collisions=I64, conflicts=I64, counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    CandidateBody: st.builds(
+        CandidateBody, fingerprint=st.binary(), asset_class=st.integers(1, 15), instrument=U64,
+        instrument_fingerprint=st.binary(), other=U64, other_fingerprint=st.binary(),
+        agree=st.dictionaries(TEXT, TEXT, max_size=4),
+        differ=st.dictionaries(TEXT, st.tuples(TEXT, TEXT), max_size=4), score=I64,
+        state=st.integers(1, 3), relation=st.integers(0, 8), backwards=st.booleans(), reason=TEXT,
+        counter=st.integers(0, 65535), revision=st.integers(1, 9),
     ),
     Metadata: st.builds(
         Metadata, source=TEXT, content_hash=st.binary(), request_id=TEXT, command=st.binary()
