@@ -38,6 +38,9 @@ _VERBS: Final[dict[str, Verb]] = {
     "lookup": Verb("lookup", "lookup", "Find instruments by id, ISIN, address or symbol."),
     "listings": Verb("lookup", "listings", "Show where it trades, or on which chains it is."),
     "related": Verb("related", "related", "Show relations, both ways and through others."),
+    "candidates": Verb(
+        "candidates", "candidates", "Show instruments that look alike, and decide about them."
+    ),
     "history": Verb("lookup", "history", "Show every event about an instrument."),
     "diff": Verb("changes", "diff", "Show what changed between two offsets or times."),
     "blame": Verb("changes", "blame", "Show which event set each field of an instrument."),

@@ -9,7 +9,7 @@ from .output import shown
 from .verb import Cli
 
 if TYPE_CHECKING:
-    from alphapulse.log import Event, FeedBody, Pattern
+    from alphapulse.log import CandidateBody, Event, FeedBody, Pattern
     from alphapulse.registry import ImportReport
 
 _BELOW: Final = " " * 9
@@ -86,6 +86,7 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
     from alphapulse.log import (
         AcknowledgedBody,
         AnswerBody,
+        CandidateBody,
         CollisionBody,
         ConflictBody,
         FeedBody,
@@ -113,10 +114,28 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
         return [f"alert {text['alert']}", text["reason"]]
     if isinstance(event.body, FeedBody):
         return [text["file"], "as", f"{text['format']}:", counts(event.body)]
+    if isinstance(event.body, CandidateBody):
+        return _describe_candidate(event.entity, event.body)
     assert isinstance(event.body, AnswerBody)
     said = f"0x{event.entity:016x}: a request was answered with event {text['answer']}, unchanged"
     conflicts = ", ".join(map(str, event.body.conflicts))
     return [said, f"in conflict {conflicts}" if conflicts else ""]
+
+
+def _describe_candidate(id: int, body: CandidateBody) -> list[str]:
+    from alphapulse.registry.candidates import start_of
+    from alphapulse.registry.fields import id_text, relation_text
+
+    a, b = body.instrument, body.other
+    if body.relation:
+        if start_of(body) == b:
+            a, b = b, a
+        words = [f"{id_text(id)}:", id_text(a), relation_text(body.relation), id_text(b)]
+        return [*words, body.reason]
+    words = [f"{id_text(id)}:", id_text(a), "and", id_text(b)]
+    if body.reason:
+        return [*words, "are unrelated:", body.reason]
+    return [*words, "have the same", ", ".join(body.agree)]
 
 
 def counts(report: FeedBody | ImportReport) -> str:
