@@ -14,13 +14,14 @@ what is best in all is best in its group.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import combinations
 from typing import Final, NamedTuple
 
 from alphapulse.log import CandidateState, EventLog, RelationKind
 from alphapulse.projections import RelationRecord, Views
 
+from . import validation
 from .candidates import (
     FAMILIES,
     FIELDS,
@@ -29,6 +30,7 @@ from .candidates import (
     Candidates,
     Evidence,
     Side,
+    candidate_state,
     evidence_of,
     groups_of,
     is_same,
@@ -259,3 +261,35 @@ def _pair(log: EventLog, edge: _Edge) -> LookAlike | None:
         return None
     a, b = sorted((one, other), key=lambda side: side.fingerprint)
     return LookAlike(a.id, b.id, (a.fingerprint, b.fingerprint), evidence)
+
+
+class CandidateQuestions:
+    """What `Registry` answers about candidates."""
+
+    log: EventLog
+    views: Views
+    alike: Candidates
+
+    def candidates(
+        self, *, states: Collection[str] = ("proposed",), of: Iterable[int] | None = None
+    ) -> list[Candidate]:
+        """Instruments that were proposed because they look alike, strongest evidence first.
+
+        states: of proposed, confirmed, refused. of: only those with one of these instruments.
+        `confirm` and `refuse` decide about one. Raises InvalidInput. Cost: 10 µs each.
+        """
+        wanted = [candidate_state(state) for state in states]
+        return self.alike.written(wanted, None if of is None else map(validation.id64, of))
+
+    def look_alikes(
+        self, *, score_min: int = SCORE_MIN, most: int = PAIRS_MAX,
+        progress: Callable[[int], None] | None = None,
+    ) -> LookAlikes:  # fmt: skip
+        """Instruments that look alike and were not decided about, for `propose`; writes nothing.
+
+        score_min: how strong the evidence must be, see `candidates`. most: how many to give, the
+        strongest. Cost: 25 µs and 400 bytes for each instrument.
+        """
+        return look_alikes(
+            self.log, self.views, score_min=score_min, most=most, progress=progress
+        )

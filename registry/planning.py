@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import (
     KIND_NAMES,
+    CandidateBody,
     CollisionBody,
     ConflictBody,
     Draft,
@@ -111,5 +112,5 @@ def _conflict(state: State, place: str, offset: int, *, is_new: bool) -> Planned
 
 
 def _fields(body: DataBody) -> tuple[int, Fields]:
-    assert not isinstance(body, FeedBody), "no row of a file is about a feed"
+    assert not isinstance(body, FeedBody | CandidateBody), "no row of a file is about these"
     return fields_of(body)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, NamedTuple, overload
 
@@ -48,8 +48,8 @@ from alphapulse.projections import (
 )
 
 from . import validation
-from .candidate_finder import PAIRS_MAX, LookAlikes, look_alikes
-from .candidates import SCORE_MIN, Candidate, Candidates, candidate_state
+from .candidate_finder import CandidateQuestions
+from .candidates import Candidates
 from .changes import Blame, Change, blamed, changes
 from .deciding import Receipt
 from .errors import Ambiguous, UnknownListing
@@ -92,7 +92,7 @@ class RegistryStatistics(NamedTuple):
     views: dict[str, ViewState]
 
 
-class Registry(Writing[Receipt, list[Receipt]], Closing):
+class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
     """Open with `Registry.open`; a context manager. Thread-safe, one for each home and process.
 
     Reading takes no lock. Writing returns when the event is on stable storage and in the views.
@@ -475,30 +475,6 @@ class Registry(Writing[Receipt, list[Receipt]], Closing):
     def _linked(self, name: str, index: str, id: int) -> list[int]:
         table = self.views.table(name)
         return [table.key_of(cell) for cell in table.postings(index, id)]
-
-    def candidates(
-        self, *, states: Collection[str] = ("proposed",), of: Iterable[int] | None = None
-    ) -> list[Candidate]:
-        """Instruments that were proposed because they look alike, strongest evidence first.
-
-        states: of proposed, confirmed, refused. of: only those with one of these instruments.
-        `confirm` and `refuse` decide about one. Raises InvalidInput. Cost: 10 µs each.
-        """
-        wanted = [candidate_state(state) for state in states]
-        return self.alike.written(wanted, None if of is None else map(validation.id64, of))
-
-    def look_alikes(
-        self, *, score_min: int = SCORE_MIN, most: int = PAIRS_MAX,
-        progress: Callable[[int], None] | None = None,
-    ) -> LookAlikes:  # fmt: skip
-        """Instruments that look alike and were not decided about, for `propose`; writes nothing.
-
-        score_min: how strong the evidence must be, see `candidates`. most: how many to give, the
-        strongest. Cost: 25 µs and 400 bytes for each instrument.
-        """
-        return look_alikes(
-            self.log, self.views, score_min=score_min, most=most, progress=progress
-        )
 
     def alerts(self, *, acknowledged: bool = False) -> list[tuple[Event, int | None]]:
         """(event, offset of its acknowledgement) of open alerts, or of all, oldest first."""
