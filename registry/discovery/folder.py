@@ -18,6 +18,9 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import InvalidInput
 
+CLOCKS_APART_S: Final = 60.0
+"""A file's age by the clock counts only beyond this: the clock may have been set since it was
+written, and that of a file server may be another one."""
 _UNFINISHED: Final = (".tmp", ".part", "~")
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: should a pipe stand there by now, opening it must not wait for its writer.
@@ -55,7 +58,7 @@ class Candidate:
         self.is_told = False
         """Whether it was said why it waits."""
         age_s = (time.time_ns() - found.st_ctime_ns) / 1e9
-        left_s = 0.0 if age_s >= settle_s or self.trouble else settle_s
+        left_s = 0.0 if age_s >= settle_s + CLOCKS_APART_S or self.trouble else settle_s
         self.ready_at_s = time.monotonic() + left_s
         """By `time.monotonic`: once it has been the same for long enough."""
 
@@ -106,6 +109,10 @@ class Folder:
                 self._files.clear()
             self.key, self.trouble = (found.st_dev, found.st_ino), ""
             self._files = self._now_in(directory)
+        except OSError as error:  # its server is gone, say, or one may list it and look at nothing
+            os.close(directory)
+            self.key, self.trouble = None, _why_no_directory(self.path, error)
+            return None
         except BaseException:
             os.close(directory)
             raise

@@ -60,6 +60,10 @@ def test_a_file_is_complete_once_it_stays_the_same(tmp_path: Path) -> None:
     names(folder)
     assert folder.candidates[0].ready_at_s > young.ready_at_s
     with mock.patch("time.time_ns", return_value=time.time_ns() + 61 * 10**9):
+        set_ahead = Folder(tmp_path, settle_s=60)
+        names(set_ahead)
+    assert set_ahead.candidates[0].ready_at_s > time.monotonic() + 50, "only the clock is later"
+    with mock.patch("time.time_ns", return_value=time.time_ns() + 121 * 10**9):
         old = Folder(tmp_path, settle_s=60)
         names(old)
     assert old.candidates[0].ready_at_s <= time.monotonic()
@@ -98,6 +102,21 @@ def test_files_that_are_never_opened(tmp_path: Path) -> None:
     found = {each.name: each.trouble for each in folder.candidates}
     assert found.pop("theirs").startswith(f"it belongs to user {os.geteuid()}, not")
     assert found == {"link": "it is a symbolic link", "pipe": "it is not a regular file"}
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "no"), OSError(116, "Stale file handle")])
+def test_a_directory_that_fails_in_the_middle_is_not_there(
+    tmp_path: Path, error: OSError
+) -> None:
+    """One that may be listed and not entered, or whose server is gone, ends no watching."""
+    (tmp_path / "a.csv").write_text("x")
+    folder = Folder(tmp_path, 0)
+    before = len(os.listdir("/proc/self/fd"))
+    with mock.patch("os.scandir", side_effect=error):
+        assert folder.look() is None
+    assert str(error.strerror) in folder.trouble and folder.key is None
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert names(folder) == ["a.csv"]
 
 
 def test_directories(tmp_path: Path) -> None:
