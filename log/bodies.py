@@ -184,7 +184,91 @@ class FeedBody(Body, frozen=True):
     """Which file of this feed it is, from 1."""
     asset_class: ClassVar[int] = 0
     instrument: ClassVar[int] = 0
-    """A feed is of no class and belongs to no instrument; all other bodies say both."""
+    """What is about sources is of no class and belongs to no instrument; other bodies say both."""
+
+
+class ProposalBody(Body, frozen=True):
+    """Body of `instrument.seen`, `instrument.missing` and `proposal.*`: the full state of one
+    proposal."""
+
+    fingerprint: bytes
+    proposed: int
+    instrument_fingerprint: bytes
+    key: bytes
+    """Canonical key of the instrument."""
+    asset_class: int
+    source: str = ""
+    """Who saw the instrument, or names it no longer."""
+    answered: int = 1
+    instrument: int = 0
+    """Its id; 0 while it is not registered."""
+    facts: dict[str, str | int] = {}
+    """To register: what is known of it, by field; sorted by field."""
+    status: int = 0
+    """To register: with this status; 0 = not said."""
+    valid_from: int = 0
+    """To register: ns, 0 = not known."""
+    policy: str = ""
+    """"auto" = it was registered at once; "" = a person is asked."""
+    since: int = 0
+    """To delist: number of the first complete snapshot without it."""
+    missed: int = 0
+    """To delist: how many complete snapshots in a row had been without it."""
+    missing_after: int = 0
+    """To delist: after how many of them it is proposed."""
+    reason: str = ""
+    """Of who confirmed or refused it."""
+    counter: int = 0
+    revision: int = 1
+
+
+class SnapshotBody(Body, frozen=True):
+    """Body of `feed.snapshot`: a file that names all that its source knows."""
+
+    fingerprint: bytes
+    """Of the snapshots of this source."""
+    source: str
+    content_hash: bytes
+    modified: int
+    """ns: when the file was last written, later than the one before."""
+    number: int = 0
+    """How many complete ones there were by then, this one included if it is one."""
+    named: int = 0
+    """How many instruments it names."""
+    flaw: str = ""
+    """Why it is not complete; it then says of no instrument that it is gone."""
+    appeared: bytes = b""
+    """Ids (u64, little-endian, rising) of instruments that it names and that were gone or new."""
+    gone: bytes = b""
+    """Ids of instruments that were named before and are not any more."""
+    counter: int = 0
+    revision: int = 1
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
+class RulesBody(Body, frozen=True):
+    """Body of `feed.rules`: what holds for sources from here on. A log has one such entity."""
+
+    fingerprint: bytes
+    precedence: tuple[str, ...] = ()
+    """Sources, the one whose word stands against all others first."""
+    seen: dict[str, str] = {}
+    """Source to its policy for instruments that are not known, where that is not "propose"."""
+    counter: int = 0
+    revision: int = 1
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
+class EndorsedBody(Body, frozen=True):
+    """A source says what is held already, and comes before whoever said it: the word is its own
+    from now on."""
+
+    fields: tuple[str, ...]
+    asset_class: int = 0
+    instrument: int = 0
+    """Whose listing or relation it is about; 0 when it is about an instrument itself."""
 
 
 class CandidateBody(Body, frozen=True):
@@ -246,6 +330,14 @@ BODY_TYPES: Final[dict[int, type[Body]]] = {
     int(Kind.CANDIDATE_PROPOSED): CandidateBody,
     int(Kind.CANDIDATE_CONFIRMED): CandidateBody,
     int(Kind.CANDIDATE_REFUSED): CandidateBody,
+    int(Kind.INSTRUMENT_SEEN): ProposalBody,
+    int(Kind.INSTRUMENT_MISSING): ProposalBody,
+    int(Kind.PROPOSAL_CONFIRMED): ProposalBody,
+    int(Kind.PROPOSAL_REFUSED): ProposalBody,
+    int(Kind.PROPOSAL_WITHDRAWN): ProposalBody,
+    int(Kind.FEED_SNAPSHOT): SnapshotBody,
+    int(Kind.FEED_RULES): RulesBody,
+    int(Kind.WORD_ENDORSED): EndorsedBody,
 }
 if BODY_TYPES.keys() != {int(kind) for kind in Kind}:
     raise ImportError("every kind needs a body type")
@@ -260,4 +352,8 @@ AnyBody = (
     | AnswerBody
     | FeedBody
     | CandidateBody
+    | ProposalBody
+    | SnapshotBody
+    | RulesBody
+    | EndorsedBody
 )

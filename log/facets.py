@@ -22,7 +22,10 @@ from .bodies import (
     FeedBody,
     InstrumentBody,
     ListingBody,
+    ProposalBody,
     RelationBody,
+    RulesBody,
+    SnapshotBody,
 )
 from .frame import Event
 from .kinds import CLASS_NAMES, KIND_NAMES, SEVERITY_NAMES, STATUS_NAMES
@@ -38,6 +41,8 @@ SEVERAL: Final = (1 << 64) - 1
 
 _LINKS: Final = (RelationBody, CandidateBody)
 """Bodies that may be about two instruments. A union would be built anew at each `isinstance`."""
+_OF_NO_INSTRUMENT: Final = (FeedBody, SnapshotBody, RulesBody, ProposalBody)
+"""Unless they name one."""
 _as_columns: Final = tuple.__new__
 """Of a NamedTuple: half of what calling it costs."""
 
@@ -77,8 +82,10 @@ def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
             instrument = body.instrument
         elif isinstance(body, CollisionBody):
             instrument = SEVERAL
-        elif isinstance(body, FeedBody):
+        elif isinstance(body, _OF_NO_INSTRUMENT):
             instrument = 0
+        if isinstance(body, ProposalBody):
+            chain, venue = _fact(body, "chain"), _fact(body, "venue")
     return _as_columns(Columns, (
         entity, instrument, text_number(chain) if chain else 0,
         text_number(venue) if venue else 0, kind, asset_class, severity,
@@ -101,6 +108,16 @@ def facet_values(event: Event, facet: str) -> tuple[str | int, ...]:
     return _READERS[facet](event)
 
 
+def _fact(body: ProposalBody, field: str) -> str:
+    """What a proposal to register knows of its instrument."""
+    return str(body.facts.get(field, ""))
+
+
+def _fact_of(event: Event, field: str) -> tuple[str, ...]:
+    fact = _fact(event.body, field) if isinstance(event.body, ProposalBody) else ""
+    return (fact,) if fact else ()
+
+
 def _kind(event: Event) -> tuple[str, ...]:
     return (KIND_NAMES[event.kind],)
 
@@ -115,7 +132,7 @@ def _chain(event: Event) -> tuple[str, ...]:
     body = event.body
     if isinstance(body, InstrumentBody) and body.extension.chain:
         return (body.extension.chain,)
-    return ()
+    return _fact_of(event, "chain")
 
 
 def _venue(event: Event) -> tuple[str, ...]:
@@ -125,7 +142,7 @@ def _venue(event: Event) -> tuple[str, ...]:
     if isinstance(body, InstrumentBody):
         venue = InstrumentRecord(body.message).venue or body.extension.venue
         return (venue,) if venue else ()
-    return ()
+    return _fact_of(event, "venue")
 
 
 def _instrument(event: Event) -> tuple[int, ...]:
@@ -138,14 +155,16 @@ def _instrument(event: Event) -> tuple[int, ...]:
         return (event.entity,)
     if body.instrument:
         return (body.instrument,)
-    if isinstance(body, FeedBody):
+    if isinstance(body, _OF_NO_INSTRUMENT):
         return ()
     return (body.assigned, body.holder) if isinstance(body, CollisionBody) else (event.entity,)
 
 
 def _isin(event: Event) -> tuple[str, ...]:
     body = event.body
-    isin = InstrumentRecord(body.message).isin if isinstance(body, InstrumentBody) else ""
+    if not isinstance(body, InstrumentBody):
+        return _fact_of(event, "isin")
+    isin = InstrumentRecord(body.message).isin
     return (isin,) if isin else ()
 
 
@@ -156,7 +175,7 @@ def _symbol(event: Event) -> tuple[str, ...]:
     elif isinstance(body, ListingBody):
         symbol = body.symbol
     else:
-        return ()
+        return _fact_of(event, "symbol")
     return (symbol,) if symbol else ()
 
 
@@ -167,7 +186,7 @@ def _currency(event: Event) -> tuple[str, ...]:
     elif isinstance(body, ListingBody):
         currency = body.currency
     else:
-        return ()
+        return _fact_of(event, "currency") or _fact_of(event, "quote")
     return (currency,) if currency else ()
 
 

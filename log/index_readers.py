@@ -17,7 +17,7 @@ from .bodies import Extension, InstrumentBody, ListingBody
 from .facets import facet_values
 from .frame import Event
 from .message import FLAG_SYMBOL_LONG, MESSAGE_SIZE_BYTES
-from .pattern_filing import AT, FAMILIES, INSTRUMENTS, LISTINGS, OTHERS, Family
+from .pattern_filing import AT, FAMILIES, INSTRUMENTS, LISTINGS, OTHERS, PROPOSALS, Family
 
 Reader = Callable[[Event, list[Any]], None]
 """Puts the value in its place of the list, and with it those of facets that cost no more then."""
@@ -44,6 +44,16 @@ def _several(facet: str) -> Reader:
 
     def read(event: Event, held: list[Any]) -> None:
         held[at] = facet_values(event, facet) or None
+
+    return read
+
+
+def _one(facet: str) -> Reader:
+    """Of which there is at most one value."""
+    at = AT[facet]
+
+    def read(event: Event, held: list[Any]) -> None:
+        held[at] = next(iter(facet_values(event, facet)), None)
 
     return read
 
@@ -118,6 +128,9 @@ _BY_FAMILY: Final[dict[Family, dict[str, Reader]]] = {
     LISTINGS: dict.fromkeys(
         ("instrument", "class", "status", "venue", "symbol", "currency"), _of_listing
     ),
+    PROPOSALS: {"class": _class} | {facet: _one(facet) for facet in (
+        "instrument", "chain", "venue", "isin", "symbol", "currency"
+    )},
     OTHERS: {"instrument": _several("instrument"), "class": _class},
 }  # fmt: skip
 

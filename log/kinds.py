@@ -19,6 +19,7 @@ class Space(IntEnum):
     RELATION = 4
     FEED = 5
     CANDIDATE = 6
+    PROPOSAL = 7
 
 
 class Kind(IntEnum):
@@ -41,6 +42,14 @@ class Kind(IntEnum):
     CANDIDATE_PROPOSED = 96
     CANDIDATE_CONFIRMED = 97
     CANDIDATE_REFUSED = 98
+    INSTRUMENT_SEEN = 112
+    INSTRUMENT_MISSING = 113
+    PROPOSAL_CONFIRMED = 114
+    PROPOSAL_REFUSED = 115
+    PROPOSAL_WITHDRAWN = 116
+    FEED_SNAPSHOT = 117
+    FEED_RULES = 118
+    WORD_ENDORSED = 119
 
 
 class AssetClass(IntEnum):
@@ -99,6 +108,22 @@ class CandidateState(IntEnum):
     REFUSED = 3
 
 
+class Proposed(IntEnum):
+    """What a proposal asks a person for."""
+
+    REGISTER = 1
+    DELIST = 2
+
+
+class Answered(IntEnum):
+    """How far a proposal is."""
+
+    OPEN = 1
+    CONFIRMED = 2
+    REFUSED = 3
+    WITHDRAWN = 4
+
+
 def _dotted(kind: Kind) -> str:
     return kind.name.lower().replace("_", ".", 1)
 
@@ -116,6 +141,8 @@ RELATIONS_BY_NAME: Final[dict[str, RelationKind]] = {v.name.lower(): v for v in 
 CANDIDATE_STATE_NAMES: Final[dict[int, str]] = {
     int(value): value.name.lower() for value in CandidateState
 }
+PROPOSED_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Proposed}
+ANSWERED_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Answered}
 
 INSTRUMENT_KINDS: Final = frozenset(
     {Kind.INSTRUMENT_REGISTERED, Kind.INSTRUMENT_AMENDED, Kind.INSTRUMENT_STATUS}
@@ -134,6 +161,10 @@ CANDIDATE_STATES: Final[dict[int, CandidateState]] = {
     int(Kind.CANDIDATE_REFUSED): CandidateState.REFUSED,
 }
 """The state that an event of each kind of candidate leaves."""
+PROPOSAL_KINDS: Final = frozenset(
+    {Kind.INSTRUMENT_SEEN, Kind.INSTRUMENT_MISSING, Kind.PROPOSAL_CONFIRMED,
+     Kind.PROPOSAL_REFUSED, Kind.PROPOSAL_WITHDRAWN}
+)  # fmt: skip
 
 SEVERITIES: Final[dict[int, Severity]] = {
     int(kind): Severity.INFO for kind in Kind

@@ -19,7 +19,7 @@ from itertools import compress
 from operator import and_, or_
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from .bodies import BODY_TYPES, Extension, ListingBody
+from .bodies import BODY_TYPES, Extension, ListingBody, ProposalBody
 from .facets import SEVERAL, text_number
 from .kinds import CLASSES_BY_NAME, KINDS_BY_NAME
 from .pattern_tree import SEVERITIES_BY_NAME, AllOf, AnyOf, Node, Not, Term
@@ -30,9 +30,12 @@ _DENSE: Final = 8
 _NOT_ZERO: Final = bytes([0]) + bytes([1]) * 255
 _ZERO: Final = bytes([1]) + bytes(255)
 _INSTRUMENT: Final = frozenset(k for k, body in BODY_TYPES.items() if body is Extension)
-_SYMBOLIC: Final = _INSTRUMENT | {k for k, body in BODY_TYPES.items() if body is ListingBody}
+_PROPOSAL: Final = frozenset(k for k, body in BODY_TYPES.items() if body is ProposalBody)
+_WITH_STATUS: Final = _INSTRUMENT | {k for k, body in BODY_TYPES.items() if body is ListingBody}
+_SYMBOLIC: Final = _WITH_STATUS | _PROPOSAL
 _KINDS_WITH: Final = {
-    "isin": _INSTRUMENT, "symbol": _SYMBOLIC, "currency": _SYMBOLIC, "status": _SYMBOLIC,
+    "isin": _INSTRUMENT | _PROPOSAL, "symbol": _SYMBOLIC, "currency": _SYMBOLIC,
+    "status": _WITH_STATUS,
 }  # fmt: skip
 """Facets without a column that only these kinds have."""
 if max(BODY_TYPES) > 255:

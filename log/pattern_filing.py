@@ -19,7 +19,13 @@ from typing import Final, NamedTuple
 
 from .bodies import BODY_TYPES
 from .facets import FACETS
-from .kinds import CLASSES_BY_NAME, INSTRUMENT_KINDS, LISTING_KINDS, STATUSES_BY_NAME
+from .kinds import (
+    CLASSES_BY_NAME,
+    INSTRUMENT_KINDS,
+    LISTING_KINDS,
+    PROPOSAL_KINDS,
+    STATUSES_BY_NAME,
+)
 from .pattern_columns import kind_numbers
 from .pattern_tree import (
     EVERYTHING,
@@ -81,11 +87,15 @@ INSTRUMENTS: Final = Family(
     frozenset(map(int, INSTRUMENT_KINDS)), _LISTED | {"chain", "isin"}, NUMERIC_FACETS
 )
 LISTINGS: Final = Family(frozenset(map(int, LISTING_KINDS)), _LISTED, NUMERIC_FACETS)
+PROPOSALS: Final = Family(
+    frozenset(map(int, PROPOSAL_KINDS)),
+    _EVERY | {"chain", "venue", "isin", "symbol", "currency"}, NUMERIC_FACETS,
+)  # fmt: skip
 OTHERS: Final = Family(
-    _KINDS - INSTRUMENTS.kinds - LISTINGS.kinds, _EVERY,
+    _KINDS - INSTRUMENTS.kinds - LISTINGS.kinds - PROPOSALS.kinds, _EVERY,
     NUMERIC_FACETS | {"instrument"}, open=True,
 )  # fmt: skip
-FAMILIES: Final = (INSTRUMENTS, LISTINGS, OTHERS)
+FAMILIES: Final = (INSTRUMENTS, LISTINGS, PROPOSALS, OTHERS)
 if any(NUMERIC_FACETS - family.several for family in FAMILIES):
     raise ImportError("below common facets, an index expects facets with several values only")
 

@@ -28,6 +28,7 @@ from alphapulse.log import (
     CandidateBody,
     CollisionBody,
     ConflictBody,
+    EndorsedBody,
     Event,
     Extension,
     FeedBody,
@@ -35,7 +36,10 @@ from alphapulse.log import (
     InstrumentRecord,
     ListingBody,
     Metadata,
+    ProposalBody,
     RelationBody,
+    RulesBody,
+    SnapshotBody,
     archive,
     decode_message,
     number,
@@ -203,6 +207,8 @@ def test_layout_tables_have_no_holes(title: str, size: int, layout: list[int]) -
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
         ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody), ("Feed", FeedBody),
         ("Candidate", CandidateBody),
+        ("Proposal", ProposalBody), ("Snapshot", SnapshotBody), ("Rules", RulesBody),
+        ("Endorsement", EndorsedBody),
         ("Metadata", Metadata),
         ("Genesis record", Genesis), ("Backup", Backup),
     ],
@@ -246,6 +252,8 @@ def test_every_body_type_has_its_section() -> None:
         ("Collision", CollisionBody), ("Conflict", ConflictBody),
         ("Acknowledgement", AcknowledgedBody), ("Answer", AnswerBody), ("Feed", FeedBody),
         ("Candidate", CandidateBody),
+        ("Proposal", ProposalBody), ("Snapshot", SnapshotBody), ("Rules", RulesBody),
+        ("Endorsement", EndorsedBody),
     )}  # fmt: skip
     assert len(titles) == len(set(bodies_module.BODY_TYPES.values()))
 

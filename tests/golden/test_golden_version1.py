@@ -38,7 +38,7 @@ def _golden(name: str) -> Any:
 
 GOLDEN: dict[str, Any] = _golden("version1.json")
 LATER: list[dict[str, Any]] = [
-    row for name in ("requests", "relations", "feeds", "candidates")
+    row for name in ("requests", "relations", "feeds", "candidates", "proposals")
     for row in _golden(f"version1_{name}.json")["frames"]
 ]
 """Of kinds, or with fields, that came after the file above was written."""
@@ -55,6 +55,8 @@ def test_every_kind_of_version_1_is_here() -> None:
     assert {row["kind"] for row in LATER} == {
         "request.answered", "relation.added", "relation.amended", "relation.ended",
         "feed.imported", "candidate.proposed", "candidate.confirmed", "candidate.refused",
+        "instrument.seen", "instrument.missing", "proposal.confirmed",
+        "proposal.refused", "proposal.withdrawn", "feed.snapshot", "feed.rules", "word.endorsed",
     }  # fmt: skip
 
 
@@ -136,11 +138,13 @@ def test_numbers_of_the_vocabularies_are_what_they_were() -> None:
         33: "relation.amended", 34: "relation.ended", 48: "collision.detected",
         49: "conflict.detected", 50: "alert.acknowledged",
         64: "request.answered", 80: "feed.imported", 96: "candidate.proposed",
-        97: "candidate.confirmed", 98: "candidate.refused",
+        97: "candidate.confirmed", 98: "candidate.refused", 112: "instrument.seen",
+        113: "instrument.missing", 114: "proposal.confirmed", 115: "proposal.refused",
+        116: "proposal.withdrawn", 117: "feed.snapshot", 118: "feed.rules", 119: "word.endorsed",
     }  # fmt: skip
     assert SPACE_NAMES == {
-        1: "instrument", 2: "listing", 3: "venue", 4: "relation", 5: "feed",
-        6: "candidate",
+        1: "instrument", 2: "listing", 3: "venue", 4: "relation", 5: "feed", 6: "candidate",
+        7: "proposal",
     }  # fmt: skip
     assert {k: int(v) for k, v in SEVERITIES.items() if v} == {
         Kind.COLLISION_DETECTED: 2, Kind.CONFLICT_DETECTED: 1,

@@ -16,12 +16,16 @@ from alphapulse.log.bodies import (
     CandidateBody,
     CollisionBody,
     ConflictBody,
+    EndorsedBody,
     Extension,
     FeedBody,
     InstrumentBody,
     ListingBody,
     Metadata,
+    ProposalBody,
     RelationBody,
+    RulesBody,
+    SnapshotBody,
 )
 from alphapulse.log.facets import Columns, columns_of
 from alphapulse.log.frame import NO_PREVIOUS, Event, encode_body, encode_frame, encode_metadata
@@ -29,9 +33,11 @@ from alphapulse.log.kinds import (
     CANDIDATE_STATES,
     INSTRUMENT_KINDS,
     LISTING_KINDS,
+    PROPOSAL_KINDS,
     RELATION_KINDS,
     AssetClass,
     Kind,
+    Proposed,
     Space,
     Status,
 )
@@ -133,6 +139,32 @@ def candidate_body(
     )  # fmt: skip
 
 
+def proposal_body(
+    number: int = 1, *, instrument: int = 0, asset_class: int = AssetClass.TOKEN,
+    facts: dict[str, str | int] | None = None,
+) -> ProposalBody:  # fmt: skip
+    return ProposalBody(
+        fingerprint=fingerprint(number), proposed=Proposed.REGISTER,
+        instrument_fingerprint=fingerprint(number), key=b"key", asset_class=asset_class,
+        source="lists", instrument=instrument, facts=facts or {},
+    )  # fmt: skip
+
+
+def snapshot_body(number: int = 1) -> SnapshotBody:
+    return SnapshotBody(
+        fingerprint=fingerprint(number), source="lists", content_hash=bytes(32), modified=TIME,
+        number=1, named=1, appeared=number.to_bytes(8, "little"),
+    )  # fmt: skip
+
+
+def rules_body(number: int = 1) -> RulesBody:
+    return RulesBody(fingerprint=fingerprint(number), precedence=("a", "b"), seen={"a": "auto"})
+
+
+def endorsed_body(*, asset_class: int = AssetClass.TOKEN) -> EndorsedBody:
+    return EndorsedBody(fields=("symbol",), asset_class=asset_class)
+
+
 def body_of(kind: int, entity: int = 1) -> AnyBody:
     """A plain body of this kind; its entity is `entity`."""
     if kind in INSTRUMENT_KINDS:
@@ -149,16 +181,26 @@ def body_of(kind: int, entity: int = 1) -> AnyBody:
         return feed_body(entity)
     if kind in CANDIDATE_STATES:
         return candidate_body(entity, state=CANDIDATE_STATES[kind])
+    if kind in PROPOSAL_KINDS:
+        return proposal_body(entity)
+    if kind == Kind.FEED_SNAPSHOT:
+        return snapshot_body(entity)
+    if kind == Kind.WORD_ENDORSED:
+        return endorsed_body()
+    if kind == Kind.FEED_RULES:
+        return rules_body(entity)
     return conflict_body() if kind == Kind.CONFLICT_DETECTED else acknowledged_body()
 
 
 def space_of(body: AnyBody) -> Space:
     if isinstance(body, ListingBody):
         return Space.LISTING
-    if isinstance(body, FeedBody):
+    if isinstance(body, FeedBody | SnapshotBody | RulesBody):
         return Space.FEED
     if isinstance(body, CandidateBody):
         return Space.CANDIDATE
+    if isinstance(body, ProposalBody):
+        return Space.PROPOSAL
     return Space.RELATION if isinstance(body, RelationBody) else Space.INSTRUMENT
 
 

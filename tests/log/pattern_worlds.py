@@ -12,6 +12,7 @@ from alphapulse.log.frame import Event
 from alphapulse.log.kinds import (
     CANDIDATE_STATES,
     KIND_NAMES,
+    PROPOSAL_KINDS,
     RELATION_KINDS,
     AssetClass,
     Kind,
@@ -30,11 +31,15 @@ from .builders import (
     candidate_body,
     collision_body,
     conflict_body,
+    endorsed_body,
     feed_body,
     instrument_body,
     listing_body,
     make_event,
+    proposal_body,
     relation_body,
+    rules_body,
+    snapshot_body,
 )
 
 # "plumless" and "buckeroo" have one CRC32: a column cannot tell them apart.
@@ -71,6 +76,13 @@ _relations = st.builds(
 _candidates = st.builds(
     candidate_body, _ids, instrument=_ids, other=_ids, asset_class=_classes
 )
+_proposals = st.builds(
+    proposal_body, _ids, instrument=st.sampled_from((0, *IDS)), asset_class=_classes,
+    facts=st.fixed_dictionaries({}, optional={
+        "chain": st.sampled_from(CHAINS), "venue": st.sampled_from(VENUES),
+        "symbol": st.sampled_from(SYMBOLS), "currency": st.sampled_from(CURRENCIES),
+    }),
+)  # fmt: skip
 BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.INSTRUMENT_REGISTERED: _instruments,
     Kind.INSTRUMENT_AMENDED: _instruments,
@@ -85,6 +97,10 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.REQUEST_ANSWERED: st.builds(answer_body, asset_class=_classes),
     Kind.FEED_IMPORTED: st.builds(feed_body),
     **dict.fromkeys(map(Kind, CANDIDATE_STATES), _candidates),
+    **dict.fromkeys(PROPOSAL_KINDS, _proposals),
+    Kind.FEED_SNAPSHOT: st.builds(snapshot_body),
+    Kind.WORD_ENDORSED: st.builds(endorsed_body, asset_class=_classes),
+    Kind.FEED_RULES: st.builds(rules_body),
 }
 assert BODIES.keys() == set(Kind)
 

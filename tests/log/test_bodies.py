@@ -13,12 +13,16 @@ from alphapulse.log.bodies import (
     CandidateBody,
     CollisionBody,
     ConflictBody,
+    EndorsedBody,
     Extension,
     FeedBody,
     InstrumentBody,
     ListingBody,
     Metadata,
+    ProposalBody,
     RelationBody,
+    RulesBody,
+    SnapshotBody,
 )
 from alphapulse.log.frame import encode_body
 from alphapulse.log.kinds import Kind
@@ -77,6 +81,28 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
         differ=st.dictionaries(TEXT, st.tuples(TEXT, TEXT), max_size=4), score=I64,
         state=st.integers(1, 3), relation=st.integers(0, 8), backwards=st.booleans(), reason=TEXT,
         counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    ProposalBody: st.builds(
+        ProposalBody, fingerprint=st.binary(), proposed=st.integers(1, 2),
+        instrument_fingerprint=st.binary(), key=st.binary(), asset_class=st.integers(1, 15),
+        source=TEXT, answered=st.integers(1, 4), instrument=U64,
+        facts=st.dictionaries(TEXT, st.one_of(TEXT, I64)), status=st.integers(0, 6),
+        valid_from=I64, policy=TEXT, since=U64, missed=U64, missing_after=U64, reason=TEXT,
+        counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    SnapshotBody: st.builds(
+        SnapshotBody, fingerprint=st.binary(), source=TEXT, content_hash=st.binary(),
+        modified=I64, number=U64, named=U64, flaw=TEXT, appeared=st.binary(), gone=st.binary(),
+        counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    RulesBody: st.builds(
+        RulesBody, fingerprint=st.binary(), precedence=st.lists(TEXT).map(tuple),
+        seen=st.dictionaries(TEXT, TEXT), counter=st.integers(0, 65535),
+        revision=st.integers(1, 9),
+    ),
+    EndorsedBody: st.builds(
+        EndorsedBody, fields=st.lists(TEXT).map(tuple), asset_class=st.integers(0, 15),
+        instrument=U64,
     ),
     Metadata: st.builds(
         Metadata, source=TEXT, content_hash=st.binary(), request_id=TEXT, command=st.binary()
