@@ -49,7 +49,7 @@ _OTHER_BIT: Final = 1 << 63
 ALERT_KINDS: Final[frozenset[int]] = frozenset(
     {Kind.COLLISION_DETECTED, Kind.CONFLICT_DETECTED, Kind.ALERT_ACKNOWLEDGED}
 )
-NOTES: Final[frozenset[int]] = ALERT_KINDS | {Kind.REQUEST_ANSWERED}
+NOTES: Final[frozenset[int]] = ALERT_KINDS | {Kind.REQUEST_ANSWERED, Kind.WORD_ENDORSED}
 """Kinds that stand in the chain of any entity and leave its state as it is."""
 _unpack_brief: Final = struct.Struct("<10xHBxH24xQ8x").unpack_from
 """Of a frame's header: version and codec, flags, size of the metadata, entity."""

@@ -6,6 +6,8 @@ from alphapulse.log import (
     Event,
     FeedBody,
     Kind,
+    RulesBody,
+    SnapshotBody,
     Space,
 )
 
@@ -18,17 +20,20 @@ from .view import EventView, Fetch, row_digest_of
 
 
 class FeedView(EventView):
-    """Feeds by id. Which files they sent, and what was in them, is for the log to say."""
+    """Feeds, the snapshots of each source, and the rules for sources, by id. Which files there
+    were, and what was in them, is for the log to say."""
 
-    schema = TableSchema("feeds", 1, ())
-    kinds = frozenset({int(Kind.FEED_IMPORTED)}) | NOTES
+    schema = TableSchema("feeds", 2, ())
+    kinds = frozenset(
+        {int(Kind.FEED_IMPORTED), int(Kind.FEED_SNAPSHOT), int(Kind.FEED_RULES)}
+    ) | NOTES  # fmt: skip
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         position = table.find(event.entity) if event.space == Space.FEED else -1
         body = event.body
         if position >= 0 and table.last_offset(position) >= event.offset:
             return
-        if isinstance(body, FeedBody):
+        if isinstance(body, FeedBody | SnapshotBody | RulesBody):
             table.put(
                 event.entity, pack_feed(event.entity, body), last_offset=event.offset,
                 data_offset=event.offset, row_digest=row_digest_of(body.fingerprint),

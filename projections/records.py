@@ -11,6 +11,7 @@ import struct
 from typing import Final, NamedTuple
 
 from alphapulse.log import (
+    Answered,
     AssetClass,
     CandidateBody,
     CandidateState,
@@ -18,8 +19,12 @@ from alphapulse.log import (
     Flyweight,
     Kind,
     ListingBody,
+    ProposalBody,
+    Proposed,
     RelationBody,
     RelationKind,
+    RulesBody,
+    SnapshotBody,
     Space,
     Status,
 )
@@ -33,8 +38,9 @@ ALERT: Final = struct.Struct("<QQQBxH100x")
 REQUEST: Final = struct.Struct("<Q32s88x")
 IMPORT: Final = struct.Struct("<Q32s88x")
 FEED: Final = struct.Struct("<Q16sI100x")
+PROPOSAL: Final = struct.Struct("<Q16sQQBB86x")
 CANDIDATE: Final = struct.Struct("<Q16sQQIBB82x")
-for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED, CANDIDATE):
+for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED, CANDIDATE, PROPOSAL):
     if _layout.size != PAYLOAD_SIZE_BYTES:
         raise ImportError(f"payload {_layout.format} has {_layout.size} bytes, not 128")
 
@@ -266,7 +272,7 @@ class ImportRecord(Flyweight):
         return bytes(self._buffer[self._at + 8 : self._at + 40])
 
 
-def pack_feed(id: int, body: FeedBody) -> bytes:
+def pack_feed(id: int, body: FeedBody | SnapshotBody | RulesBody) -> bytes:
     return FEED.pack(id, body.fingerprint, body.revision)
 
 
@@ -287,3 +293,35 @@ class CandidateRecord(_LinkRecord):
     @property
     def state(self) -> CandidateState:
         return CandidateState(self._buffer[self._at + 44])
+
+
+def pack_proposal(id: int, body: ProposalBody) -> bytes:
+    return PROPOSAL.pack(
+        id, body.fingerprint, body.instrument, body.since, body.proposed, body.answered
+    )
+
+
+class ProposalRecord(Flyweight):
+    """What a person is asked for, and how far it is; read in place."""
+
+    @property
+    def id(self) -> int:
+        return int(_Q(self._buffer, self._at)[0])
+
+    @property
+    def instrument(self) -> int:
+        """0 while it is not registered."""
+        return int(_Q(self._buffer, self._at + 24)[0])
+
+    @property
+    def since(self) -> int:
+        """To delist: number of the first complete snapshot without it."""
+        return int(_Q(self._buffer, self._at + 32)[0])
+
+    @property
+    def proposed(self) -> Proposed:
+        return Proposed(self._buffer[self._at + 40])
+
+    @property
+    def answered(self) -> Answered:
+        return Answered(self._buffer[self._at + 41])

@@ -9,12 +9,13 @@ from .candidate_view import CandidateView
 from .feed_views import FeedView, ImportView
 from .instrument_view import InstrumentView
 from .listing_view import ListingView
+from .proposal_view import ProposalView
 from .relation_view import RelationView
 from .request_view import RequestView
 from .view import View
 
 VIEWS: Final[tuple[View, ...]] = (
     InstrumentView(), ListingView(), RelationView(), AlertView(), RequestView(), FeedView(),
-    ImportView(), CandidateView(),
+    ImportView(), CandidateView(), ProposalView(),
 )  # fmt: skip
 VIEWS_BY_NAME: Final = {view.schema.name: view for view in VIEWS}

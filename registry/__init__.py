@@ -14,10 +14,12 @@ from .chains import CHAINS
 from .changes import Blame, Change
 from .commands import Acknowledge, Amend, Command, Register, SetStatus
 from .commands_candidates import Confirm, Propose, Refuse
+from .commands_feeds import StateRules, policy_named
 from .commands_listings import AddListing, AddToGroup, EndListing
+from .commands_proposals import ConfirmProposal, RefuseProposal, Seen
 from .commands_relations import Relate, Unrelate
 from .deciding import Receipt
-from .discovery import Discovery, Feed, Found, read_feeds
+from .discovery import Discovery, Feed, FeedsFile, Found, read_feeds
 from .errors import (
     Ambiguous,
     DivisionByZero,
@@ -36,6 +38,7 @@ from .errors import (
     UnknownField,
     UnknownInstrument,
     UnknownListing,
+    UnknownProposal,
     UnknownRelation,
     ValueMissing,
 )
@@ -101,6 +104,7 @@ __all__ = [
     "Coin",
     "Command",
     "Confirm",
+    "ConfirmProposal",
     "Crowd",
     "Currency",
     "DexPool",
@@ -112,6 +116,7 @@ __all__ = [
     "Evidence",
     "Facts",
     "Feed",
+    "FeedsFile",
     "FieldChange",
     "Formula",
     "FormulaCycle",
@@ -146,6 +151,7 @@ __all__ = [
     "Propose",
     "Receipt",
     "Refuse",
+    "RefuseProposal",
     "Register",
     "Registry",
     "RegistryStatistics",
@@ -153,8 +159,10 @@ __all__ = [
     "Related",
     "RelationCycle",
     "RequestReused",
+    "Seen",
     "SetStatus",
     "SpotPair",
+    "StateRules",
     "Status",
     "Synthetic",
     "Token",
@@ -165,6 +173,7 @@ __all__ = [
     "UnknownField",
     "UnknownInstrument",
     "UnknownListing",
+    "UnknownProposal",
     "UnknownRelation",
     "Unrelate",
     "ValueMissing",
@@ -182,6 +191,7 @@ __all__ = [
     "native_coin",
     "open_for_dry_run",
     "parse_formula",
+    "policy_named",
     "read_feeds",
     "replay_into",
     "restore",

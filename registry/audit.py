@@ -24,7 +24,10 @@ from alphapulse.log import (
     Event,
     EventLog,
     FeedBody,
+    ProposalBody,
     RelationBody,
+    RulesBody,
+    SnapshotBody,
     Space,
     Verdict,
     cure_at,
@@ -36,8 +39,9 @@ from alphapulse.projections import Views
 from .check import NEW_KINDS, Entity, check, evidence_hash
 from .errors import IllegalEvent
 from .formula import components_of
-from .identity import id_candidates
+from .identity import fingerprint_of, id_candidates, rules_key
 from .relation_rules import RULES, Link
+from .snapshots import Members
 from .synthetics import formula_of
 
 NAMES = ("bytes", "continuity", "chain", "meaning", "views")
@@ -96,6 +100,11 @@ class Remembered:
         self._imports: dict[bytes, int] = {}
         self._evidence: dict[int, bytes] = {}
         """By candidate, the hash of what it was proposed on."""
+        self._rules = RulesBody(fingerprint=fingerprint_of(rules_key()), revision=0)
+        self._members: dict[str, Members] = {}
+        """By source."""
+        self._proposed_since: dict[int, int] = {}
+        """By proposal to delist."""
         self._components: dict[int, tuple[int, ...]] = {}
         """By synthetic."""
         self._unannounced: dict[tuple[int, int], int] = {}
@@ -126,6 +135,19 @@ class Remembered:
     def evidence(self, candidate: int) -> bytes | None:
         return self._evidence.get(candidate)
 
+    def rules(self) -> RulesBody:
+        return self._rules
+
+    def members(self, source: str) -> Members:
+        return self._members.get(source) or Members()
+
+    def status_of(self, instrument: int) -> tuple[bytes, int] | None:
+        found = self.entity(Space.INSTRUMENT, instrument)
+        return None if found is None else (found.fingerprint, found.status)
+
+    def proposed_since(self, proposal: int) -> int:
+        return self._proposed_since.get(proposal, 0)
+
     def fold(self, event: Event) -> None:
         """Checks one event and takes it in. Raises IllegalEvent, NotDecodable."""
         body, place = event.body, (event.space, event.entity)
@@ -142,6 +164,13 @@ class Remembered:
             self._imports[body.content_hash] = event.offset
         elif isinstance(body, CandidateBody):
             self._evidence[event.entity] = evidence_hash(body)
+        elif isinstance(body, RulesBody):
+            self._rules = body
+        elif isinstance(body, SnapshotBody):
+            self._members.setdefault(body.source, Members()).fold(body)
+        elif isinstance(body, ProposalBody):
+            if body.since:
+                self._proposed_since[event.entity] = body.since
         elif formula := formula_of(body):
             self._components[event.entity] = components_of(formula)
         is_new = event.kind in NEW_KINDS and after.revision == 1

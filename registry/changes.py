@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from alphapulse.log import Event, EventLog, Pattern
+from alphapulse.log import KIND_NAMES, Event, EventLog, Pattern
 from alphapulse.projections import DATA_KINDS, state_before
 
 from .fields import Fields, Shown, fields_of, id_text
@@ -41,7 +41,7 @@ class Blame(NamedTuple):
     """Empty when nobody was named."""
 
 
-_DATA: Final = "kind=instrument,listing,relation"
+_DATA: Final = f"kind={','.join(KIND_NAMES[kind] for kind in sorted(DATA_KINDS))}"
 
 
 def changes(

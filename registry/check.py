@@ -28,18 +28,22 @@ from alphapulse.log import (
     CandidateState,
     CollisionBody,
     ConflictBody,
+    EndorsedBody,
     FeedBody,
     InstrumentBody,
     Kind,
     ListingBody,
+    ProposalBody,
     RelationBody,
     RelationKind,
+    RulesBody,
+    SnapshotBody,
     Space,
     Status,
     verify_message,
 )
 
-from . import synthetics
+from . import precedence, proposal_rules, snapshots, synthetics
 from .errors import FormulaCycle, IllegalEvent, RelationCycle, UnknownComponent
 from .formula import components_of
 from .identity import (
@@ -52,8 +56,11 @@ from .identity import (
     listing_key,
     primary_id,
     relation_key,
+    rules_key,
+    snapshots_key,
     venue_fingerprint,
 )
+from .proposal_rules import POLICIES, Proposals
 from .relation_rules import REACH_MAX, RULES, Links, flaw, way_back
 from .synthetics import Uses
 
@@ -81,6 +88,7 @@ if NEXT_CANDIDATE.keys() != set(CandidateState):
 
 NEW_KINDS: Final = frozenset(
     {Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED, Kind.FEED_IMPORTED,
+     Kind.FEED_SNAPSHOT, Kind.FEED_RULES, Kind.INSTRUMENT_SEEN, Kind.INSTRUMENT_MISSING,
      Kind.CANDIDATE_PROPOSED}
 )  # fmt: skip
 """Kinds that register an entity, at its revision 1."""
@@ -105,7 +113,7 @@ class Entity(NamedTuple):
     counter: int
 
 
-class Before(Links, Uses, Protocol):
+class Before(Links, Uses, Proposals, Protocol):
     """The state before the event: the session's in a writer, a plain dict in the audit."""
 
     @property
@@ -122,6 +130,9 @@ class Before(Links, Uses, Protocol):
     def imported(self, content_hash: bytes) -> int | None:
         """Offset of the event that says a file with this content was imported."""
 
+    def rules(self) -> RulesBody:
+        """What holds for sources."""
+
     def evidence(self, candidate: int) -> bytes | None:
         """`evidence_hash` of a candidate's newest state."""
 
@@ -132,8 +143,10 @@ def evidence_hash(body: CandidateBody) -> bytes:
 
 
 def entity_of(
-    body: InstrumentBody | ListingBody | RelationBody | FeedBody | CandidateBody, last_offset: int
-) -> Entity:
+    body: InstrumentBody | ListingBody | RelationBody | FeedBody | ProposalBody | SnapshotBody
+    | RulesBody | CandidateBody,
+    last_offset: int,
+) -> Entity:  # fmt: skip
     """The entity whose newest full state is `body`."""
     if isinstance(body, InstrumentBody):
         status, _, fingerprint, revision = _SUMMARY(body.message)
@@ -142,6 +155,8 @@ def entity_of(
         return Entity(body.fingerprint, last_offset, body.revision, body.status, body.counter)
     if isinstance(body, CandidateBody):
         return Entity(body.fingerprint, last_offset, body.revision, body.state, body.counter)
+    if isinstance(body, ProposalBody):
+        return Entity(body.fingerprint, last_offset, body.revision, body.answered, body.counter)
     return Entity(body.fingerprint, last_offset, body.revision, Status.ACTIVE, body.counter)
 
 
@@ -174,11 +189,21 @@ def check_body(
     elif isinstance(body, CollisionBody):
         after = _collision(state, kind, space, entity, held, body)
     elif isinstance(body, ConflictBody):
-        after = _conflict(kind, held, body)
+        after = _conflict(state, kind, held, body)
     elif isinstance(body, FeedBody):
         after = _feed(state, kind, space, entity, held, body)
     elif isinstance(body, CandidateBody):
         after = _candidate(state, kind, space, entity, held, body)
+    elif isinstance(body, ProposalBody):
+        after = _proposal(state, kind, space, entity, held, body)
+    elif isinstance(body, SnapshotBody):
+        after = _snapshot(state, kind, space, entity, held, body)
+    elif isinstance(body, RulesBody):
+        after = _rules(state, kind, space, entity, held, body)
+    elif isinstance(body, EndorsedBody):
+        if held is None or not body.fields:
+            _refuse(kind, "it endorses nothing that was said")
+        after = held
     elif isinstance(body, AnswerBody):
         after = _answer(kind, held, body)
     else:
@@ -323,6 +348,13 @@ def _feed(
         _refuse(kind, "its rows are not as many as what became of them", rows=body.rows)
     if (before := state.imported(body.content_hash)) is not None:
         _refuse(kind, "a file with this content was imported already", before=before)
+    return _of_feeds(state, kind, space, entity, held, body)
+
+
+def _of_feeds(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None,
+    body: FeedBody | SnapshotBody | RulesBody,
+) -> Entity:  # fmt: skip
     if held is None:
         _check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
@@ -386,6 +418,49 @@ def _check_confirmed(state: Before, kind: int, body: CandidateBody) -> None:
     _refuse(kind, "they are not related as it says", relation=RELATION_NAMES[body.relation])
 
 
+def _snapshot(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: SnapshotBody
+) -> Entity:
+    if space != Space.FEED or fingerprint_of(snapshots_key(body.source)) != body.fingerprint:
+        _refuse(kind, "fingerprint and source do not belong together")
+    if len(body.content_hash) != CONTENT_HASH_SIZE_BYTES:
+        _refuse(kind, "its content hash has not 32 bytes", size_bytes=len(body.content_hash))
+    if broken := snapshots.flaw(body, state.members(body.source)):
+        _refuse(kind, broken)
+    return _of_feeds(state, kind, space, entity, held, body)
+
+
+def _rules(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: RulesBody
+) -> Entity:
+    if space != Space.FEED or fingerprint_of(rules_key()) != body.fingerprint:
+        _refuse(kind, "fingerprint and key do not belong together")
+    if len(set(body.precedence)) != len(body.precedence):
+        _refuse(kind, "a source stands twice in its precedence")
+    if not set(body.seen.values()) <= set(POLICIES):
+        _refuse(kind, "it has an unknown policy")
+    return _of_feeds(state, kind, space, entity, held, body)
+
+
+def _proposal(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None, body: ProposalBody
+) -> Entity:
+    if space != Space.PROPOSAL:
+        _refuse(kind, "it is in another space")
+    if not body.key.startswith(_KEY_BEGINS[body.asset_class]):
+        _refuse(kind, "its class is not one of its key", asset_class=body.asset_class)
+    answered = held.status if held else 0
+    if broken := proposal_rules.flaw(state, kind, entity, answered, body):
+        _refuse(kind, broken)
+    if held is None:
+        _check_new(
+            state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
+        )
+        return Entity(body.fingerprint, -1, 1, body.answered, body.counter)
+    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    return held._replace(revision=body.revision, status=body.answered)
+
+
 def _check_new(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, fingerprint: bytes,
     counter: int, revision: int,
@@ -442,11 +517,21 @@ def _collision(
     return held
 
 
-def _conflict(kind: int, held: Entity | None, body: ConflictBody) -> Entity:
+def _conflict(
+    state: Before, kind: int, held: Entity | None, body: ConflictBody
+) -> Entity:
     if held is None:
         _refuse(kind, "it is about something that was not registered")
     if body.held == body.offered:
         _refuse(kind, "both sides say the same")
+    sources = state.rules().precedence
+    if body.field != "status" and precedence.outranks(
+        sources, body.offered_source, body.held_source
+    ):
+        _refuse(
+            kind, "the held word is of a source that comes after the other one",
+            held_source=body.held_source, offered_source=body.offered_source,
+        )  # fmt: skip
     return held
 
 

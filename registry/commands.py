@@ -7,8 +7,9 @@ state gives the same events. Two rules live here that cost people money elsewher
 * *same key, same instrument*: a registration of something known adds nothing, fills in what was
   not known, or, when its source said the old value itself, amends it;
 * *another source that disagrees changes nothing*: it raises a conflict, once for each field, value
-  and source. Decimals conflict whoever says them. An explicit `Amend` is a person's decision and
-  always applies.
+  and source. Decimals conflict whoever says them. Where a precedence names both sources, the word
+  of the one that comes first stands, and the conflict is raised all the same. An explicit `Amend`
+  is a person's decision and always applies.
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ from alphapulse.log import (
 from .check import NEXT
 from .deciding import (
     DOING,
+    Disagreement,
     Receipt,
+    Word,
     allocate,
     announce_collision,
+    endorse,
     held_instrument,
     instrument_body,
-    may_correct,
     raise_conflicts,
+    weigh,
 )
 from .errors import IllegalTransition, UnknownAlert
 from .facts import (
@@ -53,6 +57,7 @@ from .fields import fact
 from .generations import check_not_over, meant
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
+from .proposals import left, registered
 from .readers import facts_of, status_of, valid_from_of
 from .retries import identified, keep_answer, replayed
 from .state import DataBody, Held, Origin, State
@@ -132,11 +137,15 @@ class Register(NamedTuple):
         register = self.meant(state)
         held = state.find(Space.INSTRUMENT, register.fingerprint)
         if held is None:
-            return register._first(state, origin)
+            return register.first(state, origin)
         check_not_over(state, held, register.facts, register.status)
         return register._again(state, origin, held)
 
-    def _first(self, state: State, origin: Origin) -> Receipt:
+    def first(
+        self, state: State, origin: Origin, confirmed_by: Origin | None = None
+    ) -> Receipt:
+        """Of what is not registered yet. confirmed_by: who confirmed the proposal to register it
+        [who registers it]."""
         counter, id, holder = allocate(state, Space.INSTRUMENT, self.fingerprint)
         metadata, facts = origin.metadata(), self.facts
         body = body_of(
@@ -150,22 +159,34 @@ class Register(NamedTuple):
         announce_collision(
             state, Space.INSTRUMENT, facts.asset_class, id, facts.key, counter, holder, metadata
         )
+        registered(state, id, self.fingerprint, (confirmed_by or origin).metadata())
         return Receipt(id, self.fingerprint, offset, "collision" if holder else "new")
 
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
         known = facts_from(instrument_body(held))
         filled, disagreements = merge(known, self.facts)
         changes: dict[str, Value] = dict(filled)
-        conflicts = []
+        conflicts: list[Disagreement] = []
         for field, (value, offered) in disagreements.items():
-            said_by = state.said_by(held, partial(_fact, field=field))
-            if field != "decimals" and may_correct(said_by, origin):
+            said_by = state.said_by(held, field, partial(_fact, field=field))
+            said = Disagreement(
+                field, str(fact(field, value)), said_by.source, str(fact(field, offered)),
+                origin.source,
+            )  # fmt: skip
+            word = weigh(
+                state, Space.INSTRUMENT, held.id, said_by, origin, said,
+                correctable=field != "decimals",
+            )  # fmt: skip
+            if word != Word.CONFLICTS:
                 changes[field] = offered
-            else:
-                conflicts.append(
-                    (field, str(fact(field, value)), said_by.source, str(fact(field, offered)))
-                )
-        offset, outcome = held.data_offset, "unchanged"
+            if word != Word.CORRECTS:
+                conflicts.append(said.turned() if word == Word.OUTRANKS else said)
+        agreed = (
+            (field, partial(_fact, field=field)) for field, value in self.facts.values.items()
+            if known.values.get(field) == value
+        )  # fmt: skip
+        endorsed = endorse(state, Space.INSTRUMENT, held, known.asset_class, agreed, origin)
+        offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
         if changes:
             offset = _amend(
                 state, held, amended(known, changes), self.valid_from, origin.metadata()
@@ -178,24 +199,29 @@ class Register(NamedTuple):
         raised = raise_conflicts(
             state, Space.INSTRUMENT, held.id, known.asset_class, conflicts, origin
         )
-        if outcome == "unchanged" and raised:
+        if outcome == "unchanged" and endorsed is None and raised:
             offset = raised[0]
         return Receipt(held.id, self.fingerprint, offset, outcome, raised)
 
     def _restatus(
-        self, state: State, origin: Origin, id: int, conflicts: list[tuple[str, str, str, str]]
+        self, state: State, origin: Origin, id: int, conflicts: list[Disagreement]
     ) -> int | None:
-        """The same source may move the status; another one's word is a conflict."""
+        """The same source may move the status; another one's word is a conflict, and moves it only
+        if that one comes first."""
         held = held_instrument(state, id)
         assert self.status is not None
-        said_by = state.said_by(held, _instrument_status)
+        said_by = state.said_by(held, "status", _instrument_status)
         before = Status(held.entity.status)
-        if may_correct(said_by, origin) and self.status in NEXT[before]:
-            return _set_status(state, held, self.status, self.valid_from, origin.metadata())
-        conflicts.append(
-            ("status", before.name.lower(), said_by.source, self.status.name.lower())
+        said = Disagreement(
+            "status", before.name.lower(), said_by.source, self.status.name.lower(), origin.source
         )
-        return None
+        word = weigh(state, Space.INSTRUMENT, id, said_by, origin, said)
+        if word == Word.CONFLICTS or self.status not in NEXT[before]:
+            conflicts.append(said)
+            return None
+        if word == Word.OUTRANKS:
+            conflicts.append(said.turned())
+        return _set_status(state, held, self.status, self.valid_from, origin.metadata())
 
 
 def _instrument_status(body: DataBody) -> int:
@@ -232,10 +258,12 @@ def _set_status(
         counter=held.entity.counter, status=status, revision=held.entity.revision + 1,
         valid_from=valid_from,
     )  # fmt: skip
-    return state.emit(
+    offset = state.emit(
         Kind.INSTRUMENT_STATUS, Space.INSTRUMENT, held.id, body, metadata=metadata,
         valid_from=valid_from,
     )  # fmt: skip
+    left(state, held.id, status, metadata)
+    return offset
 
 
 class Amend(NamedTuple):

@@ -22,13 +22,16 @@ from alphapulse.log import (
 from .commands import Register
 from .deciding import (
     DOING,
+    Disagreement,
     Receipt,
+    Word,
     allocate,
     announce_collision,
+    endorse,
     held_instrument,
     instrument_body,
-    may_correct,
     raise_conflicts,
+    weigh,
 )
 from .errors import UnknownInstrument, UnknownListing
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
@@ -116,20 +119,28 @@ class AddListing(NamedTuple):
         assert isinstance(known, ListingBody)
         offered = self._offered()
         changes: dict[str, object] = {}
-        conflicts = []
+        conflicts: list[Disagreement] = []
         for field, value in offered.items():
             before = getattr(known, field)
             if not value or value == before:
                 continue
             if field == "symbol_from" and offered["symbol"] != changes.get("symbol", known.symbol):
                 continue  # it is the date of a symbol that is not taken
-            said_by = state.said_by(held, attrgetter(field))
-            follows = field == "symbol_from" and "symbol" in changes
-            if follows or not before or may_correct(said_by, origin):
+            said_by = state.said_by(held, field, attrgetter(field))
+            said = Disagreement(field, str(before), said_by.source, str(value), origin.source)
+            word = Word.CORRECTS
+            if before and not (field == "symbol_from" and "symbol" in changes):
+                word = weigh(state, Space.LISTING, held.id, said_by, origin, said)
+            if word != Word.CONFLICTS:
                 changes[field] = value
-            else:
-                conflicts.append((field, str(before), said_by.source, str(value)))
-        offset, outcome = held.data_offset, "unchanged"
+            if word != Word.CORRECTS:
+                conflicts.append(said.turned() if word == Word.OUTRANKS else said)
+        agreed = (
+            (field, attrgetter(field)) for field, value in offered.items()
+            if value and value == getattr(known, field)
+        )  # fmt: skip
+        endorsed = endorse(state, Space.LISTING, held, known.asset_class, agreed, origin)
+        offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
         if changes:
             offset = _change_listing(
                 state, held, Kind.LISTING_AMENDED, changes, origin.metadata()
@@ -138,7 +149,7 @@ class AddListing(NamedTuple):
         raised = raise_conflicts(
             state, Space.LISTING, held.id, known.asset_class, conflicts, origin
         )
-        if outcome == "unchanged" and raised:
+        if outcome == "unchanged" and endorsed is None and raised:
             offset = raised[0]
         return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
 

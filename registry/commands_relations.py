@@ -17,12 +17,16 @@ from alphapulse.log import InvalidInput, Kind, RelationBody, RelationKind, Space
 
 from .deciding import (
     DOING,
+    Disagreement,
     Receipt,
+    Word,
     allocate,
     announce_collision,
+    endorse,
     instrument_body,
     may_correct,
     raise_conflicts,
+    weigh,
 )
 from .errors import UnknownInstrument, UnknownRelation
 from .identity import fingerprint_of, relation_key
@@ -108,27 +112,38 @@ class Relate(NamedTuple):
         """What is not given says nothing; the rest fills in, amends or conflicts."""
         known = _relation_body(held)
         changes: dict[str, _Value] = {}
-        conflicts = []
+        conflicts: list[Disagreement] = []
         anew = self._begins_anew(state, origin, held)
         for field, value in self._words().items():
             before = _value(known, field)
             if value == before:
                 continue
-            said_by = state.said_by(held, partial(_value, field=field))
-            if anew or not before or may_correct(said_by, origin):
+            said_by = state.said_by(held, field, partial(_value, field=field))
+            said = Disagreement(
+                field, _text(before), said_by.source, _text(value), origin.source
+            )
+            word = Word.CORRECTS
+            if before and not anew:
+                word = weigh(state, Space.RELATION, held.id, said_by, origin, said)
+            if word != Word.CONFLICTS:
                 changes[field] = value
-            else:
-                conflicts.append((field, _text(before), said_by.source, _text(value)))
+            if word != Word.CORRECTS:
+                conflicts.append(said.turned() if word == Word.OUTRANKS else said)
         if anew:
             changes.setdefault("valid_to", 0)
-        offset, outcome = held.data_offset, "unchanged"
+        agreed = (
+            (field, partial(_value, field=field)) for field, value in self._words().items()
+            if value == _value(known, field)
+        )  # fmt: skip
+        endorsed = endorse(state, Space.RELATION, held, known.asset_class, agreed, origin)
+        offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
         if changes:
             offset = _change(state, held, Kind.RELATION_AMENDED, changes, origin.metadata())
             outcome = "amended"
         raised = raise_conflicts(
             state, Space.RELATION, held.id, known.asset_class, conflicts, origin
         )
-        if outcome == "unchanged" and raised:
+        if outcome == "unchanged" and endorsed is None and raised:
             offset = raised[0]
         return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
 
@@ -136,7 +151,7 @@ class Relate(NamedTuple):
         """Whoever said that it ended may say that it holds again from then on, or from later."""
         ended = _relation_body(held).valid_to
         return bool(ended) and self.valid_from >= ended and may_correct(
-            state.said_by(held, partial(_value, field="valid_to")), origin
+            state.said_by(held, "valid_to", partial(_value, field="valid_to")), origin
         )  # fmt: skip
 
 

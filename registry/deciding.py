@@ -6,17 +6,24 @@ conflict is raised once for each field, value and source, and changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from alphapulse.log import (
     CandidateBody,
     CollisionBody,
     ConflictBody,
+    EndorsedBody,
     FeedBody,
     InstrumentBody,
     Kind,
     ListingBody,
+    ProposalBody,
+    Proposed,
     RelationKind,
+    RulesBody,
+    SnapshotBody,
     Space,
 )
 
@@ -29,9 +36,13 @@ from .identity import (
     id_candidates,
     listing_key,
     primary_id,
+    proposal_key,
     relation_key,
+    rules_key,
+    snapshots_key,
     venue_fingerprint,
 )
+from .precedence import outranks
 from .state import DataBody, Held, Origin, State
 
 DOING: Final = "deciding a command"
@@ -102,6 +113,12 @@ def key_of(body: DataBody) -> bytes:
         return feed_key(body.source)
     if isinstance(body, CandidateBody):
         return candidate_key(body.instrument_fingerprint, body.other_fingerprint)
+    if isinstance(body, SnapshotBody):
+        return snapshots_key(body.source)
+    if isinstance(body, RulesBody):
+        return rules_key()
+    if isinstance(body, ProposalBody):
+        return proposal_key(Proposed(body.proposed), body.instrument_fingerprint, body.source)
     if isinstance(body, ListingBody):
         return listing_key(
             body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line
@@ -121,6 +138,71 @@ def may_correct(said_by: Origin, origin: Origin) -> bool:
     )
 
 
+class Word(Enum):
+    """What becomes of a word that disagrees with the one that is held."""
+
+    CORRECTS = auto()
+    """Whoever said the other corrects it: it is held from now on."""
+    OUTRANKS = auto()
+    """It is held from now on, and the other one's disagreement is a conflict."""
+    CONFLICTS = auto()
+    """It changes nothing, and is a conflict."""
+
+
+class Disagreement(NamedTuple):
+    field: str
+    held: str
+    held_source: str
+    offered: str
+    offered_source: str
+
+    def turned(self) -> Disagreement:
+        """What is said of it where the offered word is held from now on. So it is the same
+        conflict, whichever of the two came first."""
+        return Disagreement(
+            self.field, self.offered, self.offered_source, self.held, self.held_source
+        )
+
+
+def weigh(
+    state: State, space: int, id: int, said_by: Origin, origin: Origin, said: Disagreement, *,
+    correctable: bool = True,
+) -> Word:  # fmt: skip
+    """By who says so. correctable: whether a source may correct its own word of this field."""
+    if correctable and may_correct(said_by, origin):
+        return Word.CORRECTS
+    if outranks(state.rules().precedence, origin.source, said_by.source):
+        before = state.raised_before(space, id, _conflict(state, space, id, 0, said))
+        if before is None or before[1] is None:  # else a person let the held value stand
+            return Word.OUTRANKS
+    return Word.CONFLICTS
+
+
+def endorse(
+    state: State, space: int, held: Held, asset_class: int,
+    agreed: Iterable[tuple[str, Callable[[DataBody], object]]], origin: Origin,
+) -> int | None:  # fmt: skip
+    """Takes over the words that `origin` says too and comes first with; None when there are none.
+
+    Without it the one who said them first could correct them against a source that comes before
+    it, though not if that one had come first. agreed: fields, and how to read them from a body.
+    """
+    precedence = state.rules().precedence
+    if origin.source not in precedence or not any(
+        outranks(precedence, origin.source, source) for source in state.sources_of(held)
+    ):
+        return None
+    fields = tuple(
+        field for field, value_of in agreed
+        if outranks(precedence, origin.source, state.said_by(held, field, value_of).source)
+    )  # fmt: skip
+    if not fields:
+        return None
+    owner = owner_of(state, space, held.id)
+    body = EndorsedBody(fields=fields, asset_class=asset_class, instrument=owner)
+    return state.emit(Kind.WORD_ENDORSED, space, held.id, body, metadata=origin.metadata())
+
+
 def instrument_body(held: Held) -> InstrumentBody:
     assert isinstance(held.body, InstrumentBody)
     return held.body
@@ -134,20 +216,17 @@ def held_instrument(state: State, id: int) -> Held:
 
 
 def raise_conflicts(
-    state: State, space: int, id: int, asset_class: int,
-    conflicts: list[tuple[str, str, str, str]], origin: Origin,
+    state: State, space: int, id: int, asset_class: int, conflicts: list[Disagreement],
+    origin: Origin,
 ) -> tuple[int, ...]:  # fmt: skip
-    """Offsets of the open conflicts that these words are in: (field, held, by, offered).
+    """Offsets of the open conflicts that these words are in.
 
     One event for each disagreement that was not raised before. What a person has acknowledged
     stays settled.
     """
     raised = []
-    for field, value, said_by, offered in conflicts:
-        body = ConflictBody(
-            asset_class=asset_class, field=field, held=value, held_source=said_by,
-            offered=offered, offered_source=origin.source, instrument=owner_of(state, space, id),
-        )  # fmt: skip
+    for said in conflicts:
+        body = _conflict(state, space, id, asset_class, said)
         before = state.raised_before(space, id, body)
         if before is None:
             raised.append(
@@ -156,3 +235,13 @@ def raise_conflicts(
         elif before[1] is None:
             raised.append(before[0])
     return tuple(raised)
+
+
+def _conflict(
+    state: State, space: int, id: int, asset_class: int, said: Disagreement
+) -> ConflictBody:
+    return ConflictBody(
+        asset_class=asset_class, field=said.field, held=said.held, held_source=said.held_source,
+        offered=said.offered, offered_source=said.offered_source,
+        instrument=owner_of(state, space, id),
+    )  # fmt: skip

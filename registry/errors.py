@@ -40,6 +40,11 @@ class UnknownAlert(AlphaPulseError, LookupError):
     cure = "`alphapulse alerts` shows the open ones"
 
 
+class UnknownProposal(AlphaPulseError, LookupError):
+    problem = "there is no such proposal"
+    cure = "`alphapulse proposals` shows the open ones"
+
+
 class Ambiguous(AlphaPulseError, LookupError):
     problem = "several things match"
     cure = "name one by its id"

@@ -40,7 +40,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from alphapulse.log import InvalidInput, NotDecodable, RelationKind
+from alphapulse.log import InvalidInput, NotDecodable, Proposed, RelationKind
 
 from .validation import venue_parts
 
@@ -220,3 +220,21 @@ def feed_key(source: str) -> bytes:
 def candidate_key(first: bytes, second: bytes) -> bytes:
     """Of two instruments that look alike, by their fingerprints, in whatever order."""
     return canonical_key("candidate", *sorted((first.hex(), second.hex())))
+
+
+def snapshots_key(source: str) -> bytes:
+    """The snapshots of a source; one more field than `feed_key`, so they never meet."""
+    return canonical_key("feed", source, "snapshots")
+
+
+def rules_key() -> bytes:
+    """What holds for sources, of which each log has one."""
+    return canonical_key("rules")
+
+
+def proposal_key(proposed: Proposed, instrument_fingerprint: bytes, source: str = "") -> bytes:
+    """To register an instrument there is one, whoever saw it; to delist it one for each source."""
+    said_by = (source,) if proposed == Proposed.DELIST else ()
+    return canonical_key(
+        "proposal", proposed.name.lower(), instrument_fingerprint.hex(), *said_by
+    )

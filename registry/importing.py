@@ -96,6 +96,7 @@ def import_file(
     dry_run: bool | Rehearsal = False, plan: Plan | None = None,
     quarantine: str | os.PathLike[str] | Quarantine | None = None,
     progress: Progress | None = None, opened: BinaryIO | None = None,
+    named: set[int] | None = None,
 ) -> ImportReport:  # fmt: skip
     """Registers what is in a file.
 
@@ -105,6 +106,7 @@ def import_file(
     rehearsal of this registry instead of True has seen the files before. plan: of a dry run, called
     with each thing that a row would do, as it is decided; the write session is held meanwhile.
     opened: a regular file that is read, and closed, instead of the one at `path`.
+    named: gets the ids of the instruments that good rows register.
     Raises InvalidInput for a file that is unusable as a whole. LogFull, LogBusy, ViewFull,
     ReadOnly, ChainBroken and the like stop the import; their facts say how far it came, the rows
     before are recorded, and importing again completes it. Cost: 100 µs a row, bounded memory.
@@ -116,6 +118,7 @@ def import_file(
         importer = importer_for(file, format)
         reading = importer.open(file)
         run = _Run(file, reading, source or reading.source, progress)
+        run.named = named
         if dry_run:
             rehearsal = (
                 stack.enter_context(registry.rehearsal()) if dry_run is True else dry_run
@@ -194,6 +197,8 @@ class _Run:
         self.reading = reading
         self.stale: Path | None = None
         """The quarantine of an earlier import, removed when this one refuses nothing."""
+        self.named: set[int] | None = None
+        """Gets the ids of the instruments that rows register."""
         self._source = source
         self._origin = Origin(source, reading.content_hash, "")
         self._progress = progress
@@ -289,6 +294,11 @@ class _Run:
         if self._rehearsal is not None and self._plan is not None:
             for each in self._rehearsal.plan(row.place, receipts):
                 self._plan(each)
+        if self.named is not None:
+            self.named.update(
+                receipt.id for command, receipt in zip(commands, receipts, strict=True)
+                if isinstance(command, Register)
+            )  # fmt: skip
         for receipt in receipts:
             self._collisions += receipt.outcome == "collision"
             self._conflicts += len(receipt.conflicts)

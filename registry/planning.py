@@ -12,11 +12,9 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import (
     KIND_NAMES,
-    CandidateBody,
     CollisionBody,
     ConflictBody,
     Draft,
-    FeedBody,
     InstrumentBody,
     ListingBody,
     RelationBody,
@@ -26,7 +24,7 @@ from . import validation
 from .deciding import Receipt
 from .fields import Fields, Shown, fields_of
 from .identity import key_text
-from .state import DataBody, State
+from .state import DataBody, FactBody, State
 
 _FACTS: Final = (InstrumentBody, ListingBody, RelationBody)
 
@@ -112,5 +110,5 @@ def _conflict(state: State, place: str, offset: int, *, is_new: bool) -> Planned
 
 
 def _fields(body: DataBody) -> tuple[int, Fields]:
-    assert not isinstance(body, FeedBody | CandidateBody), "no row of a file is about these"
+    assert isinstance(body, FactBody), "rows of files are about instruments"
     return fields_of(body)

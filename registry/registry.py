@@ -61,6 +61,7 @@ from .lookup import Lookup, Match
 from .readers import facts_of
 from .related import Joined, Related, Relations
 from .relation_rules import link_named
+from .sources import Sources
 from .synthetics import formula_of
 from .tickets import Outcome, Unit
 from .valid_time import When, either
@@ -104,6 +105,7 @@ class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
         self.lookup = Lookup(log, self.views)
         self.relations = Relations(log, self.views)
         self.alike = Candidates(log, self.views)
+        self.sources = Sources(log, self.views)
         self._writer = Writer(log, self.views, wait_s)
         self.aio = AsyncWriting(self._writer, self.lookup, self.alike)
         """The same commands for coroutines: `await registry.aio.register(usdc)`."""
@@ -177,9 +179,10 @@ class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
     ) -> Iterator[Found]:  # fmt: skip
         """Imports each file that appears in these directories, once; what it came to, as it goes.
 
-        feeds: a feeds file, see `read_feeds`. once: what is there now, and ends; else it goes on
-        until `stop` is set, from this thread or another. Raises InvalidInput for what cannot be
-        watched or is no feeds file; `Discovery` has more to choose.
+        feeds: a feeds file, see `read_feeds`; the rules that it states hold from then on. once:
+        what is there now, and ends; else it goes on until `stop` is set, from this thread or
+        another. Raises InvalidInput for what cannot be watched or is no feeds file; `Discovery` has
+        more to choose.
         """
         from .discovery import ANY, Discovery, read_feeds  # imports files by way of this class
 
@@ -455,7 +458,8 @@ class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
         return blamed(id, (e for e in self.history(id) if stop is None or e.offset < stop))
 
     def history(self, id: int) -> list[Event]:
-        """Every event about an instrument, its listings, relations and candidates, oldest first."""
+        """Every event about an instrument, its listings, relations, candidates and proposals,
+        oldest first."""
         offsets: dict[int, Event] = {}
         for name, keys in (
             ("instruments", [id]),
@@ -463,6 +467,7 @@ class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
             ("relations", self._linked("relations", "instrument", id)),
             ("relations", self._linked("relations", "other", id)),
             ("candidates", self._linked("candidates", "instrument", id)),
+            ("proposals", self._linked("proposals", "instrument", id)),
         ):
             table = self.views.table(name)
             for key in keys:
@@ -485,6 +490,11 @@ class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
             if acknowledged or record.acknowledged is None:
                 found.append((record.offset, record.acknowledged))
         return [(self.log.event(offset), closed) for offset, closed in sorted(found)]
+
+    def proposals(self, *, answered: bool = False) -> list[Event]:
+        """The newest event of each open proposal, or of all, oldest first. Its body is the whole
+        state of the proposal, and its entity the id to confirm or refuse it by."""
+        return self.sources.proposals(answered=answered)
 
     def offset_of_request(self, request_id: str) -> int | None:
         """Of the first event that a request id led to; None when it led to none."""

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import Final
 
 from alphapulse.log import (
+    ANSWERED_NAMES,
     CANDIDATE_STATE_NAMES,
+    PROPOSED_NAMES,
     RELATION_NAMES,
     SEVERITY_NAMES,
     AcknowledgedBody,
@@ -21,12 +23,16 @@ from alphapulse.log import (
     CandidateBody,
     CollisionBody,
     ConflictBody,
+    EndorsedBody,
     Event,
     FeedBody,
     InstrumentBody,
     InstrumentRecord,
     ListingBody,
+    ProposalBody,
     RelationBody,
+    RulesBody,
+    SnapshotBody,
     Status,
     Verdict,
     format_time,
@@ -38,7 +44,7 @@ from .candidate_finder import LookAlike
 from .candidates import Candidate, Evidence
 from .changes import Blame, Change
 from .deciding import Receipt, key_of
-from .fields import class_text, fact_fields, id_text, relation_text, status_text, time_text
+from .fields import class_text, fact, fact_fields, id_text, relation_text, status_text, time_text
 from .formula import components_of
 from .identity import key_text
 from .lookup import Match
@@ -46,6 +52,7 @@ from .planning import Planned
 from .registry import RegistryStatistics
 from .related import Joined, Related
 from .relation_rules import ratio_text
+from .snapshots import unpack_ids
 from .synthetics import formula_of
 
 Json = dict[str, object]
@@ -57,6 +64,18 @@ def _known_id(id: int) -> str | None:
 
 def _known_relation(relation: int) -> str | None:
     return relation_text(relation) if relation else None
+
+
+def _status_said(status: int) -> str | None:
+    return status_text(status) if status else None
+
+
+def _facts(values: dict[str, str | int]) -> Json:
+    return {field: fact(field, value) for field, value in values.items()}
+
+
+def _ids(packed: bytes) -> list[str]:
+    return [id_text(id) for id in unpack_ids(packed)]
 
 
 def _as_is(value: object) -> object:
@@ -73,6 +92,10 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "content_hash": bytes.hex,
     "agree": dict, "differ": lambda value: {field: list(said) for field, said in value.items()},
     "state": lambda value: CANDIDATE_STATE_NAMES.get(value, str(value)),
+    "proposed": lambda value: PROPOSED_NAMES.get(value, str(value)),
+    "answered": lambda value: ANSWERED_NAMES.get(value, str(value)),
+    "facts": _facts, "modified": time_text, "appeared": _ids, "gone": _ids,
+    "precedence": list, "fields": list, "seen": dict,
     "conflicts": lambda value: list(value) if isinstance(value, tuple) else value,
 }  # fmt: skip
 """How a field of a body is shown; the others are text, integers and booleans as they are."""
@@ -82,7 +105,7 @@ _RENAMED: Final = {"asset_class": "class"}
 def _check_forms() -> None:
     for kind in (
         ListingBody, RelationBody, CollisionBody, ConflictBody, AcknowledgedBody, AnswerBody,
-        FeedBody, CandidateBody,
+        FeedBody, CandidateBody, ProposalBody, SnapshotBody, RulesBody, EndorsedBody,
     ):
         annotations = kind.__annotations__
         for field in kind.__struct_fields__:
@@ -100,6 +123,8 @@ def body_dict(body: AnyBody) -> Json:
     shown: Json = {}
     for field in body.__struct_fields__:
         form = _FORMS.get(field, _as_is)
+        if field == "status" and isinstance(body, ProposalBody):
+            form = _status_said
         shown[_RENAMED.get(field, field)] = form(getattr(body, field))
     if isinstance(body, ListingBody | RelationBody):
         is_known = isinstance(body, ListingBody) or body.relation in RELATION_NAMES

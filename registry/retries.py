@@ -4,8 +4,8 @@ The events that a request led to name it, follow each other, and are found throu
 `requests`; so the log alone remembers, through restarts and rebuilds and for every process. Nothing
 else is kept: the first receipt is made again from those events. Each names its command too, by a
 hash of what that says, who says it and its place in the unit, so that another command under the id
-is told from a retry. A command that changed nothing leaves an event of its own, `request.answered`,
-with its receipt.
+is told from a retry. A command may answer proposals besides; its receipt is about what it was for.
+A command that changed nothing leaves an event of its own, `request.answered`, with its receipt.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ _OUTCOMES: Final[dict[int, str]] = {
     Kind.INSTRUMENT_AMENDED: "amended", Kind.INSTRUMENT_STATUS: "amended",
     Kind.LISTING_AMENDED: "amended", Kind.LISTING_ENDED: "amended",
     Kind.RELATION_AMENDED: "amended", Kind.RELATION_ENDED: "amended",
-    Kind.ALERT_ACKNOWLEDGED: "amended", Kind.FEED_IMPORTED: "new",
+    Kind.ALERT_ACKNOWLEDGED: "amended", Kind.FEED_IMPORTED: "new", Kind.FEED_RULES: "amended",
+    Kind.WORD_ENDORSED: "unchanged", Kind.INSTRUMENT_SEEN: "proposed",
+    Kind.PROPOSAL_REFUSED: "amended",
     Kind.CANDIDATE_PROPOSED: "new", Kind.CANDIDATE_CONFIRMED: "amended",
     Kind.CANDIDATE_REFUSED: "amended",
 }  # fmt: skip
@@ -49,7 +51,8 @@ def replayed(command: object, state: State, origin: Origin, first: int) -> Recei
     if not mine:
         raise RequestReused(DOING, offset=first, used_for=f"0x{events[0].entity:016x}")
     space, id = mine[0].space, mine[0].entity
-    fingerprint, newest = state.fingerprint(space, id), mine[-1]
+    told = [event for event in mine if (event.space, event.entity) == (space, id)]
+    fingerprint, newest = state.fingerprint(space, id), told[-1]
     if isinstance(newest.body, AnswerBody):
         return Receipt(id, fingerprint, newest.body.answer, "unchanged", newest.body.conflicts)
     unsaid = getattr(command, "unsaid", None)
@@ -57,7 +60,9 @@ def replayed(command: object, state: State, origin: Origin, first: int) -> Recei
     if unsaid is not None:
         words = unsaid(state.data_at(newest.offset))
         conflicts = _conflicts(state, space, id, words, origin.source, events[-1].offset)
-    said = [event for event in mine if event.kind in _OUTCOMES]
+        raised = (event.offset for event in told if isinstance(event.body, ConflictBody))
+        conflicts = tuple(dict.fromkeys((*conflicts, *raised)))
+    said = [event for event in told if event.kind in _OUTCOMES]
     if not said:
         return Receipt(id, fingerprint, conflicts[0], "unchanged", conflicts)
     collided = any(event.kind == Kind.COLLISION_DETECTED for event in mine)

@@ -20,19 +20,25 @@ from alphapulse.log import (
     CollisionBody,
     ConflictBody,
     Draft,
+    EndorsedBody,
     Event,
     EventLog,
     FeedBody,
     InstrumentBody,
     ListingBody,
     Metadata,
+    ProposalBody,
+    Proposed,
     RelationBody,
+    RulesBody,
+    SnapshotBody,
     Space,
     decode_metadata,
     encode_metadata,
 )
 from alphapulse.projections import (
     AlertRecord,
+    ProposalRecord,
     RelationRecord,
     RequestRecord,
     TableReader,
@@ -44,21 +50,28 @@ from alphapulse.projections import (
 
 from .check import NEW_KINDS, Entity, check_body, entity_of, evidence_hash
 from .formula import components_of
-from .identity import id_candidates, primary_id
+from .identity import fingerprint_of, id_candidates, primary_id, rules_key, snapshots_key
+from .precedence import outranks
 from .relation_rules import Link
+from .snapshots import Members
 from .synthetics import formula_of
 
 K = TypeVar("K")
 V = TypeVar("V")
 FactBody = InstrumentBody | ListingBody | RelationBody
 """What is known of an instrument stands in these."""
-DataBody = FactBody | FeedBody | CandidateBody
+DataBody = FactBody | FeedBody | CandidateBody | ProposalBody | SnapshotBody | RulesBody
 """The full state of an entity."""
-_DATA: Final = (InstrumentBody, ListingBody, RelationBody, FeedBody, CandidateBody)
+_DATA: Final = (
+    InstrumentBody, ListingBody, RelationBody, FeedBody, CandidateBody, ProposalBody,
+    SnapshotBody, RulesBody
+)  # fmt: skip
 """The same as a tuple: a union would be built anew at each `isinstance`."""
 _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
                   Space.RELATION: "relations", Space.FEED: "feeds",
-                  Space.CANDIDATE: "candidates"}  # fmt: skip
+                  Space.CANDIDATE: "candidates", Space.PROPOSAL: "proposals"}  # fmt: skip
+_RULES: Final = fingerprint_of(rules_key())
+_NO_RULES: Final = RulesBody(fingerprint=_RULES, revision=0)
 _NOTHING: Final = object()
 
 
@@ -127,6 +140,14 @@ class State:
         self._new_links: dict[int, tuple[int, ...]] = {}
         """By instrument, the relations that this group has it start."""
         self._new_imports: dict[bytes, int] = {}
+        self._new_delistings: dict[int, tuple[int, ...]] = {}
+        """By instrument, the proposals to delist it that this group makes."""
+        self._rules: RulesBody | None = None
+        """Those in force, once they were asked for."""
+        self._members: dict[str, tuple[int, Members]] = {}
+        """By source, with the offset of the snapshot that was folded last."""
+        self.has_proposals = self._tables[Space.PROPOSAL].row_count > 0
+        """Whether there may be any, so that nobody else pays for them."""
         self._pending: dict[int, Draft] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         """What the unit has set: in which dict, the key, and what was there before."""
@@ -228,6 +249,60 @@ class State:
         held = self.held(Space.INSTRUMENT, instrument)
         return () if held is None else components_of(formula_of(held.body))
 
+    def rules(self) -> RulesBody:
+        """What holds for sources. Cost: once in a group 10 µs."""
+        if self._rules is None:
+            held = self.find(Space.FEED, _RULES)
+            body = _NO_RULES if held is None else held.body
+            assert isinstance(body, RulesBody)
+            self._rules = body
+        return self._rules
+
+    def members(self, source: str) -> Members:
+        """Whom a source names by its snapshots. Do not change it. Cost: once in a group 10 µs for
+        each snapshot there ever was, and 0.1 µs for each that came or went in it."""
+        held = self.find(Space.FEED, fingerprint_of(snapshots_key(source)))
+        if held is None:
+            return Members()
+        known = self._members.get(source)
+        if known is not None and known[0] == held.data_offset:
+            return known[1]
+        bodies: list[SnapshotBody] = []
+        at: int | None = held.entity.last_offset
+        while at is not None:
+            body, _, before = self._past(at)
+            if isinstance(body, SnapshotBody):
+                bodies.append(body)
+            at = before
+        members = Members()
+        for body in reversed(bodies):
+            members.fold(body)
+        self._members[source] = (held.data_offset, members)
+        return members
+
+    def status_of(self, instrument: int) -> tuple[bytes, int] | None:
+        """(fingerprint, status) of an instrument."""
+        found = self.entity(Space.INSTRUMENT, instrument)
+        return None if found is None else (found.fingerprint, found.status)
+
+    def proposed_since(self, proposal: int) -> int:
+        held = self.held(Space.PROPOSAL, proposal)
+        return held.body.since if held and isinstance(held.body, ProposalBody) else 0
+
+    def delistings_of(self, instrument: int) -> list[Held]:
+        """The proposals to delist an instrument, whatever was answered."""
+        table = self._tables[Space.PROPOSAL]
+        known = [
+            table.key_of(cell) for cell in table.postings("instrument", instrument)
+            if ProposalRecord(table.arena, table.position_of(cell)).proposed == Proposed.DELIST
+        ]  # fmt: skip
+        found = []
+        for id in dict.fromkeys((*known, *self._new_delistings.get(instrument, ()))):
+            held = self.held(Space.PROPOSAL, id)
+            assert held is not None
+            found.append(held)
+        return found
+
     def awaits_collision(self, space: int, id: int) -> bool:
         """Whether its newest event is its registration, and that is one of this group."""
         held = self._overlay.get((space, id))
@@ -303,12 +378,15 @@ class State:
                 return body
         raise AssertionError(f"the entity of event {offset} was never registered")
 
-    def said_by(self, held: Held, value_of: Callable[[DataBody], object]) -> Origin:
-        """Who first said the value which a field has now, without a request id.
+    def said_by(
+        self, held: Held, field: str, value_of: Callable[[DataBody], object]
+    ) -> Origin:
+        """Whose word the value is which a field has now, without a request id: who said it first,
+        unless one that comes before it has endorsed it since.
 
         value_of: from a body to the field's value. Cost: 8 µs for each event of the entity.
         """
-        value, origin = value_of(held.body), Origin()
+        value, origin, endorsed = value_of(held.body), Origin(), list[Origin]()
         at: int | None = held.entity.last_offset
         while at is not None:
             body, said_by, at = self._past(at)
@@ -316,7 +394,22 @@ class State:
                 if value_of(body) != value:
                     break
                 origin = Origin(said_by.source, said_by.content_hash)
+            elif isinstance(body, EndorsedBody) and field in body.fields:
+                endorsed.append(Origin(said_by.source, said_by.content_hash))
+        for other in endorsed:
+            if outranks(self.rules().precedence, other.source, origin.source):
+                origin = other
         return origin
+
+    def sources_of(self, held: Held) -> set[str]:
+        """Everybody who said something of an entity. Cost: 8 µs for each of its events."""
+        sources: set[str] = set()
+        at: int | None = held.entity.last_offset
+        while at is not None:
+            body, said_by, at = self._past(at)
+            if isinstance(body, _DATA):
+                sources.add(said_by.source)
+        return sources
 
     def _past(self, offset: int) -> tuple[AnyBody, Metadata, int | None]:
         """(body, metadata, previous offset) of an event, decided in this group or in the log."""
@@ -347,8 +440,15 @@ class State:
             if isinstance(body, RelationBody) and before is None:
                 started = (*self._new_links.get(body.instrument, ()), entity)
                 self._set(self._new_links, body.instrument, started)
-            if isinstance(body, FeedBody):
+            elif isinstance(body, FeedBody):
                 self._set(self._new_imports, body.content_hash, offset)
+            elif isinstance(body, RulesBody):
+                self._rules = None
+            elif isinstance(body, ProposalBody):
+                self.has_proposals = True
+                if body.proposed == Proposed.DELIST and before is None:
+                    ids = (*self._new_delistings.get(body.instrument, ()), entity)
+                    self._set(self._new_delistings, body.instrument, ids)
             return offset
         known = self.held(space, entity)
         assert known is not None
@@ -357,7 +457,7 @@ class State:
             alert, _, _ = self._past(body.alert)
             key = alert_key(space, entity, alert)
             self._set(self._new_alerts, key, (body.alert, space, entity, offset))
-        elif not isinstance(body, AnswerBody):
+        elif not isinstance(body, AnswerBody | EndorsedBody):
             key = alert_key(space, entity, body)
             self._set(self._new_alerts, key, (offset, space, entity, None))
         return offset
@@ -381,5 +481,7 @@ class State:
                 del where[key]
             else:
                 where[key] = old
+        self._members.clear()
+        self._rules = None
         self.head -= len(self.drafts)
         self.begin_unit()

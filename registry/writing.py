@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from msgspec.structs import replace
@@ -23,7 +23,9 @@ from .candidate_finder import LookAlike
 from .candidates import Candidates
 from .commands import REASON_SIZE_BYTES_MAX, Acknowledge, Amend, Register, SetStatus
 from .commands_candidates import Confirm, Propose, Refuse, direction
+from .commands_feeds import StateRules, policy_named
 from .commands_listings import AddListing, AddToGroup, EndListing
+from .commands_proposals import ConfirmProposal, RefuseProposal, Seen
 from .commands_relations import Relate, Unrelate, be_two
 from .deciding import Receipt
 from .errors import Ambiguous, UnknownInstrument
@@ -97,6 +99,51 @@ class Writing(ABC, Generic[One, Many]):
                 error.facts["index"] = index
                 raise
         return self._carry_out_all(units)
+
+    def seen(
+        self, instrument: AnyInstrument, *, policy: str = "", source: str = "",
+        request_id: str = "",
+    ) -> One:  # fmt: skip
+        """Says that a source came upon an instrument, named by its full key.
+
+        What is known is left as it is. What is not is, by the policy, proposed to a person, once
+        for its key (propose), or registered at once (auto); either way as an event,
+        `instrument.seen`. policy: of this call; else the one that the rules state for the source;
+        else propose. The receipt's outcome: proposed (its id is the proposal's), new, or unchanged
+        (its offset is that of the registration or of the proposal, refused ones too).
+        """
+        origin = self.origin(source, request_id)
+        command = Seen.of(self._exact(instrument, request_id), policy and policy_named(policy))
+        return self._carry_out(Unit((command,), origin))
+
+    def confirm_proposal(
+        self, proposal: int, *, source: str = "operator", request_id: str = ""
+    ) -> One:
+        """Does what is proposed: registers what was seen, delists what is missing. The receipt is
+        about the instrument. Raises UnknownProposal."""
+        origin = self.origin(source, request_id)
+        return self._carry_out(Unit((ConfirmProposal.make(proposal),), origin))
+
+    def refuse_proposal(
+        self, proposal: int, *, reason: str = "", source: str = "operator",
+        request_id: str = "",
+    ) -> One:  # fmt: skip
+        """Does not do what is proposed; nobody is asked again for the same key, or the same
+        absence. reason: up to 512 bytes. Raises UnknownProposal."""
+        origin = self.origin(source, request_id)
+        return self._carry_out(Unit((RefuseProposal.make(proposal, reason),), origin))
+
+    def state_rules(
+        self, *, precedence: Sequence[str] | None = None,
+        seen: Mapping[str, str] | None = None, source: str = "operator", request_id: str = "",
+    ) -> One:  # fmt: skip
+        """Says what holds for sources from here on; what is None stays as it was.
+
+        precedence: sources; where two that it names disagree, the word of the one that comes first
+        stands, whoever came first. seen: source to policy, see `seen`.
+        """
+        origin = self.origin(source, request_id)
+        return self._carry_out(Unit((StateRules.make(precedence, seen),), origin))
 
     def amend(
         self, id: int, *, valid_from: str | int = 0, source: str = "", request_id: str = "",

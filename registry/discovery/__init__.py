@@ -4,19 +4,31 @@ What was imported is remembered in the log itself, by content, so nothing here n
 kill. `Registry.discover` is the way in.
 """
 
-from .discovery import ONCE_SETTLES, RESCAN_S, SETTLE_S, Discovery, DiscoveryStatistics, Found
-from .feeds import ANY, Feed, read_feeds
+from .discovery import (
+    FEEDS_FILE,
+    ONCE_SETTLES,
+    RESCAN_S,
+    SETTLE_S,
+    Discovery,
+    DiscoveryStatistics,
+    Found,
+)
+from .feeds import ANY, Feed, FeedsFile, read_feeds
 from .folder import usable_directories
+from .snapshot import Taken
 
 __all__ = [
     "ANY",
+    "FEEDS_FILE",
     "ONCE_SETTLES",
     "RESCAN_S",
     "SETTLE_S",
     "Discovery",
     "DiscoveryStatistics",
     "Feed",
+    "FeedsFile",
     "Found",
+    "Taken",
     "read_feeds",
     "usable_directories",
 ]

@@ -19,7 +19,7 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
@@ -27,16 +27,19 @@ from blake3 import blake3
 
 from alphapulse.log import AlphaPulseError, InvalidInput, LogBusy, LogFull, SystemRefused, refused
 from alphapulse.projections import ViewFull
-from alphapulse.registry.commands_feeds import RecordImport
+from alphapulse.registry.commands import Command
+from alphapulse.registry.commands_feeds import RecordImport, StateRules
 from alphapulse.registry.deciding import Receipt
 from alphapulse.registry.importing import ImportReport, import_file
+from alphapulse.registry.snapshots import INSTRUMENTS_MAX
 from alphapulse.registry.state import Origin
 from alphapulse.registry.tickets import Unit
 from alphapulse.registry.writing import receipts
 
-from .feeds import ANY, Feed
+from .feeds import ANY, Feed, FeedsFile
 from .folder import Candidate, Folder, Identity, identity_of, open_within, usable_directories
 from .hints import Hints
+from .snapshot import LARGE, Taken, command_of, flaw_of_time, is_newest, judge, judged
 
 if TYPE_CHECKING:
     from alphapulse.registry.registry import Registry
@@ -47,6 +50,8 @@ RESCAN_S: Final = 5.0
 """How often directories are looked at when nothing is heard of them."""
 ONCE_SETTLES: Final = 10
 """For how many settling times `once` waits for files that are being written."""
+FEEDS_FILE: Final = "feeds-file"
+"""Who states the rules of one, in the log."""
 _PIECE_SIZE_BYTES: Final = 1 << 20
 _RESERVE_SIZE_BYTES: Final = 64 << 20
 """Disk space that a copy leaves free, as the log does."""
@@ -70,6 +75,8 @@ class Found(NamedTuple):
     """Of the event `feed.imported`, for imported and known."""
     problem: AlphaPulseError | None = None
     """Of refused, postponed, vanished and deaf."""
+    snapshot: Taken | None = None
+    """Of imported, where the feed is one of complete files."""
 
 
 class DiscoveryStatistics(NamedTuple):
@@ -88,7 +95,7 @@ class Discovery:
 
     def __init__(
         self, registry: Registry, directories: Iterable[str | os.PathLike[str]],
-        feeds: Sequence[Feed] = ANY, *, settle_s: float = SETTLE_S, rescan_s: float = RESCAN_S,
+        feeds: FeedsFile = ANY, *, settle_s: float = SETTLE_S, rescan_s: float = RESCAN_S,
     ) -> None:  # fmt: skip
         """feeds: see `read_feeds`; without any, formats are detected. settle_s: how long a file
         must have been the same before it is read. rescan_s: how often to look when nothing is
@@ -99,7 +106,10 @@ class Discovery:
                 cure=f"try {SETTLE_S:g} and {RESCAN_S:g}", settle_s=settle_s, rescan_s=rescan_s,
             )  # fmt: skip
         self._registry = registry
-        self._feeds = feeds
+        self._feeds = feeds.feeds
+        self._rules = feeds.rules
+        self._are_rules_stated = feeds.rules == StateRules()
+        """Once, before anything is imported."""
         self._settle_s = settle_s
         self._rescan_s = rescan_s
         self._folders = [Folder(path, settle_s) for path in usable_directories(directories)]
@@ -163,6 +173,13 @@ class Discovery:
     def look(self, stop: threading.Event | None = None) -> Iterator[Found]:
         """One look at all directories: imports what is complete."""
         self._looks += 1
+        if not self._are_rules_stated:
+            try:
+                receipts(self._registry.execute([Unit((self._rules,), Origin(FEEDS_FILE))]))
+            except _PASSING as error:  # nothing is imported by other rules than those
+                yield Found("postponed", self._folders[0].path, problem=error)
+                return
+            self._are_rules_stated = True
         for folder in self._folders:
             directory = folder.look()
             if directory is None:
@@ -270,19 +287,33 @@ class Discovery:
         content_hash = _read(file, looked_at)
         if content_hash is None:
             return None
-        offset = self._registry.imported(content_hash)
-        if offset is not None:
+        registry, offset = self._registry, self._registry.imported(content_hash)
+        flaw = flaw_of_time(registry, feed, looked_at.modified_ns) if feed.complete else ""
+        if offset is not None and (flaw or not feed.complete):
+            if feed.complete and is_newest(registry, feed, content_hash, looked_at.modified_ns):
+                judge(registry, feed)  # a kill may have come before what follows from it
             return Found("known", path, offset=offset)
         self._make_room(path, looked_at.size_bytes)
+        named: set[int] = set()
         # Without a name, so that a kill leaves nothing behind.
-        with tempfile.TemporaryFile(dir=self._registry.log.home.path) as copy:
+        with tempfile.TemporaryFile(dir=registry.log.home.path) as copy:
             if _read(file, looked_at, copy) != content_hash:
                 return None
             copy.seek(0)
             report = import_file(
-                self._registry, path, format=feed.format, source=feed.source, opened=copy
-            )
-        return Found("imported", path, report, record(self._registry, report).offset)
+                registry, path, format=feed.format, source=feed.source, opened=copy,
+                named=named if feed.complete else None,
+            )  # fmt: skip
+        if feed.complete and not flaw and len(named) > INSTRUMENTS_MAX:
+            flaw = LARGE
+        if flaw or not feed.complete:
+            snapshot = Taken(flaw) if flaw else None
+            return Found("imported", path, report, record(registry, report).offset, None, snapshot)
+        command = command_of(feed, report, named, looked_at.modified_ns)
+        receipt, recorded = _recorded(registry, report, command)
+        return Found(
+            "imported", path, report, receipt.offset, None, judged(registry, feed, recorded)
+        )
 
     def _make_room(self, path: Path, size_bytes: int) -> None:
         """Raises LogFull when a copy would take what the log needs."""
@@ -297,6 +328,11 @@ class Discovery:
 
 def record(registry: Registry, report: ImportReport) -> Receipt:
     """Says in the log that all of a file was imported, unless it says so already."""
+    return _recorded(registry, report)[0]
+
+
+def _recorded(registry: Registry, report: ImportReport, *more: Command) -> list[Receipt]:
+    """The same, in one commit with more that is to be said of the file; a receipt for each."""
     name = os.fsencode(os.path.basename(report.file)).decode("utf-8", "backslashreplace")
     command = RecordImport(
         source=report.source, file=name, content_hash=report.content_hash, format=report.format,
@@ -304,7 +340,7 @@ def record(registry: Registry, report: ImportReport) -> Receipt:
         quarantined=report.quarantined, collisions=report.collisions, conflicts=report.conflicts,
     )  # fmt: skip
     origin = Origin(report.source, report.content_hash, "")
-    return receipts(registry.execute([Unit((command,), origin)]))[0]
+    return receipts(registry.execute([Unit((command, *more), origin)]))
 
 
 def _read(file: BinaryIO, looked_at: Identity, copy: BinaryIO | None = None) -> bytes | None:

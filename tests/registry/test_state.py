@@ -23,6 +23,7 @@ from alphapulse.registry import (
     UnknownAlert,
 )
 from alphapulse.registry.commands import Command, _fact, decide
+from alphapulse.registry.commands_feeds import RecordSnapshot
 from alphapulse.registry.deciding import Receipt
 from alphapulse.registry.state import State
 
@@ -145,9 +146,10 @@ def test_who_said_it_across_the_log_and_the_group(registry: Registry) -> None:
         held = state.held(Space.INSTRUMENT, known.id)
         assert held is not None
 
-        assert state.said_by(held, partial(_fact, field="symbol")) == Origin("a")
-        assert state.said_by(held, partial(_fact, field="decimals")) == Origin("c", b"hash")
-        assert state.said_by(held, partial(_fact, field="name")) == Origin("b")
+        assert state.said_by(held, "symbol", partial(_fact, field="symbol")) == Origin("a")
+        decimals = state.said_by(held, "decimals", partial(_fact, field="decimals"))
+        assert decimals == Origin("c", b"hash")
+        assert state.said_by(held, "name", partial(_fact, field="name")) == Origin("b")
 
 
 def test_an_illegal_event_is_not_emitted(registry: Registry) -> None:
@@ -167,3 +169,17 @@ def test_an_illegal_event_is_not_emitted(registry: Registry) -> None:
 def test_an_origin_without_anything_costs_no_byte() -> None:
     assert Origin().metadata() == b""
     assert Origin("a").metadata()
+
+
+def test_a_snapshot_that_is_abandoned_names_nobody(registry: Registry) -> None:
+    """The next one stands at the same offset."""
+    one, two = (registry.register(token(number)).id for number in (1, 2))
+    with deciding(registry) as state:
+        for id, keep in ((one, False), (two, True)):
+            state.begin_unit()
+            command = RecordSnapshot("a", bytes(32), 1, frozenset({id}), False, 10)
+            command.decide(state, Origin("a"))
+            assert state.members("a").named() == {id}
+            if not keep:
+                state.abandon_unit()
+                assert state.members("a").named() == set()

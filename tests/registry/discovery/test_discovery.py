@@ -11,7 +11,7 @@ import pytest
 from blake3 import blake3
 
 from alphapulse.log import FeedBody, InvalidInput, Kind, LogBusy
-from alphapulse.registry import Discovery, Feed, Found, Registry, import_file
+from alphapulse.registry import Discovery, Feed, FeedsFile, Found, Registry, import_file
 from alphapulse.registry.audit import audit_meaning
 from alphapulse.registry.discovery import discovery as module
 from tests.registry.discovery.drops import content, drop, problem, told
@@ -103,7 +103,9 @@ def test_feeds_say_format_source_and_order(registry: Registry, feeds: Path) -> N
     drop(feeds, "other", "no feed is for it")
     watcher = discovery(
         registry, feeds,
-        feeds=(Feed("*.first", "listings-csv", "good"), Feed("*.rest", "listings-csv", "bad")),
+        feeds=FeedsFile(
+            (Feed("*.first", "listings-csv", "good"), Feed("*.rest", "listings-csv", "bad"))
+        ),
     )  # fmt: skip
     found = list(watcher.look())
     assert [(each.what, each.path.name) for each in found] == [
