@@ -9,7 +9,7 @@ from .output import shown
 from .verb import Cli
 
 if TYPE_CHECKING:
-    from alphapulse.log import CandidateBody, Event, FeedBody, Pattern
+    from alphapulse.log import CandidateBody, Event, FeedBody, Pattern, ProposalBody, SnapshotBody
     from alphapulse.registry import ImportReport
 
 _BELOW: Final = " " * 9
@@ -89,8 +89,12 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
         CandidateBody,
         CollisionBody,
         ConflictBody,
+        EndorsedBody,
         FeedBody,
+        ProposalBody,
         RelationBody,
+        RulesBody,
+        SnapshotBody,
     )
     from alphapulse.registry.relation_rules import ratio_in, ratio_text
 
@@ -112,6 +116,17 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
                 "stays,", repr(event.body.offered), "by", offered_by, "was offered"]  # fmt: skip
     if isinstance(event.body, AcknowledgedBody):
         return [f"alert {text['alert']}", text["reason"]]
+    if isinstance(event.body, EndorsedBody):
+        fields = ", ".join(map(shown, event.body.fields))
+        return [f"0x{event.entity:016x}", f"{fields}: it says so too, and comes first"]
+    if isinstance(event.body, ProposalBody):
+        return _describe_proposal(event.body, text)
+    if isinstance(event.body, SnapshotBody):
+        return _describe_snapshot(event.body)
+    if isinstance(event.body, RulesBody):
+        seen = (f"seen by {source}: {policy}" for source, policy in event.body.seen.items())
+        order = " > ".join(event.body.precedence)
+        return ["; ".join(each for each in (order, *seen) if each) or "no rules"]
     if isinstance(event.body, FeedBody):
         return [text["file"], "as", f"{text['format']}:", counts(event.body)]
     if isinstance(event.body, CandidateBody):
@@ -136,6 +151,30 @@ def _describe_candidate(id: int, body: CandidateBody) -> list[str]:
     if body.reason:
         return [*words, "are unrelated:", body.reason]
     return [*words, "have the same", ", ".join(body.agree)]
+
+
+def _describe_proposal(body: ProposalBody, text: dict[str, str]) -> list[str]:
+    facts = {field: shown(value) for field, value in body.facts.items()}
+    symbol = facts.get("symbol") or facts.get("native_id") or facts.get("name", "")
+    words = [text["proposed"], text["class"], symbol, text["instrument"] or text["key"]]
+    if body.since:
+        words += ["not in", _counted(body.missed, "complete file"), "of", text["source"]]
+    if body.policy:
+        words.append(f"at once, by policy {text['policy']}")
+    elif text["answered"] != "open":
+        words.append(text["answered"])
+    return [*words, text["reason"]]
+
+
+def _describe_snapshot(body: SnapshotBody) -> list[str]:
+    from alphapulse.registry.snapshots import unpack_ids
+
+    words = [_counted(body.named, "instrument")]
+    for name, ids in (("new", body.appeared), ("gone", body.gone)):
+        if ids:
+            words.append(f"{len(unpack_ids(ids))} {name}")
+    what = f"{shown(body.flaw)} file" if body.flaw else f"complete file {body.number}"
+    return [f"{what}: {', '.join(words)}"]
 
 
 def counts(report: FeedBody | ImportReport) -> str:

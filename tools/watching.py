@@ -17,6 +17,7 @@ from .verb import FINE, NO, Cli, settings
 
 if TYPE_CHECKING:
     from alphapulse.registry import Found
+    from alphapulse.registry.discovery import Taken
 
 SETTLE_S_MAX: Final = 3_600.0
 
@@ -50,14 +51,22 @@ def watch(
       format = "token-list"
       source = "uniswap"
 
+    A feed with complete = true names all that its source knows: an instrument that missing_after
+    [3] files in a row do not name is proposed to be delisted (see proposals), and nothing more. A
+    file that names over drop_max_percent [10] fewer than the one before, or has over
+    quarantined_max [0] bad rows, says of nobody that it is gone. precedence = [SOURCE, ...] and
+    [seen] state what holds for sources (see rules).
+
     Ctrl-C or SIGTERM ends it with exit 0. With --once: exit 1 when a file was refused, a row or a
-    relation was quarantined or in conflict, or a file is still being written. 2 when a DIR or
-    FILE.toml is unusable.
+    relation was quarantined or in conflict, a file of a complete feed is not complete, or a file is
+    still being written. 2 when a DIR or FILE.toml is unusable.
 
     \b
     JSON fields, one line a file that was imported: file, format, rows, new,
     unchanged, amended, quarantined, collisions, conflicts, quarantine_file,
-    relations, relations_new, relations_quarantined, source, content_hash, offset.
+    relations, relations_new, relations_quarantined, source, content_hash, offset;
+    of a complete feed snapshot too: flaw, number, named, appeared, gone,
+    proposed, withdrawn.
     """
     from alphapulse.registry.discovery import ANY, Discovery, read_feeds, usable_directories
 
@@ -86,7 +95,7 @@ def _show(cli: Cli, findings: Iterable[Found]) -> bool:
     clean = True
     for found in findings:
         if found.report is not None:
-            clean &= found.report.is_clean
+            clean &= found.report.is_clean and not (found.snapshot and found.snapshot.flaw)
             _show_imported(cli, found)
         elif found.problem is not None:
             clean = False
@@ -111,13 +120,36 @@ def _show_imported(cli: Cli, found: Found) -> None:
             "source": report.source, "content_hash": report.content_hash.hex(),
             "offset": found.offset,
         }  # fmt: skip
+        if found.snapshot is not None:
+            fields["snapshot"] = _snapshot_fields(found.snapshot)
         cli.out.records([fields])
         return
     said = f"{found.path.name} as {report.format} of {report.source}: {counts(report)}"
     cli.out.cells(("imported", 8), (said, 0), (f"offset {found.offset}", 0))
+    if found.snapshot is not None:
+        _note_snapshot(cli, found.path.name, found.snapshot)
     if report.unknown_columns:
         note(f"{report.file}: columns without meaning here: {', '.join(report.unknown_columns)}")
     note_problems(report)
+
+
+def _snapshot_fields(taken: Taken) -> dict[str, object]:
+    from alphapulse.registry.fields import id_text
+
+    ids = {name: [id_text(id) for id in getattr(taken, name)] for name in ("proposed", "withdrawn")}
+    return {**taken._asdict(), **ids, "flaw": taken.flaw or None}
+
+
+def _note_snapshot(cli: Cli, name: str, taken: Taken) -> None:
+    cli.out.flush()
+    if taken.flaw:
+        note(f"{name}: it is {taken.flaw}, so it says of nobody that it is gone")
+    elif taken.gone or taken.appeared:
+        cli.note(f"{name}: {taken.appeared} came and {taken.gone} went since the file before")
+    if taken.proposed:
+        note(f"{name}: {len(taken.proposed)} proposed to be delisted: see `alphapulse proposals`")
+    if taken.withdrawn:
+        note(f"{name}: {len(taken.withdrawn)} back, and no longer proposed to be delisted")
 
 
 @contextmanager

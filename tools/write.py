@@ -1,8 +1,8 @@
 """The verbs that write what is known: one thing by flags, many by lines.
 
 Flags and the lines of `-` are the same fields, and both become one command in one place
-(`_COMMANDS`). Lines are answered in order and as they come, so a program can write, wait for the
-answer and write again; those that arrive together share a commit.
+(`fields.COMMANDS`). Lines are answered in order and as they come, so a program can write, wait for
+the answer and write again; those that arrive together share a commit.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
+from .fields import Fields, is_lasting, unit_of
 from .lines import batches, parsed
 from .output import error_dict, note, print_error
-from .verb import FINE, NO, Cli, find_one, request_id_option, settings
+from .verb import FINE, NO, Cli, request_id_option, settings
 
 if TYPE_CHECKING:
     from alphapulse.log import AlphaPulseError, AnyBody
-    from alphapulse.registry import AsOf, Command, Outcome, Registry, Unit
+    from alphapulse.registry import Command, Outcome, Receipt, Registry, Unit
 
-Fields = dict[str, Any]
 REGISTER_FLAGS: Final[dict[str, str]] = {
     "symbol": "Ticker or token symbol.",
     "name": "Its name.",
@@ -104,8 +104,6 @@ RELATION_FLAGS: Final[dict[str, str]] = {
     "valid-from": "First instant at which it holds.",
     "valid-to": "First instant at which it does not hold any more.",
 }
-_ENDING: Final = {"end-listing": "listing", "unrelate": "relation"}
-"""Verbs whose default is now, and what they end."""
 _INTEGERS: Final = frozenset({"decimals", "slip44", "line", "generation", "adjustment"})
 _LINES_HELP: Final = """
     With - the same fields come as JSON Lines on stdin, {line}. A bad
@@ -169,6 +167,28 @@ def _given(flags: Mapping[str, Any]) -> Fields:
 @settings
 def register(cli: Cli, asset_class: str, **flags: str | None) -> int:
     return _run(cli, "register", asset_class, "class", _given(flags))
+
+
+@click.command(help=f"""Say that a source came upon an instrument, named by its full key as for
+    register. What is known is left as it is; what is not is proposed, once for its key, and a
+    person confirms or refuses it (see proposals).
+
+    \b
+      seen token --chain eip155:1 --address 0x… --symbol NEW --source collector
+      seen - < sightings.jsonl
+    {_LINES_HELP.format(line='{"class": "token", "chain": …, "policy": …}')}
+    The outcome is proposed (the id is that of the proposal), new (by --policy auto) or unchanged;
+    one more field, state: registered, proposed or refused.
+    """)  # fmt: skip
+@click.argument("asset_class", metavar="CLASS|-")
+@_flags(REGISTER_FLAGS)
+@click.option(
+    "--policy", metavar="POLICY", help="propose, or auto: register at once [what the rules say].",
+)  # fmt: skip
+@_origin_flags
+@settings
+def seen(cli: Cli, asset_class: str, **flags: str | None) -> int:
+    return _run(cli, "seen", asset_class, "class", _given(flags))
 
 
 @click.command(help=f"""Correct what is known of an instrument. It always applies, whoever said
@@ -281,189 +301,6 @@ def _run_relation(cli: Cli, verb: str, key: str, flags: Fields) -> int:
     return _run(cli, verb, key, "from", _given({"relation": relation, "to": other, **flags}))
 
 
-# Commands from fields
-
-
-def _register(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
-    from alphapulse.registry import Register, class_named, from_mapping
-
-    kind = class_named(fields.pop("class", None))
-    _name_others(registry, fields, as_of)
-    return Register.of(from_mapping(kind, _known(fields)))
-
-
-def _amend(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
-    from alphapulse.registry import Amend
-
-    id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
-    _name_others(registry, fields, as_of)
-    return Amend(id, fields, _time(valid_from, "valid_from"))
-
-
-def _delist(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
-    from alphapulse.registry import SetStatus, Status
-
-    id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
-    _nothing_else(fields, "key, valid_from")
-    return SetStatus(id, Status.DELISTED, _time(valid_from, "valid_from"))
-
-
-def _add_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
-    from alphapulse.registry import AddListing, Listing, from_mapping
-
-    id = _id_of(registry, fields, as_of)
-    return AddListing.make(from_mapping(Listing, {**_known(fields), "instrument": id}))
-
-
-def _end_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
-    from alphapulse.log import InvalidInput
-    from alphapulse.registry import EndListing
-
-    id, venue = _id_of(registry, fields, as_of), fields.pop("venue", None)
-    narrowed = _known({name: fields.pop(name, None) for name in ("currency", "line")})
-    valid_to = _end(fields)
-    _nothing_else(fields, "key, venue, currency, line, valid_to")
-    if venue is None:
-        raise InvalidInput("ending a listing", problem="the venue is missing", cure="name it")
-    return EndListing(registry.find_listing(id, venue, as_of=as_of, **narrowed), valid_to)
-
-
-def _relate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
-    from alphapulse.registry import Relate
-
-    of, relation, other = _sides(registry, fields, as_of)
-    said = _known({name: fields.pop(name, None) for name in ("ratio", "valid_from", "valid_to")})
-    _nothing_else(fields, "from, relation, to, ratio, valid_from, valid_to")
-    return Relate.make(of, relation, other, **said)
-
-
-def _unrelate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
-    from alphapulse.registry import Unrelate
-
-    of, relation, other = _sides(registry, fields, as_of)
-    valid_to = _end(fields)
-    _nothing_else(fields, "from, relation, to, valid_to")
-    return Unrelate.make(of, relation, other, valid_to)
-
-
-def _sides(registry: Registry, fields: Fields, as_of: AsOf) -> tuple[bytes, object, bytes]:
-    from alphapulse.registry.commands_relations import be_two
-    from alphapulse.registry.relation_rules import link_named
-
-    relation = link_named(fields.pop("relation", None))
-    of, other = (
-        find_one(registry, _key_in(fields, name), as_of=as_of) for name in ("from", "to")
-    )
-    be_two(of.id, other.id)
-    return of.record.fingerprint, relation.name.lower(), other.record.fingerprint
-
-
-_COMMANDS: Final[dict[str, Callable[[Registry, Fields, AsOf], Command]]] = {
-    "register": _register, "amend": _amend, "delist": _delist, "add-listing": _add_listing,
-    "end-listing": _end_listing, "relate": _relate, "unrelate": _unrelate,
-}  # fmt: skip
-
-
-def _known(fields: Fields) -> Fields:
-    """Without nulls, which mean "not known" here as they do in what we print."""
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _time(value: object, field: str) -> int:
-    from alphapulse.registry import time_ns
-
-    return 0 if value is None else time_ns(value, field)
-
-
-def _end(fields: Fields) -> int:
-    """Now when nothing is given; a time that is given and says nothing is a mistake."""
-    from alphapulse.registry.validation import refuse
-
-    valid_to = fields.pop("valid_to", None)
-    if valid_to is None:
-        return time.time_ns()
-    return _time(valid_to, "valid_to") or refuse(
-        "valid_to", "it says no time", valid_to, "leave it out to mean now"
-    )  # fmt: skip
-
-
-def _id_of(registry: Registry, fields: Fields, as_of: AsOf) -> int:
-    key = _key_in(fields, "key", "instrument")
-    return find_one(registry, key, as_of=None if _is_lasting(key) else as_of).id
-
-
-def _key_in(fields: Fields, *names: str) -> str:
-    from alphapulse.log import InvalidInput
-
-    key = None
-    for name in names:
-        key = fields.pop(name, None) if key is None else key
-    if not isinstance(key, str):
-        raise InvalidInput(
-            "reading the key", problem="it is missing or not text",
-            cure=f'give "{names[0]}": an id, ISIN, address or symbol',
-        )  # fmt: skip
-    return key
-
-
-def _name_others(registry: Registry, fields: Fields, as_of: AsOf) -> None:
-    """Keys of the underlying and in a formula become ids. An id stays, known or not."""
-    from alphapulse.log import AlphaPulseError
-    from alphapulse.registry import canonical_text
-
-    if fields.get("formula"):
-        fields["formula"] = canonical_text(
-            fields["formula"], lambda key: find_one(registry, key, as_of=as_of).id
-        )
-    key = fields.get("underlying")
-    if isinstance(key, str) and key and not key.startswith("0x"):
-        try:
-            fields["underlying"] = find_one(registry, key, as_of=as_of).id
-        except AlphaPulseError as error:
-            error.doing = f"reading field underlying: {error.doing}"
-            raise
-
-
-def _nothing_else(fields: Fields, known: str) -> None:
-    from alphapulse.log import InvalidInput
-
-    if fields:
-        raise InvalidInput(
-            "reading the fields", problem="there is no such field", field=sorted(fields)[0][:40],
-            cure=f"the fields are {known}, source, request_id",
-        )  # fmt: skip
-
-
-def _unit(registry: Registry, verb: str, fields: Fields) -> Unit:
-    """The command that the fields ask for. Raises AlphaPulseError.
-
-    The key of a request that is sent again means whom it meant before the request was carried out,
-    which may have changed that very key. Where it meant nobody, the request was another command:
-    RequestReused.
-    """
-    from alphapulse.log import InvalidInput
-    from alphapulse.registry import RequestReused, Unit, UnknownInstrument
-
-    origin = _known({name: fields.pop(name, None) for name in ("source", "request_id")})
-    said_by = registry.origin(**origin)
-    first = registry.offset_of_request(said_by.request_id) if said_by.request_id else None
-    if said_by.request_id and verb in _ENDING and not fields.get("valid_to"):
-        raise InvalidInput(
-            f"ending a {_ENDING[verb]}", problem="a request that can be sent again must say when",
-            cure="give valid_to too",
-        )  # fmt: skip
-    try:
-        command = _COMMANDS[verb](registry, fields, first - 1 if first else None)
-    except UnknownInstrument as error:
-        if first is None:
-            raise
-        raise RequestReused(
-            error.doing, request_id=said_by.request_id[:40], offset=first,
-            used_for=f"0x{registry.log.event(first).entity:016x}",
-        ) from error  # fmt: skip
-    return Unit((command,), said_by)
-
-
 # Carrying them out
 
 
@@ -473,7 +310,7 @@ def _run(cli: Cli, verb: str, subject: str, subject_name: str, fields: Fields) -
             if "request_id" in fields:
                 raise click.UsageError('give each line its own "request_id"')
             return _Lines(cli, registry, verb, fields).run(sys.stdin.buffer)
-        unit = _unit(registry, verb, {subject_name: subject, **fields})
+        unit = unit_of(registry, verb, {subject_name: subject, **fields})
         outcome = next(iter(registry.execute([unit])))
         from alphapulse.log import AlphaPulseError
 
@@ -488,17 +325,33 @@ def _print_receipt(cli: Cli, registry: Registry, unit: Unit, outcome: Outcome) -
     assert isinstance(outcome, list)
     receipt = outcome[0]
     shown = receipt_dict(receipt)
+    if state := _state_of_seen(registry, unit.commands[0], receipt):
+        shown["state"] = state
     if cli.json:
         cli.out.records([shown])
     else:
+        after = f" ({state})" if state and receipt.outcome == "unchanged" else ""
         cli.out.cells(
-            (receipt.outcome, 9), (str(shown["id"]), 18), (f"offset {receipt.offset}", 0)
+            (receipt.outcome, 9), (str(shown["id"]), 18), (f"offset {receipt.offset}{after}", 0)
         )
     for offset in receipt.conflicts:
         note(f"warning: that contradicts what is known: see the conflict at offset {offset}")
     if receipt.outcome == "unchanged" and not unit.origin.request_id:  # a retry is about the past
         _note_ended(cli, unit.commands[0], registry.body_at(receipt.offset))
     return NO if receipt.conflicts else FINE
+
+
+def _state_of_seen(registry: Registry, command: Command, receipt: Receipt) -> str:
+    """What the receipt of a sighting is about; empty for that of another command."""
+    from alphapulse.log import Answered, ProposalBody
+    from alphapulse.registry import Seen
+
+    if not isinstance(command, Seen):
+        return ""
+    body = registry.body_at(receipt.offset)
+    if not isinstance(body, ProposalBody):
+        return "registered"
+    return "refused" if body.answered == Answered.REFUSED else "proposed"
 
 
 def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
@@ -544,9 +397,9 @@ class _Lines:
             fields = {**self._defaults, **parsed(line)}
             names = ("key", "instrument", "from", "to", "underlying")
             keys = (fields.get(name) for name in names)
-            if self._waiting and ("formula" in fields or not all(map(_is_lasting, keys))):
+            if self._waiting and ("formula" in fields or not all(map(is_lasting, keys))):
                 self._carry_out()  # an earlier line may have changed whom this key means
-            self._waiting.append((number, _unit(self._registry, self._verb, fields)))
+            self._waiting.append((number, unit_of(self._registry, self._verb, fields)))
         except AlphaPulseError as error:
             self._carry_out()
             self._refuse(number, error)
@@ -578,8 +431,3 @@ class _Lines:
         else:
             self._cli.out.flush()
             print_error(error, as_json=False)
-
-
-def _is_lasting(key: object) -> bool:
-    """Whether a key means the same instrument for ever: no key, an id, an EVM address."""
-    return not isinstance(key, str) or not key or key.startswith(("0x", "eip155:"))

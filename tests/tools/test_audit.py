@@ -21,7 +21,7 @@ def test_a_good_home_passes(run: Run, apple: int) -> None:
     for row in ran.rows:
         assert list(row) == ["verdict", "ok", "checked", "rate_per_s", "first_bad_offset", "cure"]
         assert (row["ok"], row["first_bad_offset"], row["cure"]) == (True, None, None)
-    assert [row["checked"] for row in ran.rows] == [7, 7, 7, 7, 56]
+    assert [row["checked"] for row in ran.rows] == [7, 7, 7, 7, 63]
     people = run("audit")
     assert people.code == 0
     assert people.out.count(" ok ") == 5
@@ -68,7 +68,7 @@ def test_rebuild_and_compare(run: Run, apple: int) -> None:
     assert ran.code == 0
     assert [row["view"] for row in ran.rows] == [
         "instruments", "listings", "relations", "alerts", "requests", "feeds", "imports",
-        "candidates",
+        "candidates", "proposals",
     ]  # fmt: skip
     for row in ran.rows:
         assert list(row) == ["view", "events", "events_per_s", "digest", "live_digest", "equal"]

@@ -24,8 +24,8 @@ from .conftest import APPLE, MODULE, Run, environment, start
 
 VERBS = [
     "demo", "init", "import", "watch", "register", "amend", "delist", "add-listing",
-    "end-listing", "relate", "unrelate", "lookup", "listings", "related", "candidates", "history",
-    "diff",
+    "end-listing", "relate", "unrelate", "seen", "proposals", "rules", "lookup", "listings",
+    "related", "candidates", "history", "diff",
     "blame", "tail", "replay", "audit", "rebuild", "backup", "restore", "fork", "export",
     "import-log", "cursors", "alerts", "stats",
 ]  # fmt: skip
