@@ -170,10 +170,14 @@ def _change_listing(
 
 
 class EndListing(NamedTuple):
-    """Ends the listing with this id at `valid_to` (ns, the first instant without it)."""
+    """Ends the listing with this id at `valid_to` (ns, the first instant without it).
+
+    now: `valid_to` is only when it was asked; a listing that had ended by then stays as it is.
+    """
 
     id: int
     valid_to: int
+    now: bool = False
 
     def _listing(self, state: State) -> Held:
         held = state.held(Space.LISTING, self.id)
@@ -185,7 +189,8 @@ class EndListing(NamedTuple):
         held = self._listing(state)
         assert isinstance(held.body, ListingBody)
         fingerprint = held.entity.fingerprint
-        if held.body.valid_to == self.valid_to:
+        ended = held.body.valid_to
+        if ended == self.valid_to or (self.now and 0 < ended < self.valid_to):
             return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
         offset = _change_listing(
             state, held, Kind.LISTING_ENDED, {"valid_to": self.valid_to}, origin.metadata()

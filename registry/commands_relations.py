@@ -156,22 +156,28 @@ class Relate(NamedTuple):
 
 
 class Unrelate(NamedTuple):
-    """Ends a relation at `valid_to` (ns, the first instant without it). Make it with `make`."""
+    """Ends a relation at `valid_to` (ns, the first instant without it). Make it with `make`.
+
+    now: `valid_to` is only when it was asked; a relation that had ended by then stays as it is.
+    """
 
     of: bytes
     relation: RelationKind
     other: bytes
     valid_to: int
+    now: bool = False
 
     @classmethod
-    def make(cls, of: bytes, relation: object, other: bytes, valid_to: object) -> Unrelate:
+    def make(
+        cls, of: bytes, relation: object, other: bytes, valid_to: object, *, now: bool = False
+    ) -> Unrelate:
         """Raises InvalidInput."""
         kind = link_named(relation)
         ends = time_ns(valid_to, "valid_to")
         if not ends:
             refuse("valid_to", "it is missing", valid_to, "say when it ends")
         of, other = _sides(of, kind, other)
-        return cls(of, kind, other, ends)
+        return cls(of, kind, other, ends, now)
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         fingerprint = fingerprint_of(relation_key(self.relation, self.of, self.other))
@@ -182,7 +188,8 @@ class Unrelate(NamedTuple):
                 DOING, instrument=f"0x{of.id:016x}", relation=self.relation.name.lower(),
                 other=f"0x{other.id:016x}",
             )  # fmt: skip
-        if _relation_body(held).valid_to == self.valid_to:
+        ended = _relation_body(held).valid_to
+        if ended == self.valid_to or (self.now and 0 < ended < self.valid_to):
             return Receipt(held.id, fingerprint, held.data_offset, "unchanged")
         offset = _change(
             state, held, Kind.RELATION_ENDED, {"valid_to": self.valid_to}, origin.metadata()

@@ -8,6 +8,7 @@ new name needs its check in `facts.CHECKS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import ClassVar, Final, TypeVar
 
@@ -358,13 +359,18 @@ def articled(name: str) -> str:
     return f"{'an' if name[0] in 'aeiou' or name == 'fx_pair' else 'a'} {name.replace('_', ' ')}"
 
 
+_MISSING: Final = re.compile(r"Object missing required field `(\w+)`")
+
+
 def from_mapping(kind: type[T], fields: Mapping[str, object]) -> T:
     """A Token, Equity, Listing, … from parsed JSON. Raises InvalidInput with the field's path."""
     try:
         return msgspec.convert(dict(fields), kind)
     except msgspec.ValidationError as error:
+        missing = _MISSING.fullmatch(str(error))
+        problem = f"{missing[1]} is missing" if missing else str(error)[:200]
         raise InvalidInput(
-            f"reading {articled(_name_of(kind))}", problem=str(error)[:200],
+            f"reading {articled(_name_of(kind))}", problem=problem,
             cure=f"its fields are {', '.join(kind.__struct_fields__)}",
         ) from error  # fmt: skip
 

@@ -246,14 +246,19 @@ def _evidence_dict(evidence: Evidence) -> Json:
     }
 
 
-def listing_dict(listing: ListingBody, at: int) -> Json:
-    """A listing as it stands at `at` (ns): pending, active or delisted follows from its dates."""
+def listing_dict(listing: ListingBody, at: int, owner: Status = Status.ACTIVE) -> Json:
+    """A listing as it stands at `at` (ns): pending, active or delisted follows from its dates.
+
+    owner: the instrument's status at that time; what is active is so only while that is, too.
+    """
     if at < listing.valid_from:
         status = "pending"
     elif listing.valid_to and at >= listing.valid_to:
         status = "delisted"
     else:
         status = status_text(listing.status)
+        if status == "active" and owner is not Status.ACTIVE:
+            status = owner.name.lower()
     return {
         "instrument": id_text(listing.instrument),
         "venue": listing.venue,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from alphapulse.registry import AsOf, Command, Register, Registry, Unit
 
 Fields = dict[str, Any]
+_TIMES: Final = ("valid_from", "valid_to", "symbol_from", "expiry", "last_trade")
 _ENDING: Final = {"end-listing": "listing", "unrelate": "relation"}
 """Verbs whose default is now, and what they end."""
 
@@ -60,12 +61,13 @@ def _end_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import EndListing
 
     id, venue = _id_of(registry, fields, as_of), fields.pop("venue", None)
+    now = fields.get("valid_to") is None
     narrowed = _known({name: fields.pop(name, None) for name in ("currency", "line")})
     valid_to = _end(fields)
     _nothing_else(fields, "key, venue, currency, line, valid_to")
     if venue is None:
         raise InvalidInput("ending a listing", problem="the venue is missing", cure="name it")
-    return EndListing(registry.find_listing(id, venue, as_of=as_of, **narrowed), valid_to)
+    return EndListing(registry.find_listing(id, venue, as_of=as_of, **narrowed), valid_to, now)
 
 
 def _relate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
@@ -81,9 +83,10 @@ def _unrelate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import Unrelate
 
     of, relation, other = _sides(registry, fields, as_of)
+    now = fields.get("valid_to") is None
     valid_to = _end(fields)
     _nothing_else(fields, "from, relation, to, valid_to")
-    return Unrelate.make(of, relation, other, valid_to)
+    return Unrelate.make(of, relation, other, valid_to, now=now)
 
 
 def _sides(registry: Registry, fields: Fields, as_of: AsOf) -> tuple[bytes, object, bytes]:
@@ -184,6 +187,7 @@ def unit_of(registry: Registry, verb: str, fields: Fields) -> Unit:
     from alphapulse.log import InvalidInput
     from alphapulse.registry import RequestReused, Unit, UnknownInstrument
 
+    _check_times(fields)
     origin = _known({name: fields.pop(name, None) for name in ("source", "request_id")})
     said_by = registry.origin(**origin)
     first = registry.offset_of_request(said_by.request_id) if said_by.request_id else None
@@ -202,6 +206,17 @@ def unit_of(registry: Registry, verb: str, fields: Fields) -> Unit:
             used_for=f"0x{registry.log.event(first).entity:016x}",
         ) from error  # fmt: skip
     return Unit((command,), said_by)
+
+
+def _check_times(fields: Fields) -> None:
+    """2020 could be a year, an offset or nanoseconds: a flag and a line must not differ on it."""
+    from alphapulse.registry.validation import refuse
+
+    for field in _TIMES:
+        value = fields.get(field)
+        if isinstance(value, int | float) or (isinstance(value, str) and value.strip().isdigit()):
+            refuse(field, "a bare number is no time", value,
+                   "write it like 2026-01-31 or 2026-01-31T09:30:00.123456789Z")  # fmt: skip
 
 
 def is_lasting(key: object) -> bool:

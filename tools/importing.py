@@ -178,8 +178,7 @@ def _report(cli: Cli, report: ImportReport) -> None:
     if cli.json:
         cli.out.records([_fields(report)])
     _note_columns(report)
-    if not cli.json:
-        note_problems(report)
+    note_problems(report)
 
 
 def _fields(report: ImportReport) -> dict[str, object]:

@@ -119,7 +119,8 @@ def _components(
     valid_to, figi, status, current.
 
     A status of pending, active or delisted follows from the dates at the time asked (--valid-at,
-    else --as-of, else now); a date that is not known is null.
+    else --as-of, else now), and where it would be active it is that of the instrument; a date that
+    is not known is null.
     """)  # fmt: skip
 @click.argument("key")
 @as_of_option
@@ -168,6 +169,7 @@ def _listing_rows(
     registry: Registry, matches: Sequence[Match], as_of: str | None, valid: int | None
 ) -> list[dict[str, object]]:
     """Rows of the matches, of who is joined to them and of their siblings, each instrument once."""
+    from alphapulse.log import Status
     from alphapulse.registry.render import listing_dict, on_chain_dict
 
     at = _moment(registry, as_of, valid)
@@ -183,8 +185,12 @@ def _listing_rows(
         if match.record.asset_class.name.lower() in ON_CHAIN:
             then = registry.describe(match.id, as_of=as_of, valid=valid)
             rows.append(on_chain_dict(match, registry.lookup.since(match.id), then))
-        for _, body in registry.listing_bodies(match.id, as_of=as_of, valid=valid):
-            rows.append(listing_dict(body, at))
+        bodies = registry.listing_bodies(match.id, as_of=as_of, valid=valid)
+        if bodies:
+            owner = registry.describe(match.id, as_of=as_of, valid=valid)
+            # Of a time before its registration holds, only the listing speaks.
+            status = Status.ACTIVE if owner is None else owner.record.status_at(at)
+            rows += [listing_dict(body, at, status) for _, body in bodies]
     return rows
 
 

@@ -210,8 +210,8 @@ def amend(cli: Cli, key: str, **flags: str | None) -> int:
     return _run(cli, "amend", key, "key", fields)
 
 
-@click.command(help=f"""Say that an instrument is delisted, everywhere. For one venue, see
-    end-listing.
+@click.command(help=f"""Say that an instrument is delisted, everywhere: then no listing of it is
+    current. For one venue, see end-listing.
     {_LINES_HELP.format(line='{"key": …}')}
     """)  # fmt: skip
 @click.argument("key", metavar="KEY|-")
@@ -355,15 +355,19 @@ def _state_of_seen(registry: Registry, command: Command, receipt: Receipt) -> st
 
 
 def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
-    """That a relation which was said again does not hold: unchanged means that it has ended."""
-    from alphapulse.log import RelationBody, format_time
-    from alphapulse.registry import Relate
+    """That what was said to hold or to end had ended before: then nothing was changed."""
+    from alphapulse.log import ListingBody, RelationBody, format_time
+    from alphapulse.registry import EndListing, Relate, Unrelate
 
-    if not isinstance(command, Relate) or command.valid_to or not isinstance(known, RelationBody):
+    if not isinstance(known, ListingBody | RelationBody):
         return
-    if 0 < known.valid_to <= time.time_ns():
-        ended = format_time(known.valid_to)
+    if not 0 < known.valid_to <= time.time_ns():
+        return
+    ended = format_time(known.valid_to)
+    if isinstance(command, Relate) and not command.valid_to:
         cli.note(f"note: that relation ended at {ended}; --valid-from TIME begins it again")
+    elif isinstance(command, EndListing | Unrelate) and command.now:
+        cli.note(f"note: it ended at {ended} already; --valid-to TIME corrects that")
 
 
 class _Lines:

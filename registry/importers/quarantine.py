@@ -18,6 +18,8 @@ from alphapulse.log import InvalidInput
 
 ROW_SIZE_BYTES_MAX: Final = 128 << 10
 _SHOWN_MAX: Final = 1_000
+_BEGIN: Final = b'{"file": '
+"""Of each line."""
 _NAME_SIZE_BYTES_MAX: Final = 180
 """Of the file's name inside the quarantine's; a name has at most 255 bytes on Linux."""
 
@@ -47,6 +49,21 @@ class Quarantine:
                 problem="it is a directory" if self.path.is_dir() else "it is in no directory",
                 cure="name a file in an existing directory",
             )
+        if not self._is_ours():
+            raise InvalidInput(
+                f"opening the quarantine {self.path}", problem="another file has that name",
+                cure="name a new file, or one that an import left",
+            )  # fmt: skip
+
+    def _is_ours(self) -> bool:
+        """Whether it may be replaced: nothing is there, or what an import left."""
+        try:
+            with open(self.path, "rb") as file:
+                return file.read(len(_BEGIN)) in (b"", _BEGIN)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            self._fail(error)
 
     def add(self, file: str, place: str, reason: str, row: object) -> None:
         line = {"file": file, "place": place, "reason": reason, "row": row}

@@ -7,7 +7,7 @@ from .conftest import APPLE, Run
 
 def test_diff_shows_fields_of_instruments(run: Run, apple: int) -> None:
     run("amend", APPLE, "--symbol", "APPL", "--tick", "0.010")
-    run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2030")
+    run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2030-01-01")
     id = f"0x{apple:016x}"
     ran = run("diff", "6", "8", "--json")
     assert ran.rows == [

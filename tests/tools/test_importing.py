@@ -49,6 +49,7 @@ def test_bad_rows_are_quarantined_and_the_others_imported(
     assert ran.code == 1
     (row,) = ran.rows
     assert (row["new"], row["quarantined"]) == (1, 1)
+    assert "line 3: quarantined: " in ran.err, "what went wrong is on stderr with --json too"
     assert Path(row["quarantine_file"]).parent == home / "quarantine"
     kept = json.loads(Path(row["quarantine_file"]).read_text())
     assert (kept["place"], kept["file"]) == ("line 3", str(good))

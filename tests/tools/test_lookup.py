@@ -251,3 +251,12 @@ def test_generations_are_told_apart(run: Run) -> None:
         f"{new['id']} perpetual L LUNA-P@hyper generation 1",
         f"{old['id']} perpetual L LUNA-P@hyper delisted",
     ]
+
+
+def test_no_listing_of_what_is_delisted_is_current(run: Run, apple: int) -> None:
+    before = run("listings", APPLE, "--json").rows
+    assert [row["status"] for row in before] == ["active", "delisted"]
+    run("delist", APPLE, "--valid-from", "2025-01-01")
+    rows = run("listings", APPLE, "--json").rows
+    assert [(row["status"], row["current"]) for row in rows] == [("delisted", False)] * 2
+    assert run("listings", APPLE, "--json", "--valid-at", "2024-06-01").rows == before

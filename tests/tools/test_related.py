@@ -213,7 +213,7 @@ def test_lookups_follow_what_joins(run: Run, three: list[str]) -> None:
 
 def test_who_is_joined_is_found_at_a_time_of_its_own(run: Run) -> None:
     old, new = "US30303M1027", "US5949181045"
-    for isin, symbol, since in ((old, "FB", "2012"), (new, "META", "2022-06-09")):
+    for isin, symbol, since in ((old, "FB", "2012-05-18"), (new, "META", "2022-06-09")):
         run("register", "equity", "--isin", isin, "--symbol", symbol, "--valid-from", since)
     assert run("lookup", new, "--valid-at", "2015-01-01").code == 1
     run("relate", "FB", "same_as", "META")

@@ -361,9 +361,9 @@ def test_the_end_of_a_listing_that_can_be_asked_for_again_is_said(run: Run, appl
     refused = run(*words)
     assert refused.code == 2
     assert refused.error["cure"] == "give valid_to too"
-    first = run(*words, "--valid-to", "2030")
-    assert run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2040").code == 0
-    assert run(*words, "--valid-to", "2030").rows == first.rows
+    first = run(*words, "--valid-to", "2030-01-01")
+    assert run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2040-01-01").code == 0
+    assert run(*words, "--valid-to", "2030-01-01").rows == first.rows
 
 
 @pytest.mark.parametrize("wrong", [[], {}, False, 0.0])
@@ -401,3 +401,39 @@ def test_an_end_that_says_no_time_is_not_now(
     run("register", "equity", "--isin", "US5949181045")
     ran = run(verb, *words, "--valid-to", "", "--json")
     assert (ran.code, "it says no time" in ran.error["error"]) == (2, True)
+
+
+def test_what_has_ended_is_not_ended_again_now(run: Run, apple: int) -> None:
+    """Tokyo ended in 2004: whoever ends it without a time does not say that it went on."""
+    run("register", "equity", "--isin", "US5949181045")
+    relation = (APPLE, "wraps", "US5949181045")
+    run("relate", *relation)
+    run("unrelate", *relation, "--valid-to", "2020-01-01")
+    head = run("stats", "--json").rows[0]["head"]
+    for verb, words, ended in (
+        ("end-listing", (APPLE, "--venue", "XTKS"), "2004-12-01"), ("unrelate", relation, "2020-"),
+    ):  # fmt: skip
+        again = run(verb, *words)
+        assert again.out.startswith("unchanged")
+        assert f"it ended at {ended}" in again.err and "--valid-to TIME corrects" in again.err
+    assert run("stats", "--json").rows[0]["head"] == head
+    assert run("end-listing", APPLE, "--venue", "XTKS", "--valid-to", "2004-12-02").code == 0
+    assert run("end-listing", APPLE, "--venue", "XNAS").out.startswith("amended")
+
+
+def test_a_bare_number_is_no_time(run: Run, apple: int) -> None:
+    """As a year, an offset or nanoseconds it would be another time each."""
+    flag = run("amend", APPLE, "--symbol", "X", "--valid-from", "2020", "--json")
+    assert (flag.code, "a bare number is no time" in flag.error["error"]) == (2, True)
+    for number in (2020, 2020.0, " 2020 "):
+        given = {"key": APPLE, "symbol": "X", "valid_from": number}
+        assert "a bare number is no time" in run("amend", "-", stdin=lines(given)).err
+
+
+def test_a_line_says_each_thing_once(run: Run, apple: int) -> None:
+    twice = f'{{"key": "{APPLE}", "symbol": "A", "symbol": "B"}}\n'
+    refused = run("amend", "-", "--json", stdin=twice)
+    assert (refused.code, "a key stands twice" in refused.rows[0]["error"]) == (1, True)
+    marked = "\ufeff" + lines({"key": APPLE, "symbol": "B"})
+    assert run("amend", "-", stdin=marked).code == 0
+    assert "NaN" in run("amend", "-", stdin='{"key": NaN}').err

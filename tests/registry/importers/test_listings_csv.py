@@ -153,7 +153,7 @@ def test_without_a_column_class_columns_of_other_classes_are_unknown(path: Path)
         ({"mic": ""}, "mic"),
         ({"class": "stock"}, "class: there is no such class"),
         ({"class": "token"}, "reading a token: Object contains unknown field `isin`"),
-        ({"class": "index", "code": "X"}, "missing required field `administrator`"),
+        ({"class": "index", "code": "X"}, "administrator is missing"),
         ({"class": "future", "product": "F", "maturity": "2026-12"}, "maturity: it is not a whole"),
         ({"class": "future", "product": "F", "strike": "5"}, "unknown field `strike`"),
         ({"class": "spot_pair", "native_id": "X", "generation": "x"}, "generation: it must be an"),

@@ -42,7 +42,8 @@ def test_nothing_is_made_of_nothing(tmp_path: Path) -> None:
 
 def test_an_interrupted_import_leaves_the_file_of_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / "q.jsonl"
-    path.write_text("before")
+    before = '{"file": "before"}\n'
+    path.write_text(before)
 
     def interrupted() -> None:
         with Quarantine(path) as quarantine:
@@ -51,8 +52,22 @@ def test_an_interrupted_import_leaves_the_file_of_the_one_before(tmp_path: Path)
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
-    assert path.read_text() == "before"
+    assert path.read_text() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "precious.txt"
+    path.write_text("precious")
+    with pytest.raises(InvalidInput, match="another file has that name"):
+        Quarantine(path)
+    assert path.read_text() == "precious"
+    path.write_text("")
+    with Quarantine(path) as quarantine:
+        quarantine.add("f", "line 1", "bad", "x")
+    with Quarantine(path) as quarantine:
+        quarantine.add("f", "line 2", "bad", "x")
+    assert "line 2" in path.read_text()
 
 
 @pytest.mark.parametrize("row", ["s" * 10_000_000, {"symbol": "s" * 10_000_000}])
