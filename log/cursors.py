@@ -385,10 +385,10 @@ class Cursors:
             raise CursorMissing(f"looking for the cursor {name}")
 
     def _path(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InvalidInput(
                 "naming a cursor", problem="names are 1 to 64 letters, digits, dots, _ and -",
-                name=repr(name[:80]), cure="begin it with a letter or digit",
+                name=repr(name)[:80], cure="begin it with a letter or digit",
             )  # fmt: skip
         return self._home.cursors / f"{name}{SUFFIX}"
 

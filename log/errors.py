@@ -93,7 +93,7 @@ class HeadMoved(AlphaPulseError):
 
 class LogFull(AlphaPulseError):
     problem = "there is not enough free disk space; nothing was written, reading goes on"
-    cure = "free disk space, or lower reserve_bytes; appends resume by themselves"
+    cure = "free disk space; appends resume by themselves"
 
 
 class SystemRefused(AlphaPulseError):

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final, Literal, NamedTuple, overload
+from typing import Final, Literal, NamedTuple, get_args, overload
 
 from .bell import Ringer
 from .block import CHAIN_SIZE_BYTES, Block, chain_hash
@@ -19,6 +19,7 @@ from .clock import RecordingClock
 from .closing import Closing
 from .cursor_subscription import Ack, CursorSubscription, open_cursor
 from .errors import (
+    AlphaPulseError,
     ChainBroken,
     Corrupt,
     InvalidInput,
@@ -106,9 +107,10 @@ class EventLog(Closing):
 
         durability: "relaxed" does not wait for the disk and says so in every commit. Writers of
         one process must agree on it, else InvalidInput; to those who read it is nothing.
-        Raises HomeMissing, HomeUnsupported, FormatTooNew, Corrupt. A log that its checkpoints
-        contradict opens, read-only: `broken` says why.
+        Raises InvalidInput, HomeMissing, HomeUnsupported, FormatTooNew, Corrupt. A log that its
+        checkpoints contradict opens, read-only: `broken` says why.
         """
+        check_choices(home, mode, durability)
         return opened(lambda: cls._open(home, mode, durability, reserve_size_bytes, clock))
 
     @classmethod
@@ -174,17 +176,17 @@ class EventLog(Closing):
             self._checkpoints.note(head.offset, head.chain, head.time)
 
     def block(self, offset: int) -> Block:
-        """The block that holds `offset`, copied. Raises OffsetOutOfRange."""
+        """The block that holds `offset`, copied. Raises OffsetOutOfRange, Corrupt."""
         data = self.store.block_at(offset)
         if data is None:
-            raise OffsetOutOfRange("reading the log", offset=offset, head=self.head)
+            raise self._nothing_at(offset)
         return Block(data)
 
     def event(self, offset: int) -> Event:
         """One event, its CRC checked. Cost: 5 µs. Raises OffsetOutOfRange, Corrupt."""
         frame = self.store.frame_at(offset)
         if frame is None:
-            raise OffsetOutOfRange("reading the log", offset=offset, head=self.head)
+            raise self._nothing_at(offset)
         try:
             event = Event(frame)
         except (Corrupt, NotDecodable) as error:
@@ -193,6 +195,16 @@ class EventLog(Closing):
         if event.offset != offset or event.size != len(frame):
             raise Corrupt("reading the log", offset=offset, frame_offset=event.offset)
         return event
+
+    def _nothing_at(self, offset: int) -> AlphaPulseError:
+        """Why no block holds an offset: the log is not so long, or it has a hole there."""
+        head = self.head
+        if 0 <= offset < head:
+            return Corrupt(
+                "reading the log", problem="the block that held this event is gone or damaged",
+                offset=offset, head=head,
+            )  # fmt: skip
+        return OffsetOutOfRange("reading the log", offset=offset, head=head)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
         """Blocks that hold offsets start to stop; the first and last may reach beyond them."""
@@ -342,6 +354,18 @@ class EventLog(Closing):
             self._ringer.close()
             if self._marker is not None:
                 self._marker.remove()
+
+
+def check_choices(home: str | os.PathLike[str], mode: Mode, durability: Durability) -> None:
+    """Raises InvalidInput for a mode or durability that there is not."""
+    for name, given, choices in (
+        ("mode", mode, get_args(Mode)), ("durability", durability, get_args(Durability))
+    ):  # fmt: skip
+        if given not in choices:
+            raise InvalidInput(
+                f"opening {os.fspath(home)}", problem=f"there is no {name} {given!r}",
+                cure=f"use {' or '.join(map(repr, choices))}",
+            )  # fmt: skip
 
 
 def _contradiction(store: BlockStore, newest: Checkpoint | None) -> str:

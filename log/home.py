@@ -31,6 +31,11 @@ FORMAT_VERSION: Final = 1
 BUILDING: Final = "log.building-"
 """Begins the name of a log directory that is being made; the pid of its maker follows."""
 UNFINISHED_AGE_S: Final = 60
+LOG_GONE: Final = "its log is gone: `log/` is missing, beside the checkpoints of what was in it"
+CURE_LOG_GONE: Final = (
+    "put `log/` back, or bring the registry back with `alphapulse restore BACKUP`; to begin anew, "
+    "name another directory"
+)
 ID_BITS_MIN: Final = 8
 ID_BITS_MAX: Final = 64
 _NETWORK: Final = frozenset(
@@ -94,7 +99,12 @@ class Home:
     def require(self) -> None:
         """Raises HomeMissing unless this is a home."""
         if not self.exists():
-            raise HomeMissing(f"opening {self.path}")
+            doing = f"opening {self.path}"
+            with SystemCalls(doing):
+                lost = self.checkpoints.is_file()  # written after a commit, and never before
+            if lost:
+                raise HomeMissing(doing, problem=LOG_GONE, cure=CURE_LOG_GONE)
+            raise HomeMissing(doing)
 
     def make_directories(self) -> None:
         """Makes what is missing around `log/`. Raises HomeUnsupported where that cannot be."""
@@ -134,6 +144,10 @@ class Home:
         ours = {"views", "cursors", "quarantine", "run", *beside}
         unfinished = (BUILDING, *(f".{name}." for name in beside))
         others = sorted(n for n in names - ours if not n.startswith(unfinished))
+        if self.checkpoints.name in others:
+            raise HomeExists(
+                f"making the home {self.path}", problem=LOG_GONE, cure=CURE_LOG_GONE
+            )
         if others:
             raise HomeExists(
                 f"making the home {self.path}", problem="the directory holds other things",

@@ -197,8 +197,11 @@ class LmdbStore:
             blocks = self._env.open_db(BLOCKS_DB, create=False)
             meta = self._env.open_db(META_DB, create=False)
             stored = self._stored_genesis(meta)
-            if stored is None is None:
-                raise HomeUnsupported(f"opening {self._path}", problem="it has no genesis record")
+            if stored is None:
+                raise HomeUnsupported(
+                    f"opening {self._path}", problem="it has no genesis record",
+                    cure="restore it from a backup",
+                )  # fmt: skip
             genesis = decode_genesis(stored, self._path)
         except lmdb.Error as error:
             self._env.close()
@@ -330,7 +333,8 @@ class LmdbStore:
         found: list[bytes] = []
         with self._reading() as txn:
             cursor = txn.cursor()
-            if not self._seek(cursor, start):
+            # Where nothing is at or before it, the log is empty or damage took its beginning.
+            if not self._seek(cursor, start) and not (0 <= start <= _KEY_MAX and cursor.first()):
                 return found
             if _ends_by(cursor, start) and not cursor.next():
                 return found  # at the head: the last block is not copied for nothing
@@ -388,17 +392,16 @@ class LmdbStore:
         self, *, write: bool = False, db: lmdb._Database | None = None
     ) -> lmdb.Transaction[memoryview[int]]:
         """From inside the gate. A second try, once what LMDB complained of is mended."""
-        db = self._blocks if db is None else db
         try:
-            return self._env.begin(db=db, buffers=True, write=write)
+            return self._env.begin(db=db or self._blocks, buffers=True, write=write)
         except lmdb.ReadersFullError:
             self._env.reader_check()
         except lmdb.MapResizedError:
             self._alone(lambda: self._env.set_mapsize(0))
         except lmdb.PanicError:
             self._alone(self._reopen)
-        try:
-            return self._env.begin(db=db, buffers=True, write=write)
+        try:  # the handle of the blocks is another one when LMDB was opened again
+            return self._env.begin(db=db or self._blocks, buffers=True, write=write)
         except lmdb.ReadersFullError as error:
             raise TooManyReaders("reading the log", max_readers=READERS_MAX) from error
 

@@ -53,7 +53,10 @@ class BlockStore(Protocol):
         """One frame, without copying its block; None at or past the head."""
 
     def blocks(self, start: int, events_max: int) -> list[bytes]:
-        """Blocks from the one that holds `start` on, until `events_max` events are reached."""
+        """Blocks from the one that holds `start` on, until `events_max` events are reached.
+
+        Where damage took that one, from the next that is there: what is left can be looked at.
+        """
 
     def statistics(self) -> StoreStatistics: ...
 

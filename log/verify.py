@@ -17,7 +17,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from itertools import groupby, islice, repeat
 from operator import gt, itemgetter, sub
@@ -81,6 +81,7 @@ CURE_CHECKPOINT: Final = (
 )
 
 
+NO_CHECKPOINT: Final = "there is no checkpoint to hold it to: a cut tail would not show"
 _NO_VERDICT: Final[dict[str, type[AlphaPulseError]]] = {
     kind.__name__: kind
     for kind in (FormatTooNew, HomeUnsupported, SystemRefused, LogFull, TooManyReaders)
@@ -90,7 +91,10 @@ _CHILD: Final = "import sys; from alphapulse.log import verify; sys.exit(verify.
 
 
 class Verdict(NamedTuple):
-    """One question, answered. `first_bad_offset` is None when it is fine or has no place."""
+    """One question, answered. `first_bad_offset` is None when it is fine or has no place.
+
+    detail: what is wrong; of a verdict that is fine, what it could not look at.
+    """
 
     name: str
     ok: bool
@@ -124,6 +128,8 @@ class _Check:
         self._checked = 0
         self._ns = 0
         self._failure: tuple[int | None, str, str] | None = None
+        self.note = ""
+        """What this check had nothing to go by for."""
 
     def run(self, step: Callable[[_Run], None], run: _Run, expected: int) -> None:
         """expected: the offset at which the run should start, since its own may be damaged."""
@@ -150,7 +156,7 @@ class _Check:
     def verdict(self) -> Verdict:
         rate_per_s = self._checked * 1_000_000_000 // max(self._ns, 1)
         if self._failure is None:
-            return Verdict(self.name, True, self._checked, rate_per_s)
+            return Verdict(self.name, True, self._checked, rate_per_s, None, self.note)
         offset, detail, cure = self._failure
         return Verdict(self.name, False, self._checked, rate_per_s, offset, detail, cure)
 
@@ -159,6 +165,11 @@ def cure_at(first_bad_offset: int | None) -> str:
     if not first_bad_offset:
         return CURE_EMPTY
     return CURE.format(last=first_bad_offset - 1)
+
+
+def cure_of_tail(head: int) -> str:
+    """When something saw more of the log than `head` events."""
+    return CURE_CHECKPOINT.format(last=head - 1) if head else CURE_EMPTY
 
 
 def verify_blocks(
@@ -218,19 +229,21 @@ def _with_one_cure(verdicts: list[Verdict]) -> list[Verdict]:
 
 
 def _check_checkpoints(
-    check: _Check, checkpoints: Iterable[Checkpoint], seen: dict[int, bytes], first: int, head: int
+    check: _Check, checkpoints: Sequence[Checkpoint], seen: dict[int, bytes], first: int, head: int
 ) -> None:
     for at, chain in checkpoints:
         if at > head:
             check.fail(
                 head, f"the log ends at {head}, but a checkpoint saw it at {at}: its tail was cut",
-                CURE_CHECKPOINT.format(last=head - 1) if head else CURE_EMPTY,
+                cure_of_tail(head),
             )  # fmt: skip
         elif at > first and seen.get(at) != chain:
             check.fail(
                 at - 1, f"the chain at {at} is not the one a checkpoint saw: it was rewritten",
                 "restore a backup: the log was rewritten at or before this offset",
             )  # fmt: skip
+    if head and not checkpoints:
+        check.note = NO_CHECKPOINT
 
 
 class _Audit:
@@ -273,11 +286,9 @@ class _Audit:
 
     def _check_continuity(self, run: _Run) -> None:
         """Offsets and times, and that each frame names the previous one of its entity."""
-        if run.first != self.next_offset:
-            raise Corrupt(
-                "auditing", problem=f"block {run.first} follows offset {self.next_offset - 1}",
-                offset=self.next_offset,
-            )  # fmt: skip
+        if (at := self.next_offset) != run.first:
+            after = f"follows offset {at - 1}" if at else "is the first that is there"
+            raise Corrupt("auditing", problem=f"block {run.first} {after}", offset=at)
         sheet, newest = run.sheet, self._newest
         entities, spaces = sheet.entities.tolist(), sheet.spaces.tolist()
         previous, offsets = sheet.previous.tolist(), list(range(run.first, run.stop))

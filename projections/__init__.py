@@ -4,12 +4,13 @@ The engine keeps them in step with the log, rebuilds what is missing or torn, an
 over each. Everything here can be thrown away and made again; nothing here decides anything.
 """
 
+from .ahead import ahead_of
 from .alert_view import alert_key
 from .engine import Progress, Rebuilt, Views, ViewState
 from .entity_view import CONFLICT_FIELDS, fields_in_conflict
 from .errors import ViewFull, ViewUnusable
 from .feed_views import find_import
-from .history import DATA_KINDS, backwards, state_before
+from .history import DATA_KINDS, backwards, event_named, state_before, state_named
 from .instrument_view import native_id_of
 from .keys import address_key, hash_key, isin_key, pair_key, text_key
 from .layout import SUPERSEDED
@@ -52,9 +53,11 @@ __all__ = [
     "ViewUnusable",
     "Views",
     "address_key",
+    "ahead_of",
     "alert_key",
     "backwards",
     "canonical_row",
+    "event_named",
     "fields_in_conflict",
     "find_import",
     "group_key",
@@ -65,5 +68,6 @@ __all__ = [
     "pair_key",
     "request_key",
     "state_before",
+    "state_named",
     "text_key",
 ]

@@ -11,8 +11,10 @@ older offset. What is never done is to change a file that readers have mapped in
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Final, NamedTuple
@@ -25,6 +27,7 @@ from .errors import ViewUnusable
 from .folding import checked_blocks, count_for, fold_block, has_room
 from .generations import NO_CURRENT, Generations, supersede_file
 from .helpers import Work, helping, shares
+from .history import event_named
 from .layout import APPLIED, IN_PROGRESS, SUPERSEDED
 from .table import Table, TableWriter
 from .table_reader import TableReader
@@ -33,6 +36,7 @@ from .views import VIEWS, VIEWS_BY_NAME
 
 ROWS_MIN: Final = 2_048
 GROWTH_FACTOR: Final = 4
+_LOGGER: Final = logging.getLogger("alphapulse")
 _REMAP_TRIES: Final = 100
 Progress = Callable[[str, int, int], None]
 """Called with view, events done, events in all."""
@@ -87,7 +91,8 @@ class _Fold:
 
 
 @SystemCalls("reading the boot id")
-def _boot_id() -> bytes:
+def this_boot() -> bytes:
+    """16 bytes that differ between boots of the machine."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as text:
         return bytes.fromhex(text.read().strip().replace("-", ""))
 
@@ -101,7 +106,8 @@ class Views:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._boot_id = _boot_id()
+        self._fetch = partial(event_named, log)
+        self._boot_id = this_boot()
         self._generations = Generations(log.home.views)
         self._stamp = (0, 0)
         """Of CURRENT when the readers were mapped."""
@@ -220,13 +226,20 @@ class Views:
             self._writers_stamp = stamp
         elif self._are_at(head):
             return
-        behind = []
+        behind, ahead = [], dict[str, int]()
         for view in VIEWS:
             writer = self._writer_locked(view)
-            if writer is None or writer.in_progress > head:  # it has seen events the log lost
+            if writer is not None and writer.in_progress > head:
+                ahead[view.schema.name], writer = writer.in_progress, None
+            if writer is None:
                 behind.append(_Fold(view, None))
             elif writer.applied < head:
                 behind.append(_Fold(view, writer))
+        if ahead:
+            _LOGGER.warning(
+                "the log has %d events, but %s saw %d: the log lost its tail, or they are damaged; "
+                "they are made again", head, ", ".join(ahead), max(ahead.values()),
+            )  # fmt: skip
         if behind:
             self._bring_locked(behind, head)
 
@@ -379,7 +392,7 @@ class Views:
         kinds = frozenset(block.kinds.tolist())
         for view in VIEWS:
             writer = self._writers[view.schema.name]
-            fold_block(view, writer, block, block.first, kinds, self._log.event)
+            fold_block(view, writer, block, block.first, kinds, self._fetch)
 
     def _fold_range(
         self, folds: Sequence[_Fold], stop: int, *, locked: bool = True,
@@ -436,7 +449,7 @@ class Views:
     ) -> None:
         view, count = fold.view, count_for(fold.view, block, kinds)
         fold.writer = self._room(view, fold.table, count, building=fold.building, locked=locked)
-        fold_block(view, fold.writer, block, start, kinds.keys(), self._log.event)
+        fold_block(view, fold.writer, block, start, kinds.keys(), self._fetch)
 
     # Rebuilding by hand
 

@@ -61,6 +61,10 @@ class Generations:
             raise refused("looking at the views", error) from error
         return (state.st_ino, state.st_mtime_ns)
 
+    def forget(self) -> None:
+        """Puts none in force: whoever opens the views next makes all of them."""
+        self._current.unlink(missing_ok=True)
+
     def next_number(self, view: str) -> int:
         """A generation above every file's and above the one in force, whose file may be gone."""
         return max([self.current().get(view, 0), *(number for number, _ in self.files(view))]) + 1

@@ -46,5 +46,5 @@ class RequestView(EventView):
 
 def request_key(request_id: str) -> tuple[int, bytes]:
     """The primary key, and the digest that the record holds against it."""
-    digest = blake3(request_id.encode()).digest()
+    digest = blake3(request_id.encode(errors="surrogatepass")).digest()
     return int.from_bytes(digest[:8], "little") or 1, digest

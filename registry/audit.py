@@ -34,7 +34,8 @@ from alphapulse.log import (
     verify_in_child,
 )
 from alphapulse.log.home import Home
-from alphapulse.projections import Views
+from alphapulse.log.verify import cure_of_tail
+from alphapulse.projections import Views, ahead_of
 
 from .check import NEW_KINDS, Entity, check, evidence_hash
 from .errors import IllegalEvent
@@ -67,21 +68,33 @@ def audit(home: str | os.PathLike[str], *, progress: Progress | None = None) -> 
         return None if progress is None else lambda done: progress(name, done)
 
     verdicts = verify_in_child(place.path, progress=report("bytes"))
+    if all(verdict.ok for verdict in verdicts):
+        with EventLog.open(place.path, mode="r") as log:
+            verdicts[2] = _held_to_views(log, verdicts[2])
+            if verdicts[2].ok:
+                verdicts.append(audit_meaning(log, progress=report("meaning")))
+            if verdicts[-1].ok:
+                return [*verdicts, audit_views(log, progress=report("views"))]
     bad = [verdict for verdict in verdicts if not verdict.ok]
-    if bad:
-        places = [v.first_bad_offset for v in bad if v.first_bad_offset is not None]
-        first = min(places, default=None)
-        why = f"not judged: {' and '.join(v.name for v in bad)} failed first"
-        return verdicts + [
-            Verdict(name, False, 0, 0, first, why, bad[0].cure) for name in NAMES[3:]
-        ]
-    with EventLog.open(place.path, mode="r") as log:
-        meaning = audit_meaning(log, progress=report("meaning"))
-        if meaning.ok:
-            return [*verdicts, meaning, audit_views(log, progress=report("views"))]
-    why = "not judged: meaning failed first"
-    views = Verdict("views", False, 0, 0, meaning.first_bad_offset, why, meaning.cure)
-    return [*verdicts, meaning, views]
+    places = [v.first_bad_offset for v in bad if v.first_bad_offset is not None]
+    first = min(places, default=None)
+    why = f"not judged: {' and '.join(v.name for v in bad)} failed first"
+    return verdicts + [
+        Verdict(name, False, 0, 0, first, why, bad[0].cure) for name in NAMES[len(verdicts) :]
+    ]
+
+
+def _held_to_views(log: EventLog, chain: Verdict) -> Verdict:
+    """The verdict on the chain, failed when a view saw more events: it is no worse a witness of a
+    cut tail than a checkpoint. To be asked before the views are opened, which heals them."""
+    ahead = ahead_of(log)
+    if ahead is None:
+        return chain
+    return chain._replace(
+        ok=False, first_bad_offset=ahead.head, cure=cure_of_tail(ahead.head),
+        detail=f"the log ends at {ahead.head}, but the view {ahead.view} saw it at "
+        f"{ahead.applied}: its tail was cut",
+    )  # fmt: skip
 
 
 class Remembered:

@@ -36,7 +36,7 @@ from alphapulse.log import (
     RelationKind,
     symbol_of,
 )
-from alphapulse.projections import CandidateRecord, Views
+from alphapulse.projections import CandidateRecord, Views, ViewUnusable, event_named
 
 from .errors import UnknownCandidate
 from .validation import refuse
@@ -263,7 +263,7 @@ class Candidates:
         return table.trailer(position).data_offset
 
     def _candidate(self, offset: int) -> Candidate:
-        event, body = self._log.event(offset), self._body(offset)
+        event, body = event_named(self._log, offset), self._body(offset)
         return Candidate(
             event.entity, body.instrument, body.other, evidence_in(body),
             CandidateState(body.state), RelationKind(body.relation) if body.relation else None,
@@ -271,6 +271,7 @@ class Candidates:
         )  # fmt: skip
 
     def _body(self, offset: int) -> CandidateBody:
-        body = self._log.event(offset).body
-        assert isinstance(body, CandidateBody)
+        body = event_named(self._log, offset).body
+        if not isinstance(body, CandidateBody):
+            raise ViewUnusable("reading a candidate", offset=offset)
         return body

@@ -11,6 +11,7 @@ import os
 from alphapulse.log import Copied, EventLog, copy_prefix, import_archive, restore_log
 from alphapulse.log.copying import Progress
 from alphapulse.projections import Views
+from alphapulse.projections.generations import Generations
 
 
 def replay_into(
@@ -51,4 +52,6 @@ def import_log(
 
 def _make_views(home: str | os.PathLike[str]) -> None:
     with EventLog.open(home) as log:
+        # Views that a lost log left behind may have seen more of it than was brought back.
+        Generations(log.home.views).forget()
         Views(log).close()

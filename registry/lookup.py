@@ -24,7 +24,6 @@ from alphapulse.log import (
     InstrumentRecord,
     InvalidInput,
     ListingBody,
-    OffsetOutOfRange,
     symbol_of,
 )
 from alphapulse.projections import (
@@ -32,14 +31,15 @@ from alphapulse.projections import (
     RequestRecord,
     TableReader,
     Views,
-    ViewUnusable,
     address_key,
     backwards,
+    event_named,
     isin_key,
     native_id_of,
     pair_key,
     request_key,
     state_before,
+    state_named,
     text_key,
 )
 
@@ -96,16 +96,10 @@ class Lookup:
 
     def _state(self, table: TableReader, position: int, id: int, when: When) -> Match | None:
         trailer = table.trailer(position)
-        try:
-            if when.valid is None and (when.known is None or trailer.data_offset < when.known):
-                event = self._log.event(trailer.data_offset)
-                return Match(id, event.instrument_body, event.offset)
-            state = state_at(self._log, trailer.last_offset, when)
-        except OffsetOutOfRange as error:
-            raise ViewUnusable(
-                "looking up an instrument", problem="the view names an event that the log lacks",
-                id=f"0x{id:016x}", offset=error.facts.get("offset"),
-            ) from error  # fmt: skip
+        if when.valid is None and (when.known is None or trailer.data_offset < when.known):
+            event = state_named(self._log, trailer.data_offset, id)
+            return Match(id, event.instrument_body, event.offset)
+        state = state_at(self._log, trailer.last_offset, when, id)
         return None if state is None else Match(id, *state)
 
     def _matches(
@@ -158,13 +152,15 @@ class Lookup:
         self, chain: str, address: str, namespace: str = "", when: When = NOW
     ) -> Match | None:
         """The token or coin at an address of a chain, which may be a placeholder for the coin."""
-        _, chain, namespace, reference = asset_of(chain_from(chain), address, namespace)
+        chain = chain_from(validation.given_text(chain, "chain"))
+        _, chain, namespace, reference = asset_of(chain, address, namespace)
         return self.by_fingerprint(fingerprint_of(token_key(chain, namespace, reference)), when)
 
     def by_symbol(self, symbol: str, venue: str = "", when: When = NOW) -> list[Match]:
         """Instruments of this exact symbol: their own, a native id, or that of a listing. `venue`:
         only who is listed there under it, or was issued there. What is no longer traded at the
         time asked comes last."""
+        symbol = validation.given_text(symbol, "symbol")
         venue = validation.venue(venue) if venue else ""
 
         def carries(match: Match) -> bool:
@@ -199,21 +195,21 @@ class Lookup:
     def _listing_bodies(self, index: str, key: int, when: When) -> Iterator[ListingBody]:
         table = self._views.table("listings")
         for cell in table.postings(index, key):
-            body = self.listing_at(table, table.position_of(cell), when)
+            body = self.listing_at(table, cell, when)
             if body is not None and (when.valid is None or is_listed(body, when.valid)):
                 yield body
 
-    def listing_at(self, table: TableReader, position: int, when: When) -> ListingBody | None:
+    def listing_at(self, table: TableReader, cell: int, when: When) -> ListingBody | None:
         """A listing as it was known, under the symbol that it had; None before it was known.
 
         Its dates are not asked: `is_listed` does. Cost: 8 µs; 8 µs for each event of it when it
         changed since.
         """
-        trailer = table.trailer(position)
+        trailer, id = table.trailer(table.position_of(cell)), table.key_of(cell)
         if when.known is None or trailer.data_offset < when.known:
-            event: Event | None = self._log.event(trailer.data_offset)
+            event: Event | None = state_named(self._log, trailer.data_offset, id)
         else:
-            event = state_before(self._log, trailer.last_offset, when.known)
+            event = state_before(self._log, trailer.last_offset, when.known, id)
         if event is None or not isinstance(body := event.body, ListingBody):
             return None
         if when.valid is not None and body.symbol_from > when.valid:
@@ -229,6 +225,7 @@ class Lookup:
         A key that cannot be of a form is not tried as that form, unless `by` says it is: then it
         raises InvalidInput. No match at all gives ("", []).
         """
+        key = validation.given_text(key, "key")
         if by:
             if by not in FORMS:
                 raise InvalidInput("looking up", problem=f"there is no form {by!r}",
@@ -257,7 +254,7 @@ class Lookup:
         """The valid-from (ns) that an instrument's registration names; 0 = none. Cost: 12 µs for
         each event of it."""
         table = self._views.table("instruments")
-        *_, first = backwards(self._log, table.last_offset(table.find(id)))
+        *_, first = backwards(self._log, table.last_offset(table.find(id)), id)
         return int(first.valid_from)
 
     def _form(self, form: str, key: str, when: When) -> list[Match]:
@@ -321,7 +318,7 @@ class Lookup:
                 raise
             raise RequestReused(
                 error.doing, request_id=request_id[:40], offset=first,
-                used_for=f"0x{self._log.event(first).entity:016x}",
+                used_for=f"0x{event_named(self._log, first).entity:016x}",
             ) from error  # fmt: skip
 
     def offset_of_request(self, request_id: str) -> int | None:
@@ -374,7 +371,7 @@ class Lookup:
         table = self._views.table("instruments")
 
         def had(match: Match) -> bool:
-            events = backwards(self._log, table.last_offset(table.find(match.id)))
+            events = backwards(self._log, table.last_offset(table.find(match.id)), match.id)
             return any(
                 event.kind in INSTRUMENT_KINDS and symbol_of(event.instrument_body) == symbol
                 for event in events

@@ -87,7 +87,10 @@ def facts_of(instrument: Instrument) -> Facts:
     """
     kind = type(instrument)
     if kind not in NAMES:
-        raise TypeError(f"{kind.__name__} is not a class of instrument")
+        refuse(
+            "instrument", "it is of no class of instruments", instrument,
+            "give an Equity, a Token or one of the other classes",
+        )  # fmt: skip
     reader = _READERS.get(kind)
     if reader is None:
         return _by_fields(instrument)

@@ -143,7 +143,7 @@ class Relations:
                 if stop is None or trailer.data_offset < stop:
                     yield Related(id, *link, depth, trailer.data_offset)
                     continue
-                event = state_before(self._log, trailer.last_offset, stop)
+                event = state_before(self._log, trailer.last_offset, stop, id)
                 if event is not None and isinstance(body := event.body, RelationBody):
                     yield Related(
                         id, body.instrument, RelationKind(body.relation), body.other,

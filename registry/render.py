@@ -349,6 +349,7 @@ def verdict_dict(verdict: Verdict) -> Json:
         "checked": verdict.checked,
         "rate_per_s": verdict.rate_per_s,
         "first_bad_offset": verdict.first_bad_offset,
+        "detail": verdict.detail or None,
         "cure": verdict.cure or None,
     }
 

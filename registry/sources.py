@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from itertools import takewhile
 
 from alphapulse.log import Answered, Event, EventLog, Kind, ProposalBody, RulesBody, SnapshotBody
-from alphapulse.projections import ProposalRecord, Views, backwards, text_key
+from alphapulse.projections import ProposalRecord, Views, backwards, event_named, text_key
 
 from .identity import fingerprint_of, id_candidates, rules_key, snapshots_key
 from .snapshots import Members
@@ -73,7 +73,7 @@ class Sources:
         return next((e.offset for e in self._past(rules_key()) if e.kind == Kind.FEED_RULES), None)
 
     def _events(self, offsets: Iterable[int]) -> list[Event]:
-        return [self._log.event(offset) for offset in sorted(offsets)]
+        return [event_named(self._log, offset) for offset in sorted(offsets)]
 
     def _past(self, key: bytes) -> Iterable[Event]:
         """The events of an entity of the space of feeds, newest first."""

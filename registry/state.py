@@ -43,9 +43,12 @@ from alphapulse.projections import (
     RequestRecord,
     TableReader,
     Views,
+    ViewUnusable,
     alert_key,
+    event_named,
     find_import,
     request_key,
+    state_named,
 )
 
 from .check import NEW_KINDS, Entity, check_body, entity_of, evidence_hash
@@ -171,7 +174,7 @@ class State:
         if position < 0:
             return None
         trailer = table.trailer(position)
-        body = self._log.event(trailer.data_offset).body
+        body = state_named(self._log, trailer.data_offset, id).body
         assert isinstance(body, _DATA)
         return Held(id, entity_of(body, trailer.last_offset), body, trailer.data_offset)
 
@@ -361,12 +364,17 @@ class State:
             found.append(
                 Past(offset, event.kind, event.space, event.entity, event.body, metadata.command)
             )
+        if not found:
+            raise ViewUnusable(
+                "looking for what a request led to", offset=first,
+                problem="the view of requests names an event that is of another or of none",
+            )  # fmt: skip
         return found
 
     def event_at(self, offset: int) -> tuple[AnyBody, int, int, int]:
         """(body, kind, space, entity) of the event at `offset`."""
         draft = self._pending.get(offset)
-        found = draft if draft is not None else self._log.event(offset)
+        found = draft if draft is not None else event_named(self._log, offset)
         return found.body, found.kind, found.space, found.entity
 
     def data_at(self, offset: int) -> DataBody:
@@ -416,7 +424,7 @@ class State:
         draft = self._pending.get(offset)
         if draft is not None:
             return draft.body, decode_metadata(draft.metadata), draft.previous
-        event = self._log.event(offset)
+        event = event_named(self._log, offset)
         return event.body, event.metadata, event.previous
 
     # Emitting

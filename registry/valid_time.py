@@ -59,16 +59,18 @@ def holds_from(event: Event) -> int:
     return int(event.valid_from or event.recorded)
 
 
-def state_at(log: EventLog, last_offset: int, when: When) -> tuple[InstrumentBody, int] | None:
+def state_at(
+    log: EventLog, last_offset: int, when: When, id: int
+) -> tuple[InstrumentBody, int] | None:
     """An instrument's state, and the offset of the newest event that it is made of.
 
-    last_offset: of its newest event. None when nothing was known of it then, or nothing true yet.
-    Cost: 10 µs for each of its events; 25 µs when some of them are not true yet.
+    last_offset: of its newest event, as a view names it. None when nothing was known of it then, or
+    nothing true yet. Cost: 10 µs for each of its events; 25 µs when some of them are not true yet.
     """
     if when.valid is None:
-        event = next(_known(log, last_offset, when.known), None)
+        event = next(_known(log, last_offset, when.known, id), None)
         return None if event is None else (event.instrument_body, event.offset)
-    events = list(_known(log, last_offset, when.known))[::-1]
+    events = list(_known(log, last_offset, when.known, id))[::-1]
     true = [holds_from(event) <= when.valid for event in events]
     if not events or not true[0]:
         return None
@@ -93,8 +95,8 @@ def symbol_before(events: Iterable[Event], valid: int) -> str:
     return ""
 
 
-def _known(log: EventLog, last_offset: int, known: int | None) -> Iterator[Event]:
-    for event in backwards(log, last_offset):
+def _known(log: EventLog, last_offset: int, known: int | None, id: int) -> Iterator[Event]:
+    for event in backwards(log, last_offset, id):
         if event.kind in INSTRUMENT_KINDS and (known is None or event.offset < known):
             yield event
 

@@ -84,6 +84,13 @@ def stripped(value: object, field: str) -> str:
     return value.strip()
 
 
+def given_text(value: object, field: str) -> str:
+    """Text that is only compared with other text: as it is."""
+    if not isinstance(value, str):
+        refuse(field, "it must be text", value)
+    return value
+
+
 # --- text and numbers ------------------------------------------------------------------------
 
 

@@ -16,11 +16,11 @@ def audit(cli: Cli) -> int:
     \b
     bytes       every event has the bytes that were written (CRC, sizes, columns)
     continuity  offsets and times go on without a gap, entities link back
-    chain       the hash chain holds, and every checkpoint saw it
+    chain       the hash chain holds, as every checkpoint saw it; no view saw more
     meaning     ids derive from keys, collisions and life cycles follow the rules
     views       each view equals a fresh fold of the log
 
-    JSON fields: verdict, ok, checked, rate_per_s, first_bad_offset, cure.
+    JSON fields: verdict, ok, checked, rate_per_s, first_bad_offset, detail, cure.
     """
     from alphapulse.registry.audit import audit as run
     from alphapulse.registry.render import verdict_dict
@@ -34,7 +34,7 @@ def audit(cli: Cli) -> int:
             [Column("verdict"), Column("result"), Column("checked", right=True),
              Column("rate_per_s", "events/s", right=True),
              Column("first_bad_offset", "first bad", right=True), Column("detail")],
-            [verdict_dict(v) | {"result": "ok" if v.ok else "FAILED", "detail": v.detail}
+            [verdict_dict(v) | {"result": "ok" if v.ok else "FAILED"}
              for v in verdicts],
         )  # fmt: skip
         for cure in dict.fromkeys(v.cure for v in verdicts if not v.ok and v.cure):

@@ -185,6 +185,7 @@ def unit_of(registry: Registry, verb: str, fields: Fields) -> Unit:
     RequestReused.
     """
     from alphapulse.log import InvalidInput
+    from alphapulse.projections import event_named
     from alphapulse.registry import RequestReused, Unit, UnknownInstrument
 
     _check_times(fields)
@@ -203,7 +204,7 @@ def unit_of(registry: Registry, verb: str, fields: Fields) -> Unit:
             raise
         raise RequestReused(
             error.doing, request_id=said_by.request_id[:40], offset=first,
-            used_for=f"0x{registry.log.event(first).entity:016x}",
+            used_for=f"0x{event_named(registry.log, first).entity:016x}",
         ) from error  # fmt: skip
     return Unit((command,), said_by)
 

@@ -41,6 +41,7 @@ def related(
     cli: Cli, key: str, depth: int, relations: tuple[str, ...], ended: bool, as_of: str | None,
     valid_at: str | None,
 ) -> None:  # fmt: skip
+    from alphapulse.projections import event_named
     from alphapulse.registry.render import related_dict
 
     if ended and valid_at is not None:
@@ -51,7 +52,7 @@ def related(
         found = registry.related(
             key, depth=depth, as_of=as_of, ended=ended, relations=relations or None, valid=valid
         )
-        rows = [related_dict(each, registry.log.event(each.offset).source) for each in found]
+        rows = [related_dict(each, event_named(registry.log, each.offset).source) for each in found]
         symbols = {} if cli.json else _symbols(registry, found)
     if cli.json:
         cli.out.records(rows)

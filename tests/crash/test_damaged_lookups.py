@@ -1,17 +1,26 @@
-"""Words of a view damaged in place, under a good header: lookups say so with the cure, in time."""
+"""Words of a view damaged in place, under a good header: lookups say so with the cure, in time.
+
+And events that the log lost: nobody is told that he asked for the wrong thing.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
+import lmdb
 import pytest
 from stdnum import isin as isins
 
-from alphapulse.log import AlphaPulseError
-from alphapulse.projections import TableReader, ViewUnusable, isin_key
+from alphapulse.log import AlphaPulseError, CollisionBody, Corrupt
+from alphapulse.projections import VIEWS, TableReader, ViewUnusable, isin_key, request_key
+from alphapulse.projections.layout import PAYLOAD_SIZE_BYTES
 from alphapulse.registry import Equity, Listing, Registry
+from alphapulse.tools.verb import exit_code
+
+from .lists import tokens
 
 ISIN, VENUES = "US0378331005", ("XETR", "XNAS", "XLON")
 
@@ -100,3 +109,105 @@ def test_any_bit_on_the_way_from_an_isin_to_its_listings(home: Path) -> None:
                 flip(home, view, word, bit)
         assert [len(list(registry.listings_by_isin(ISIN))), len(registry.listings(id))] == [3, 3]
     assert cures > 1000, (cures, wrong)
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with something in every view: a collision, a conflict, a relation, a request."""
+    home = tmp_path_factory.mktemp("merged") / "home"
+    with Registry.open(home, durability="relaxed", id_bits=8) as registry:
+        id = registry.register(Equity(isin=ISIN, symbol="AAPL"), source="a", request_id="r").id
+        registry.add_listing(Listing(instrument=id, venue="XETR", symbol="AAPL"))
+        registry.amend(id, name="Apple", source="a")
+        registry.register(Equity(isin=ISIN, symbol="OTHER"), source="b")
+        receipt = registry.register(tokens(1)[0])
+        for token in tokens(100)[1:]:
+            if (receipt := registry.register(token)).outcome == "collision":
+                break
+        registry.add_to_group(receipt.id, "a", "g")
+        registry.relate(id, "same_as", receipt.id)
+    return home
+
+
+def uses_of(registry: Registry) -> tuple[Callable[[], object], ...]:
+    """Questions that follow each kind of offset in a view to the log."""
+    apple = registry.by_isin(ISIN)
+    (body,) = (b for e, _ in registry.alerts() if isinstance(b := e.body, CollisionBody))
+    assert apple is not None
+    id, other, holder, head = apple.id, body.assigned, body.holder, registry.log.head
+    return (
+        lambda: registry.lookup.find("AAPL"),
+        lambda: registry.lookup.find("AAPL", when=registry.when(3)),
+        lambda: registry.lookup.find("AAPL", when=registry.when(None, "2020-01-01")),
+        lambda: registry.history(id), lambda: registry.history(holder),
+        lambda: registry.listing_bodies(id), lambda: registry.listing_bodies(id, as_of=2),
+        lambda: registry.siblings(other), lambda: registry.related(id),
+        lambda: registry.related(id, as_of=head - 1), lambda: registry.alerts(),
+        lambda: registry.offset_of_request("r"),
+    )  # fmt: skip
+
+
+def test_any_offset_that_a_view_names(merged: Path) -> None:
+    """Wrong by one bit it leads nowhere, to another's event, or to what is as good."""
+    cures = 0
+    with Registry.open(merged, mode="r") as registry:
+        uses, places = uses_of(registry), []
+        for view in VIEWS:
+            table = registry.views.table(view.schema.name)
+            for _, position in islice(table.keys(), 4):
+                at = position + PAYLOAD_SIZE_BYTES
+                places += [(view.schema.name, at >> 3), (view.schema.name, (at >> 3) + 1)]
+                if view.schema.name in ("alerts", "requests"):
+                    places.append((view.schema.name, position >> 3))
+        for view_name, word in places:
+            for bit in (0, 2, 5, 51, 63):
+                flip(merged, view_name, word, bit)
+                for use in uses:
+                    try:
+                        use()
+                    except ViewUnusable as error:
+                        cures += "alphapulse rebuild" in str(error)
+                flip(merged, view_name, word, bit)
+        for use in uses:
+            use()
+    assert cures > 50, cures
+
+
+def test_who_writes_is_told_of_the_view_too(merged: Path, tmp_path: Path) -> None:
+    shutil.copytree(merged, tmp_path / "home")
+    with Registry.open(tmp_path / "home", durability="relaxed") as registry:
+        found = registry.by_isin(ISIN)
+        assert found is not None
+        table, head = registry.views.table("instruments"), registry.log.head
+        word = (table.find(found.id) + PAYLOAD_SIZE_BYTES >> 3) + 1
+        flip(tmp_path / "home", "instruments", word, 51)
+        with pytest.raises(ViewUnusable, match="alphapulse rebuild"):
+            registry.amend(found.id, symbol="NEW")
+        requests = registry.views.table("requests")
+        flip(tmp_path / "home", "requests", requests.find(request_key("r")[0]) >> 3, 40)
+        with pytest.raises(ViewUnusable, match="alphapulse rebuild"):
+            registry.register(Equity(isin=ISIN, symbol="AAPL"), source="a", request_id="r")
+        assert registry.log.head == head
+        registry.rebuild()
+        assert registry.amend(found.id, symbol="NEW").offset == head
+        again = registry.register(Equity(isin=ISIN, symbol="AAPL"), source="a", request_id="r")
+        assert again.offset == 0
+
+
+def test_a_block_of_zeros_is_damage_whoever_asks_for_it(merged: Path, tmp_path: Path) -> None:
+    shutil.copytree(merged, tmp_path / "home")
+    with lmdb.open(str(tmp_path / "home" / "log"), max_dbs=2) as env:
+        blocks = env.open_db(b"blocks")
+        with env.begin(write=True, db=blocks) as txn:
+            size_bytes = len(txn.get(bytes(8)) or b"")
+            assert size_bytes and txn.put(bytes(8), bytes(size_bytes))
+    with Registry.open(tmp_path / "home", mode="r") as registry:
+        id = registry.listings_by_isin(ISIN)[0].instrument
+        uses: tuple[Callable[[], object], ...] = (
+            lambda: registry.lookup.find(ISIN, when=registry.when(1)),
+            lambda: registry.history(id), lambda: registry.body_at(0),
+        )  # fmt: skip
+        for use in uses:
+            with pytest.raises(Corrupt, match="alphapulse audit") as caught:
+                use()
+            assert (caught.value.facts["offset"], exit_code(caught.value)) == (0, 1)

@@ -236,7 +236,7 @@ def test_views_of_an_earlier_moment(home: Path, tmp_path: Path) -> None:
 
 def test_a_file_left_dirty_in_another_boot_is_made_again(home: Path) -> None:
     with (
-        mock.patch("alphapulse.projections.engine._boot_id", return_value=b"the boot before."),
+        mock.patch("alphapulse.projections.engine.this_boot", return_value=b"the boot before."),
         mock.patch.object(TableWriter, "mark_clean", return_value=None),
         Registry.open(home, durability="relaxed") as registry,
     ):

@@ -21,8 +21,8 @@ def test_a_message_says_doing_facts_and_cure() -> None:
     error = LogFull("appending 12 events", free_bytes=5, reserve_bytes=9)
     assert str(error) == (
         "appending 12 events: there is not enough free disk space; nothing was written, reading "
-        "goes on [free_bytes=5, reserve_bytes=9] (free disk space, or lower reserve_bytes; "
-        "appends resume by themselves)"
+        "goes on [free_bytes=5, reserve_bytes=9] (free disk space; appends resume by "
+        "themselves)"
     )
     assert str(NotDecodable("reading", problem="it is odd", cure="look")) == (
         "reading: it is odd (look)"

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import lmdb
 import pytest
@@ -12,7 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alphapulse.log.copying import copy_blocks
-from alphapulse.log.errors import Closed, Corrupt, HomeExists, NotDecodable, OffsetOutOfRange
+from alphapulse.log.errors import (
+    Closed,
+    Corrupt,
+    HomeExists,
+    InvalidInput,
+    NotDecodable,
+    OffsetOutOfRange,
+)
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.frame import Event
 from alphapulse.log.pattern import Pattern
@@ -212,9 +220,29 @@ def test_a_missing_block_is_not_passed_over(tmp_path: Path) -> None:
         assert log.head == 6
         with pytest.raises(Corrupt, match="missing"):
             list(log.read())
+        for use in (log.event, log.block, log.chain_at):
+            with pytest.raises(Corrupt, match=r"offset=3, head=6\] \(run `alphapulse audit`"):
+                use(4 if use == log.chain_at else 3)
         with pytest.raises(OffsetOutOfRange):
-            log.event(3)
+            log.event(6)
         assert offsets(log.read(5)) == [5]
+    replace_block(tmp_path / "home", 0, None)
+    with EventLog.open(tmp_path / "home") as log:
+        assert (log.head, offsets(log.read(5))) == (6, [5])
+        with pytest.raises(Corrupt, match="missing"):
+            next(log.read())
+
+
+@pytest.mark.parametrize(
+    "choice", [{"mode": "w"}, {"mode": "q"}, {"mode": None}, {"durability": "full"}]
+)
+def test_what_is_no_mode_or_durability_is_refused_at_once(
+    tmp_path: Path, choice: dict[str, Any]
+) -> None:
+    make_log(tmp_path / "home", [2]).close()
+    (wrong,) = choice
+    with pytest.raises(InvalidInput, match=f"there is no {wrong}.*use '(rw|fsync)' or '"):
+        EventLog.open(tmp_path / "home", **choice)
 
 
 FORKING = """

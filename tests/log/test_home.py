@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -76,8 +77,27 @@ def test_opening_a_home_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 def test_a_home_without_a_genesis_record_is_refused(tmp_path: Path) -> None:
     make_log(tmp_path / "home").close()
     put_genesis(tmp_path / "home", None)
-    with pytest.raises(HomeUnsupported, match="no genesis"):
+    with pytest.raises(HomeUnsupported, match=r"no genesis record \(restore it from a backup"):
         EventLog.open(tmp_path / "home")
+
+
+def test_a_home_that_lost_its_log_says_so_and_not_to_make_one(tmp_path: Path) -> None:
+    log = make_log(tmp_path / "home")
+    log.close()
+    shutil.rmtree(tmp_path / "home" / "log")
+    with pytest.raises(HomeMissing, match="make one with `alphapulse init`"):
+        EventLog.open(tmp_path / "home")  # nothing was ever in it: no checkpoints
+    EventLog.create(tmp_path / "home")
+    with EventLog.open(tmp_path / "home") as log:
+        fill(log, [2])
+    shutil.rmtree(tmp_path / "home" / "log")
+    with pytest.raises(HomeMissing, match=r"its log is gone: .*`alphapulse restore BACKUP`"):
+        EventLog.open(tmp_path / "home")
+    with pytest.raises(HomeExists, match=r"its log is gone: .*`alphapulse restore BACKUP`"):
+        EventLog.create(tmp_path / "home")
+    (tmp_path / "home" / "checkpoints").rename(tmp_path / "home" / "other")
+    with pytest.raises(HomeExists, match=r"holds other things \[found=other\]"):
+        EventLog.create(tmp_path / "home")
 
 
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:

@@ -159,6 +159,37 @@ def test_a_cut_tail_is_found_by_a_checkpoint(home: Home) -> None:
     assert fine(verify_store(home)), "nothing else knows of the tail"
 
 
+@pytest.mark.parametrize("gone", [1, 2])
+@pytest.mark.parametrize("kept", [True, False], ids=["checkpoints", "none"])
+def test_a_cut_beginning_is_found_with_and_without_checkpoints(
+    home: Home, gone: int, kept: bool
+) -> None:
+    blocks = blocks_of(home)
+    if not kept:
+        home.checkpoints.unlink()
+    write_blocks(home, blocks[gone:])
+    found = by_name(verify_store(home))
+    assert not found["continuity"].ok and not found["chain"].ok
+    assert found["continuity"].first_bad_offset == found["chain"].first_bad_offset == 0
+    assert "is the first that is there" in found["continuity"].detail
+    assert (found["bytes"].ok, found["bytes"].checked) == (True, HEAD - sum(SIZES[:gone]))
+    last = bytearray(blocks[3])
+    last[-50] ^= 1
+    write_blocks(home, [*blocks[gone:3], bytes(last)])
+    assert by_name(verify_store(home))["bytes"].first_bad_offset == HEAD - 1, "checked all the same"
+
+
+def test_a_log_without_checkpoints_says_that_a_cut_tail_would_not_show(home: Home) -> None:
+    assert [verdict.detail for verdict in verify_store(home)] == ["", "", ""]
+    home.checkpoints.unlink()
+    found = by_name(verify_in_child(home.path))
+    assert found["chain"].ok and "no checkpoint" in found["chain"].detail
+    home.checkpoints.write_text("half a li")
+    assert by_name(verify_store(home))["chain"].detail == found["chain"].detail
+    write_blocks(home, [])
+    assert [verdict.detail for verdict in verify_store(home)] == ["", "", ""], "there is no tail"
+
+
 def test_a_log_cut_to_nothing_is_found_by_a_checkpoint(home: Home) -> None:
     write_blocks(home, [])
     chain = by_name(verify_store(home))["chain"]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytest
 
-from alphapulse.log import Closed, EventLog, InstrumentRecord, SystemRefused
+from alphapulse.log import Closed, EventLog, InstrumentRecord, InvalidInput, SystemRefused
 from alphapulse.projections import SUPERSEDED, VIEWS, ViewFull, Views, ViewState
 from alphapulse.projections.engine import ROWS_MIN
 from alphapulse.projections.layout import IN_PROGRESS
@@ -232,7 +232,7 @@ def test_a_view_left_dirty_by_another_boot_is_rebuilt(
     registry.register(token(0))  # changes nothing, but opens; then one that makes views dirty
     registry.register(token(60))
     registry.log.close()  # the views were never marked clean
-    monkeypatch.setattr("alphapulse.projections.engine._boot_id", lambda: bytes(16))
+    monkeypatch.setattr("alphapulse.projections.engine.this_boot", lambda: bytes(16))
     with open_home(home) as again:
         assert sorted(again.views.rebuilt) == sorted(NAMES)
         assert states(again)["instruments"].rows == before["instruments"].rows + 1
@@ -462,7 +462,7 @@ def test_rebuilding_puts_a_new_generation_in_force(home: Path) -> None:
         registry.rebuild(["alerts"])
         assert files(home)["alerts"] == [2, 3]  # one to go back to, and no more
         assert files(home)["listings"] == [1, 2]
-        with pytest.raises(KeyError):
+        with pytest.raises(InvalidInput, match="field views: "):
             registry.rebuild(["nonsense"])
 
 

@@ -4,8 +4,10 @@ import errno
 import os
 import tracemalloc
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
+import lmdb
 import pytest
 
 from alphapulse.log import (
@@ -18,8 +20,8 @@ from alphapulse.log import (
     Space,
 )
 from alphapulse.log.eventlog import Durability
-from alphapulse.projections import VIEWS, ViewFull, Views
-from alphapulse.projections.layout import IN_PROGRESS
+from alphapulse.projections import VIEWS, VIEWS_BY_NAME, ViewFull, Views, ahead_of
+from alphapulse.projections.layout import APPLIED, IN_PROGRESS
 from alphapulse.registry import Registry, audit, facts_from, fingerprint_of, replay_into
 from alphapulse.registry.audit import NAMES, Remembered, audit_views
 from alphapulse.registry.facts import body_of
@@ -112,6 +114,48 @@ def test_a_view_that_says_something_else_fails_views_alone(home: Path) -> None:
     with Registry.open(home) as registry:
         registry.rebuild()
     assert all(each.ok for each in audit(home))
+
+
+def without_its_last_block(home: Path) -> int:
+    """Behind the log's back, and without the checkpoints that knew of it; the head that is left."""
+    (home / "checkpoints").unlink()
+    with lmdb.open(str(home / "log"), max_dbs=2) as env:
+        blocks = env.open_db(b"blocks")
+        with env.begin(write=True, db=blocks) as txn, txn.cursor() as cursor:
+            assert cursor.last()
+            head = int.from_bytes(cursor.key(), "big")
+            cursor.delete()
+    return head
+
+
+def test_views_that_saw_more_are_evidence_of_a_cut_tail(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with EventLog.open(home, mode="r") as log:
+        before = log.head
+    head = without_its_last_block(home)
+    verdicts = audit(home)
+    assert [each.ok for each in verdicts] == [True, True, False, False, False]
+    assert verdicts[2].first_bad_offset == head
+    assert f"ends at {head}, but the view instruments saw it at {before}" in verdicts[2].detail
+    assert f"replay --to {head - 1}" in verdicts[2].cure
+    with EventLog.open(home, mode="r") as log:
+        assert ahead_of(log) == ("instruments", before, head), "the audit left the evidence there"
+        with closing(Views(log)) as views:
+            assert views.rebuilt == list(VIEWS_BY_NAME)  # that takes it away, and says so
+        assert f"the log has {head} events, but instruments, " in caplog.text
+        assert ahead_of(log) is None
+
+
+def test_a_view_with_a_damaged_header_is_no_evidence(home: Path) -> None:
+    (path,) = (home / "views").glob("instruments.*")
+    for words in ((APPLIED, IN_PROGRESS), (IN_PROGRESS,)):
+        with open(path, "r+b") as file:
+            for word in words:
+                file.seek(8 * word)
+                file.write((1 << 40).to_bytes(8, "little"))
+        with EventLog.open(home, mode="r") as log:
+            assert ahead_of(log) is None
 
 
 def test_lagging_and_missing_views_are_healed_first(home: Path) -> None:

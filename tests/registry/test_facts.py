@@ -164,7 +164,7 @@ def test_every_class_has_a_reader_and_says_what_can_change() -> None:
         fields = amendable_fields(AssetClass[name.upper()])
         assert fields
         assert not fields & {*kind.identity}
-    with pytest.raises(TypeError):
+    with pytest.raises(InvalidInput, match="field instrument: "):
         facts_of(Instrument())
 
 

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from alphapulse.log import EventLog, HomeExists, OffsetOutOfRange
-from alphapulse.registry import Equity, Listing, audit, replay_into
+from alphapulse.log import EventLog, HomeExists, OffsetOutOfRange, make_backup
+from alphapulse.projections import ahead_of
+from alphapulse.registry import Equity, Listing, audit, replay_into, restore
 from alphapulse.registry.audit import audit_meaning, audit_views
 
 from .homes import APPLE, open_home, rows, token, tokens
@@ -77,3 +79,17 @@ def test_a_prefix_that_is_not_there(home: Path, tmp_path: Path, stop: int) -> No
 def test_a_home_is_never_overwritten(home: Path) -> None:
     with pytest.raises(HomeExists):
         replay_into(home, home, 1)
+
+
+def test_views_that_a_lost_log_left_accuse_nobody(
+    home: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They have seen more of the same log than was brought back."""
+    with EventLog.open(home, mode="r") as log:
+        make_backup(log, tmp_path / "backup", verify=False)
+    shutil.rmtree(home / "log")
+    caplog.clear()
+    restore(tmp_path / "backup", home, 20)
+    assert caplog.text == ""
+    with EventLog.open(home, mode="r") as log:
+        assert log.head == 21 and ahead_of(log) is None

@@ -245,6 +245,59 @@ def test_an_id_that_is_none_is_refused_by_name(
     assert registry._writer.groups == 0, "before anybody else's session is troubled"
 
 
+ASKED: list[tuple[str, Callable[[Registry, Any], object]]] = [
+    ("id", lambda registry, bad: registry.get(bad)),
+    ("id", lambda registry, bad: registry.get(bad, as_of=0)),
+    ("id", lambda registry, bad: registry.listings(bad)),
+    ("id", lambda registry, bad: registry.describe(bad)),
+    ("id", lambda registry, bad: registry.facts(bad)),
+    ("id", lambda registry, bad: registry.components(bad)),
+    ("id", lambda registry, bad: registry.listing_bodies(bad)),
+    ("id", lambda registry, bad: registry.find_listing(bad, "XETR")),
+    ("id", lambda registry, bad: registry.groups(bad)),
+    ("id", lambda registry, bad: registry.siblings(bad)),
+    ("id", lambda registry, bad: registry.history(bad)),
+    ("id", lambda registry, bad: registry.blame(bad)),
+    ("id", lambda registry, bad: registry.joined([bad])),
+    ("id", lambda registry, bad: registry.diff(0, 0, [bad])),
+    ("offset", lambda registry, bad: registry.body_at(bad)),
+    ("content_hash", lambda registry, bad: registry.imported(bad)),
+    ("views", lambda registry, bad: registry.rebuild([bad])),
+    ("start", lambda registry, bad: registry.read(bad)),
+    ("instrument", lambda registry, bad: registry.resolve(bad)),
+    ("instrument", lambda registry, bad: registry.register(bad)),
+]
+ASKED_IN_TEXT: list[tuple[str, Callable[[Registry, Any], object]]] = [
+    ("symbol", lambda registry, bad: registry.by_symbol(bad)),
+    ("isin", lambda registry, bad: registry.by_isin(bad)),
+    ("chain", lambda registry, bad: registry.by_address(bad, "0x" + "0" * 40)),
+    ("key", lambda registry, bad: registry.lookup.find(bad)),
+    ("request_id", lambda registry, bad: registry.offset_of_request(bad)),
+    ("pattern", lambda registry, bad: registry.read(pattern=bad)),
+]
+
+
+@pytest.mark.parametrize("name,use", ASKED + ASKED_IN_TEXT)
+def test_a_question_about_what_is_none_is_refused_by_name(
+    registry: Registry, name: str, use: Callable[[Registry, Any], object]
+) -> None:
+    registry.register(APPLE)
+    wrong: list[object] = [None, 1.5, [], {}]
+    wrong += [5, b"x"] if (name, use) in ASKED_IN_TEXT else ["AAPL", ""]
+    for bad in wrong:
+        with pytest.raises(InvalidInput, match=f"field {name}: "):
+            use(registry, bad)
+
+
+def test_names_that_are_no_text_or_no_choice(registry: Registry, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="naming a cursor"):
+        registry.subscribe(cursor=5)  # type: ignore[call-overload]  # what is tested
+    for mode in ("w", "q", ""):
+        with pytest.raises(InvalidInput, match="there is no mode"):
+            Registry.open(tmp_path / "new", mode=mode)  # type: ignore[arg-type]  # what is tested
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("bad", ["\ud800", "\x1b[31m", "a\u202eb", "x" * 513, "é" * 300, 5, None])
 def test_a_reason_is_text_that_can_be_shown(registry: Registry, bad: Any) -> None:
     registry.register(APPLE, source="a")

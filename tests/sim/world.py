@@ -160,7 +160,7 @@ class World:
         with (
             mock.patch("alphapulse.projections.engine.ROWS_MIN", 16),
             mock.patch("alphapulse.log.checkpoints.INTERVAL_S", -1.0),
-            mock.patch("alphapulse.projections.engine._boot_id", side_effect=self._boot_id),
+            mock.patch("alphapulse.projections.engine.this_boot", side_effect=self._boot_id),
             mock.patch("os.fsync"),  # the power that goes here is not the real one
         ):
             self._start()

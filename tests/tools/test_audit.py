@@ -19,8 +19,11 @@ def test_a_good_home_passes(run: Run, apple: int) -> None:
     assert ran.code == 0
     assert [row["verdict"] for row in ran.rows] == NAMES
     for row in ran.rows:
-        assert list(row) == ["verdict", "ok", "checked", "rate_per_s", "first_bad_offset", "cure"]
-        assert (row["ok"], row["first_bad_offset"], row["cure"]) == (True, None, None)
+        assert list(row) == [
+            "verdict", "ok", "checked", "rate_per_s", "first_bad_offset", "detail", "cure"
+        ]  # fmt: skip
+        assert (row["ok"], row["first_bad_offset"]) == (True, None)
+        assert (row["detail"], row["cure"]) == (None, None)
     assert [row["checked"] for row in ran.rows] == [7, 7, 7, 7, 63]
     people = run("audit")
     assert people.code == 0
@@ -42,6 +45,16 @@ def test_a_flipped_bit_fails_and_names_the_place(run: Run, home: Path, apple: in
     assert people.code == 1
     assert "FAILED" in people.out
     assert "cure: " in people.err
+
+
+def test_a_home_without_checkpoints_passes_with_a_note(run: Run, home: Path, apple: int) -> None:
+    (home / "checkpoints").unlink()
+    people = run("audit")
+    assert people.code == 0
+    assert people.out.count(" ok ") == 5
+    assert "a cut tail would not show" in people.out
+    notes = {row["verdict"]: row["detail"] for row in run("audit", "--json").rows if row["detail"]}
+    assert list(notes) == ["chain"]
 
 
 def test_a_full_disk_fails_the_views_and_shows_what_was_judged(

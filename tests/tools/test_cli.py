@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,6 +93,19 @@ def test_a_missing_home_is_named_with_how_to_make_it(run: Run, home: Path, words
     assert (as_json.code, as_json.out) == (2, "")
     assert as_json.error["error"].startswith("HomeMissing: ")
     assert not home.exists()
+
+
+def test_a_home_that_lost_its_log_is_not_made_anew(run: Run, home: Path, apple: int) -> None:
+    assert run("backup", str(home.parent / "backup")).code == 0
+    shutil.rmtree(home / "log")
+    for words in ("lookup X", "init", "delist X", "audit"):
+        ran = run("--json", *words.split())
+        assert (ran.code, ran.out) == (2, "")
+        assert "its log is gone" in ran.error["error"]
+        assert "alphapulse restore" in ran.error["cure"]
+        assert "init" not in ran.error["cure"]
+    assert run("restore", str(home.parent / "backup"), "--home", str(home)).code == 0
+    assert run("lookup", "AAPL").code == 0
 
 
 @pytest.mark.parametrize("words", WRITING)
