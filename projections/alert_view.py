@@ -12,6 +12,7 @@ from alphapulse.log import (
     Event,
     Kind,
     NotDecodable,
+    Space,
 )
 
 from .entity_view import ALERT_KINDS
@@ -23,10 +24,15 @@ from .view import EventView, Fetch, row_digest_of
 
 
 class AlertView(EventView):
-    """Collisions and conflicts. Open ones are the rows that count; acknowledged ones stay."""
+    """Collisions and conflicts. Open ones are the rows that count; acknowledged ones stay.
 
-    schema = TableSchema("alerts", 2, ())
+    Each stands in the chain of the thing that was written. A collision of instruments is found by
+    the one that held the id, too: it is about both.
+    """
+
+    schema = TableSchema("alerts", 3, ("holder",))
     kinds = ALERT_KINDS
+    links_per_event = (1, 1)
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         acknowledged, alert = NOT_ACKNOWLEDGED, event
@@ -35,14 +41,17 @@ class AlertView(EventView):
             acknowledged, alert = event.offset, fetch(event.body.alert)
         key = alert_key(alert.space, alert.entity, alert.body)
         position = table.find(key)
-        if position >= 0 and table.last_offset(position) >= event.offset:
-            return
-        is_open = acknowledged == NOT_ACKNOWLEDGED
-        row_digest = row_digest_of(_alert_row(alert)) if is_open else 0
-        table.put(
-            key, pack_alert(alert.offset, acknowledged, alert.entity, alert.space, alert.kind),
-            last_offset=event.offset, data_offset=alert.offset, row_digest=row_digest,
-        )  # fmt: skip
+        if position < 0 or table.last_offset(position) < event.offset:
+            is_open = acknowledged == NOT_ACKNOWLEDGED
+            row_digest = row_digest_of(_alert_row(alert)) if is_open else 0
+            cell = table.put(
+                key, pack_alert(alert.offset, acknowledged, alert.entity, alert.space, alert.kind),
+                last_offset=event.offset, data_offset=alert.offset, row_digest=row_digest,
+            )  # fmt: skip
+        else:
+            cell = table.cell(key)
+        if isinstance(event.body, CollisionBody) and event.space == Space.INSTRUMENT:
+            table.link(0, event.body.holder, cell)
 
 
 def _alert_row(alert: Event) -> bytes:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from alphapulse.log import CollisionBody, Kind, Space
+from alphapulse.projections.table import TableWriter
 from alphapulse.registry import (
     AddToGroup,
     IdSpaceFull,
@@ -191,3 +192,41 @@ def test_the_request_of_a_collision(tmp_path: Path) -> None:
         first = [receipts(outcome) for outcome in registry.execute(units)]
         assert "collision" in {each[0].outcome for each in first}
         assert [receipts(outcome) for outcome in registry.execute(units)] == first
+
+
+def test_a_collision_is_in_the_history_of_both(tmp_path: Path) -> None:
+    """As `instrument=ID` gives it; a conflict is about nobody else."""
+    with open_home(tmp_path / "home", id_bits=8) as registry:
+        registry.register_many(tokens(40))
+        found = collisions(registry, Space.INSTRUMENT)
+        assert len({body.holder for _, body in found}) > 1
+        registry.acknowledge(found[0][0])
+        for _, body in found:
+            for id in (body.holder, body.assigned):
+                about = registry.read(pattern=f"instrument=0x{id:x}")
+                assert [e.offset for e in registry.history(id)] == [e.offset for e in about]
+
+
+def test_a_collision_that_a_kill_left_unlinked_is_linked_by_the_next_fold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is there, and the fold is repeated because it did not end."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with open_home(tmp_path / "home", id_bits=8) as registry:
+        registry.register_many(tokens(1))
+        with monkeypatch.context() as patched:
+            patched.setattr(TableWriter, "link", killed)
+            with pytest.raises(Killed):
+                registry.register_many(tokens(60, start=1))
+    with open_home(tmp_path / "home") as registry:
+        found = collisions(registry, Space.INSTRUMENT)
+        assert found
+        for offset, body in found:
+            assert offset in [event.offset for event in registry.history(body.holder)]
+        assert all(result.equal for result in registry.rebuild(["alerts"], check=True))
