@@ -1,4 +1,4 @@
-"""All that the log says about an instrument: its own events and those of what is linked to it."""
+"""What views lead to in the log: all about an instrument and what is linked to it; alerts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from alphapulse.projections import AlertRecord, Views, backwards, event_named
 
 _LINKED: Final = (
     ("listings", "instrument"), ("relations", "instrument"), ("relations", "other"),
-    ("candidates", "instrument"),
+    ("candidates", "instrument"), ("proposals", "instrument"),
 )  # fmt: skip
 """Views and their indexes, by which what has a chain of its own is found."""
 
@@ -38,3 +38,14 @@ def _collisions_with(log: EventLog, views: Views, holder: int) -> Iterator[Event
     for cell in table.postings("holder", holder):
         record = AlertRecord(table.arena, table.position_of(cell))
         yield event_named(log, record.offset, record.entity)
+
+
+def alerts_of(log: EventLog, views: Views, acknowledged: bool) -> list[tuple[Event, int | None]]:
+    """See `Registry.alerts`."""
+    table = views.table("alerts")
+    found = []
+    for _, position in table.keys():  # noqa: SIM118  # not a dict: it gives pairs
+        record = AlertRecord(table.arena, position)
+        if acknowledged or record.acknowledged is None:
+            found.append((record.offset, record.acknowledged))
+    return [(event_named(log, offset), closed) for offset, closed in sorted(found)]

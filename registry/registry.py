@@ -35,14 +35,12 @@ from alphapulse.log.interrupts import opened
 from alphapulse.projections import (
     SUPERSEDED,
     VIEWS_BY_NAME,
-    AlertRecord,
     Listings,
     Progress,
     Rebuilt,
     RelationRecord,
     Views,
     ViewState,
-    event_named,
     find_import,
     group_key,
     listings_of_isin,
@@ -57,7 +55,7 @@ from .deciding import Receipt
 from .errors import Ambiguous, UnknownListing
 from .facts import Facts, facts_from
 from .formula import components_of
-from .histories import history_of
+from .histories import alerts_of, history_of
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .lookup import Lookup, Match
@@ -480,13 +478,7 @@ class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
 
     def alerts(self, *, acknowledged: bool = False) -> list[tuple[Event, int | None]]:
         """(event, offset of its acknowledgement) of open alerts, or of all, oldest first."""
-        table = self.views.table("alerts")
-        found = []
-        for _, position in table.keys():  # noqa: SIM118  # not a dict: it gives pairs
-            record = AlertRecord(table.arena, position)
-            if acknowledged or record.acknowledged is None:
-                found.append((record.offset, record.acknowledged))
-        return [(event_named(self.log, offset), closed) for offset, closed in sorted(found)]
+        return alerts_of(self.log, self.views, acknowledged)
 
     def proposals(self, *, answered: bool = False) -> list[Event]:
         """The newest event of each open proposal, or of all, oldest first. Its body is the whole
