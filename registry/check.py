@@ -63,6 +63,7 @@ from .identity import (
 from .proposal_rules import POLICIES, Proposals
 from .relation_rules import REACH_MAX, RULES, Links, flaw, way_back
 from .synthetics import Uses
+from .validation import is_backward
 
 NEXT: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.ACTIVE, Status.DELISTED}),
@@ -275,7 +276,7 @@ def _listing(
         _refuse(kind, "fingerprint and key do not belong together")
     if body.status not in STATUS_NAMES:
         _refuse(kind, "its status is unknown", status=body.status)
-    if body.valid_to and body.valid_to <= body.valid_from:
+    if is_backward(body.valid_from, body.valid_to):
         _refuse(kind, "it ends before it begins")
     if body.symbol_from and not body.symbol:
         _refuse(kind, "it says since when it has a symbol, and none")

@@ -17,6 +17,7 @@ from alphapulse.log import (
     RelationBody,
     RelationKind,
     Space,
+    format_time,
 )
 
 from .commands import Register
@@ -38,6 +39,7 @@ from .identity import fingerprint_of, group_relation_key, listing_key, venue_fin
 from .instruments import Listing
 from .readers import normalised
 from .state import Held, Origin, State
+from .validation import is_backward
 
 
 class AddListing(NamedTuple):
@@ -159,10 +161,11 @@ def _change_listing(
 ) -> int:
     assert isinstance(held.body, ListingBody)
     body = replace(held.body, revision=held.body.revision + 1, **changes)
-    if body.valid_to and body.valid_to <= body.valid_from:
+    if is_backward(body.valid_from, body.valid_to):
         raise InvalidInput(
-            DOING, problem="the listing would end before it begins", valid_from=body.valid_from,
-            valid_to=body.valid_to,
+            DOING, problem="the listing would end before it begins",
+            valid_from=format_time(body.valid_from), valid_to=format_time(body.valid_to),
+            cure="`alphapulse listings KEY` shows what is known; give dates that agree",
         )  # fmt: skip
     return state.emit(
         kind, Space.LISTING, held.id, body, metadata=metadata, valid_from=body.valid_from
@@ -190,7 +193,7 @@ class EndListing(NamedTuple):
         assert isinstance(held.body, ListingBody)
         fingerprint = held.entity.fingerprint
         ended = held.body.valid_to
-        if ended == self.valid_to or (self.now and 0 < ended < self.valid_to):
+        if ended == self.valid_to or (self.now and ended and ended < self.valid_to):
             return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
         offset = _change_listing(
             state, held, Kind.LISTING_ENDED, {"valid_to": self.valid_to}, origin.metadata()

@@ -32,7 +32,7 @@ from .errors import UnknownInstrument, UnknownRelation
 from .identity import fingerprint_of, relation_key
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import DataBody, Held, Origin, State
-from .validation import refuse, time_ns
+from .validation import is_backward, refuse, time_ns
 
 _ITSELF: Final = "an instrument is not related to itself"
 _Value = Ratio | int | None
@@ -61,7 +61,7 @@ class Relate(NamedTuple):
         kind = link_named(relation)
         of, other = _sides(of, kind, other)
         begins, ends = time_ns(valid_from, "valid_from"), time_ns(valid_to, "valid_to")
-        if ends and ends <= begins:
+        if is_backward(begins, ends):
             refuse(
                 "valid_to", f"it must be after valid_from, {format_time(begins)}", format_time(ends)
             )
@@ -189,7 +189,7 @@ class Unrelate(NamedTuple):
                 other=f"0x{other.id:016x}",
             )  # fmt: skip
         ended = _relation_body(held).valid_to
-        if ended == self.valid_to or (self.now and 0 < ended < self.valid_to):
+        if ended == self.valid_to or (self.now and ended and ended < self.valid_to):
             return Receipt(held.id, fingerprint, held.data_offset, "unchanged")
         offset = _change(
             state, held, Kind.RELATION_ENDED, {"valid_to": self.valid_to}, origin.metadata()
@@ -248,7 +248,7 @@ def _change(
 ) -> int:
     known = _relation_body(held)
     body = _with(replace(known, revision=known.revision + 1), changes)
-    if body.valid_to and body.valid_to <= body.valid_from:
+    if is_backward(body.valid_from, body.valid_to):
         raise InvalidInput(
             DOING, problem="the relation would end before it begins",
             valid_from=format_time(body.valid_from), valid_to=format_time(body.valid_to),

@@ -393,7 +393,8 @@ def _cases(text: str) -> list[str]:
 
 def is_listed(listing: ListingBody, at: int) -> bool:
     """Whether its dates include `at` (ns); one that is not known leaves that side open."""
-    return listing.valid_from <= at and not 0 < listing.valid_to <= at
+    ended = bool(listing.valid_to) and listing.valid_to <= at
+    return listing.valid_from <= at and not ended
 
 
 def split_address(key: str) -> tuple[str, str, str]:

@@ -33,7 +33,7 @@ from .instruments import (
     articled,
 )
 from .terms import agree, contract_on, pool_parts
-from .validation import IDENTIFIER_SCHEMES, refuse
+from .validation import IDENTIFIER_SCHEMES, is_backward, refuse
 
 PLACEHOLDERS: Final = frozenset(
     {"0x" + "0" * 40, "0x" + "e" * 40, "0xdeaddeaddeaddeaddeaddeaddeaddeaddead0000"}
@@ -248,13 +248,13 @@ def normalised(listing: Listing) -> Listing:
     and lot as decimal text or None. Raises InvalidInput."""
     valid_from = check.time_ns(listing.valid_from, "valid_from")
     valid_to = check.time_ns(listing.valid_to, "valid_to")
-    if valid_to and valid_to <= valid_from:
+    if is_backward(valid_from, valid_to):
         refuse("valid_to", "it must be after valid_from", listing.valid_to)
     symbol_from = check.time_ns(listing.symbol_from, "symbol_from")
     if symbol_from and not listing.symbol:
         refuse("symbol_from", "it says nothing without the symbol", listing.symbol_from,
                "give the symbol too")  # fmt: skip
-    if valid_to and symbol_from >= valid_to:
+    if is_backward(symbol_from, valid_to):
         refuse("symbol_from", "it must be before valid_to", listing.symbol_from)
     if type(listing.primary) is not bool:
         refuse("primary", "it must be true or false", listing.primary)

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from alphapulse.log import RELATIONS_BY_NAME, RelationBody, RelationKind
 
-from .validation import refuse
+from .validation import is_backward, refuse
 
 Ratio = tuple[int, int]
 
@@ -120,7 +120,7 @@ def ratio_fields(ratio: Ratio | None) -> dict[str, int | bool]:
 def flaw(body: RelationBody) -> str:
     """Which rule of its own a relation's state breaks; empty when it breaks none."""
     numerator, denominator = body.ratio_numerator, body.ratio_denominator
-    if body.valid_to and body.valid_to <= body.valid_from:
+    if is_backward(body.valid_from, body.valid_to):
         return "it ends before it begins"
     if not (0 < numerator <= _I64_MAX and 0 < denominator <= _I64_MAX):
         return "its ratio is not above zero"

@@ -199,6 +199,11 @@ def moment(value: object, field: str) -> int:
     return _integer(value, field, -_I64_MAX, _I64_MAX)
 
 
+def is_backward(valid_from: int, valid_to: int) -> bool:
+    """Whether an end (ns) is no later than its beginning; 0 of either is a time not known."""
+    return bool(valid_from and valid_to) and valid_to <= valid_from
+
+
 def status(value: object, field: str = "status") -> Status:
     found = STATUSES_BY_NAME.get(stripped(value, field))
     if found is None:

@@ -361,7 +361,7 @@ def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
 
     if not isinstance(known, ListingBody | RelationBody):
         return
-    if not 0 < known.valid_to <= time.time_ns():
+    if not known.valid_to or known.valid_to > time.time_ns():
         return
     ended = format_time(known.valid_to)
     if isinstance(command, Relate) and not command.valid_to:

@@ -437,3 +437,14 @@ def test_a_line_says_each_thing_once(run: Run, apple: int) -> None:
     marked = "\ufeff" + lines({"key": APPLE, "symbol": "B"})
     assert run("amend", "-", stdin=marked).code == 0
     assert "NaN" in run("amend", "-", stdin='{"key": NaN}').err
+
+
+def test_a_listing_may_have_ended_before_1970(run: Run, apple: int) -> None:
+    """Since when is not known: 0 stands for that, and is no date to be before."""
+    words = (APPLE, "--venue", "XETR", "--currency", "EUR")
+    assert run("add-listing", *words, "--valid-to", "1965-01-01").code == 0
+    rows = {row["venue"]: row for row in run("listings", APPLE, "--json").rows}
+    assert (rows["XETR"]["status"], rows["XETR"]["current"]) == ("delisted", False)
+    assert run("audit").code == 0
+    backward = run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "1960-01-01")
+    assert (backward.code, "valid_from=1980-12-12" in backward.err) == (2, True)
