@@ -168,7 +168,7 @@ def _quarantine(
         )
         return Quarantine(run.stale)
     _refuse_own(run.file, path)
-    return Quarantine(path)
+    return Quarantine.named(path)
 
 
 def _refuse_own(file: InputFile, quarantine: str | os.PathLike[str]) -> None:

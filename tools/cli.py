@@ -28,7 +28,7 @@ _VERBS: Final[dict[str, Verb]] = {
     "init": Verb("home", "init", "Make a home, the directory of a registry."),
     "import": Verb("importing", "import_", "Register what is in token lists and listing files."),
     "watch": Verb("watching", "watch", "Import what feeds leave in directories, each file once."),
-    "register": Verb("write", "register", "Register an instrument of any class, or say more of it."),
+    "register": Verb("write", "register", "Register an instrument, or say more of it."),
     "amend": Verb("write", "amend", "Correct what is known of an instrument."),
     "delist": Verb("write", "delist", "Say that an instrument is delisted."),
     "add-listing": Verb("write", "add_listing", "Say that an instrument is listed at a venue."),

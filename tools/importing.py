@@ -93,7 +93,7 @@ def import_(
     try:
         with ExitStack() as stack:
             registry = stack.enter_context(cli.registry(write=True, create=True))
-            kept = None if quarantine is None else stack.enter_context(Quarantine(quarantine))
+            kept = None if quarantine is None else stack.enter_context(Quarantine.named(quarantine))
 
             def run(path: str, show: Report) -> None:
                 done = import_file(

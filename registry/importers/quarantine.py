@@ -49,11 +49,17 @@ class Quarantine:
                 problem="it is a directory" if self.path.is_dir() else "it is in no directory",
                 cure="name a file in an existing directory",
             )
-        if not self._is_ours():
+
+    @classmethod
+    def named(cls, path: str | os.PathLike[str]) -> Quarantine:
+        """By a person, who may have named a file of another kind: InvalidInput."""
+        found = cls(path)
+        if not found._is_ours():
             raise InvalidInput(
-                f"opening the quarantine {self.path}", problem="another file has that name",
+                f"opening the quarantine {found.path}", problem="another file has that name",
                 cure="name a new file, or one that an import left",
             )  # fmt: skip
+        return found
 
     def _is_ours(self) -> bool:
         """Whether it may be replaced: nothing is there, or what an import left."""

@@ -60,12 +60,12 @@ def test_a_file_of_another_kind_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "precious.txt"
     path.write_text("precious")
     with pytest.raises(InvalidInput, match="another file has that name"):
-        Quarantine(path)
+        Quarantine.named(path)
     assert path.read_text() == "precious"
     path.write_text("")
-    with Quarantine(path) as quarantine:
+    with Quarantine.named(path) as quarantine:
         quarantine.add("f", "line 1", "bad", "x")
-    with Quarantine(path) as quarantine:
+    with Quarantine.named(path) as quarantine:
         quarantine.add("f", "line 2", "bad", "x")
     assert "line 2" in path.read_text()
 
