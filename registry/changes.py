@@ -7,10 +7,10 @@ first one's back-link leads to: its cost follows those events, at any size of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from alphapulse.log import KIND_NAMES, Event, EventLog, Pattern
+from alphapulse.log import KIND_NAMES, Event, EventLog, InvalidInput, Pattern
 from alphapulse.projections import DATA_KINDS, state_before
 
 from .fields import Fields, Shown, fields_of, id_text
@@ -42,6 +42,22 @@ class Blame(NamedTuple):
 
 
 _DATA: Final = f"kind={','.join(KIND_NAMES[kind] for kind in sorted(DATA_KINDS))}"
+
+
+def between(
+    stop_of: Callable[[int | str, str], int], a: int | str, b: int | str
+) -> tuple[int, int]:
+    """The heads that two points mean. stop_of: `Registry.stop_of`, with what is being done.
+
+    Raises InvalidInput when `a` is after `b`.
+    """
+    start, stop = stop_of(a, "reading A"), stop_of(b, "reading B")
+    if start > stop:
+        raise InvalidInput(
+            "comparing states", problem="the first is after the second", cure="swap them",
+            first=a, second=b,
+        )  # fmt: skip
+    return start, stop
 
 
 def changes(

@@ -20,7 +20,6 @@ from alphapulse.log import (
     Home,
     HomeExists,
     InstrumentRecord,
-    InvalidInput,
     ListingBody,
     OffsetOutOfRange,
     Pattern,
@@ -50,7 +49,7 @@ from alphapulse.projections import (
 from . import validation
 from .candidate_finder import CandidateQuestions
 from .candidates import Candidates
-from .changes import Blame, Change, blamed, changes
+from .changes import Blame, Change, between, blamed, changes
 from .deciding import Receipt
 from .errors import Ambiguous, UnknownListing
 from .facts import Facts, facts_from
@@ -451,12 +450,7 @@ class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
         Each is an offset or a time, as for `as_of`. Raises InvalidInput when `a` is after `b`.
         Cost: 30 µs for each event between them, whatever the size of the log.
         """
-        start, stop = self.stop_of(a), self.stop_of(b)
-        if start > stop:
-            raise InvalidInput(
-                "comparing states", problem="the first is after the second", cure="swap them",
-                first=start, second=stop,
-            )  # fmt: skip
+        start, stop = between(self.stop_of, a, b)
         return changes(self.log, start, stop, [validation.id64(id) for id in ids])
 
     def blame(self, id: int, *, as_of: AsOf = None) -> list[Blame]:
@@ -496,18 +490,18 @@ class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
             validation.refuse("content_hash", "it must be 32 bytes", content_hash)
         return find_import(self.views.table("imports"), content_hash)
 
-    def stop_of(self, as_of: int | str) -> int:
+    def stop_of(self, as_of: int | str, doing: str = "reading as_of") -> int:
         """The head that `as_of` means: after that event, or after all recorded by that time.
 
         A time may lie ahead and then means: as known now. Raises InvalidInput, and
         OffsetOutOfRange for an event that is not there yet.
         """
-        offset = offset_given("reading as_of", as_of)
+        offset = offset_given(doing, as_of)
         if offset is None:
             return self.log.offset_at(parse_time(str(as_of)) + 1)
         if offset >= (head := self.log.head):
             raise OffsetOutOfRange(
-                "reading as_of", problem="the log has no such event yet", offset=offset, head=head
+                doing, problem="the log has no such event yet", offset=offset, head=head
             )
         return offset + 1
 

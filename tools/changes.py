@@ -22,9 +22,11 @@ from .verb import Cli, find_one, settings
 @click.argument("keys", nargs=-1, metavar="[KEY]...")
 @settings
 def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
+    from alphapulse.registry.changes import between
     from alphapulse.registry.render import change_dict
 
     with cli.registry() as registry:
+        between(registry.stop_of, first, second)  # before a key is looked for at the wrong moment
         ids = [find_one(registry, key, as_of=second).id for key in keys]
         found = registry.diff(first, second, ids)
         if cli.json:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from alphapulse.registry import UnknownField
 
 from .conftest import APPLE, Run
@@ -73,3 +75,19 @@ def test_blame_of_one_field_or_of_some_words(run: Run, apple: int) -> None:
     assert unknown.code == 1
     assert UnknownField.__name__ in unknown.error["error"]
     assert run("blame", "USDC").code == 1
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("5 2", "the first is after the second [first=5, second=2]\ncure: swap them"),
+        ("5 0 LATER", "the first is after the second [first=5, second=0]\ncure: swap them"),
+        ("2 99999", "reading B: the log has no such event yet [offset=99999, head=7]"),
+        ("77777 99999", "reading A: the log has no such event yet [offset=77777, head=7]"),
+    ],
+)
+def test_diff_names_the_moments_as_they_were_given(
+    run: Run, apple: int, words: str, said: str
+) -> None:
+    ran = run("diff", *words.split())
+    assert ran.code == 2 and said in ran.err
