@@ -26,6 +26,7 @@ from .bodies import (
     RulesBody,
     SnapshotBody,
 )
+from .broken import keep_mark, marking
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
 from .closing import Closing
@@ -307,7 +308,9 @@ __all__ = [
     "facet_values",
     "format_time",
     "import_archive",
+    "keep_mark",
     "make_backup",
+    "marking",
     "number",
     "offset_given",
     "pack_currency",

@@ -30,7 +30,16 @@ from blake3 import blake3
 from .block import BLOCK_HEADER, BLOCK_HEADER_SIZE_BYTES, Block, chain_hash
 from .closing import Closing
 from .codec import zstd_unpack
-from .copying import Copied, Progress, check_stop, check_unbroken, checked_blocks, copy_blocks
+from .copying import (
+    Accept,
+    Copied,
+    Progress,
+    check_accepted,
+    check_stop,
+    check_unbroken,
+    checked_blocks,
+    copy_blocks,
+)
 from .errors import (
     Closed,
     ExportDamaged,
@@ -425,13 +434,14 @@ class Archive(Closing):
 @SystemCalls("importing a log")
 def import_archive(
     file: str | os.PathLike[str], target: str | os.PathLike[str], *,
-    progress: Progress | None = None,
+    progress: Progress | None = None, accept: Accept | None = None,
 ) -> Copied:  # fmt: skip
     """Makes the home `target` with the log of an exported file, after every byte was checked.
 
-    The file's first, and then every event as an audit does, since whoever makes a file can make
-    its checksums and its chain too. Raises NotAnExport, FormatTooNew, ExportDamaged, ChainBroken,
-    HomeExists, LogFull; then there is no home.
+    The file's first, and then the bytes, continuity and chain of every event as an audit does,
+    since whoever makes a file can make its checksums and its chain too. What events mean is for
+    `accept` to judge. Raises NotAnExport, FormatTooNew, ExportDamaged, ChainBroken, HomeExists,
+    LogFull, and what `accept` does; then there is no home.
     """
     doing = f"importing {os.path.abspath(file)}"
     with Archive(file) as archive:
@@ -442,6 +452,7 @@ def import_archive(
             if head.chain != archive.chain_head:
                 raise ExportDamaged(doing, problem="its chain ends elsewhere")
             _check_new(store, doing)
+            check_accepted(store, archive.name, accept)
             return Copied(head.offset, head.chain, store.statistics().size_bytes)
 
 

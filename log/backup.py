@@ -26,8 +26,10 @@ import msgspec
 
 from .checkpoints import Checkpoints
 from .copying import (
+    Accept,
     Copied,
     Progress,
+    check_accepted,
     check_stop,
     check_unbroken,
     copy_blocks,
@@ -47,7 +49,7 @@ from .verify import verify_in_child
 BACKUP_FORMAT: Final = 1
 MANIFEST: Final = "backup.json"
 MANIFEST_SIZE_BYTES_MAX: Final = 65_536
-BESIDE: Final = (MANIFEST, "checkpoints")
+BESIDE: Final = (MANIFEST, "checkpoints", "broken")
 """What a killed backup or restore leaves without a log, and the next one replaces."""
 
 
@@ -217,6 +219,7 @@ def _write_beside(place: Home, head: Head, checkpoints: bytes, cursors: dict[str
     The checkpoints first: wherever they are without a log, no other home is made beside cursors
     that are none of its own.
     """
+    place.broken.unlink(missing_ok=True)  # of a log that is gone
     replace_file(place.checkpoints, checkpoints)
     Checkpoints(place.checkpoints).note(head.offset, head.chain, head.time, now=True)
     for path in place.cursors.glob(f"*{SUFFIX}"):
@@ -243,13 +246,14 @@ def verify_copy(
 def restore_log(
     directory: str | os.PathLike[str], target: str | os.PathLike[str],
     to: int | str | None = None, *, progress: Progress | None = None,
+    accept: Accept | None = None,
 ) -> Copied:  # fmt: skip
     """Makes the home `target` from a backup, which is verified first, up to and including `to`.
 
     to: an offset, or a time as text and then all that was recorded by it; None is all.
     The cursors come along; one that was ahead is paused, to go on there. Raises NotABackup,
     Corrupt when the backup is damaged, HomeExists, LogBusy when another restore works on `target`,
-    OffsetOutOfRange, InvalidInput, LogFull.
+    OffsetOutOfRange, InvalidInput, LogFull, and what `accept` does; then there is no home.
     """
     doing, manifest, place = f"restoring {directory}", read_manifest(directory), Home(directory)
     made = Home(target)
@@ -280,5 +284,6 @@ def restore_log(
             new_log(made, log.genesis, beside=BESIDE[1:]) as store,
         ):
             reached = copy_blocks(log, store, stop, progress=progress)
+            check_accepted(store, log.name, accept)
             _write_beside(made, reached, checkpoints, cursors)
             return Copied(reached.offset, reached.chain, store.statistics().size_bytes)

@@ -8,6 +8,7 @@ once a second and on close, so an auditor who copies the file elsewhere can hold
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from typing import Final, NamedTuple
 from .times import format_time
 
 INTERVAL_S: Final = 1.0
+_TORN: Final = re.compile(
+    rb"([0-9]{1,20}( [0-9a-f]{0,64}| [0-9a-f]{64} [0-9TZ:.-]{0,30})?)?\0*\n?"
+)
+"""What a crash leaves of a line: its beginning, zeros where the rest did not reach the disk, and
+the line end of whoever wrote next. Of one that is being written, its beginning is seen."""
 
 
 class Checkpoint(NamedTuple):
@@ -24,7 +30,8 @@ class Checkpoint(NamedTuple):
 
 
 class Checkpoints:
-    """Appends to and reads `home/checkpoints`. Lines that were cut by a crash are passed over."""
+    """Appends to and reads `home/checkpoints`. Lines that were cut by a crash are passed over; so
+    are those that nobody wrote, which `strange` tells of."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,6 +66,17 @@ class Checkpoints:
                 checkpoint = _parse(line)
                 if checkpoint is not None:
                     yield checkpoint
+
+    def strange(self) -> str:
+        """Names the file and the first line that is no checkpoint, nor what a crash leaves of one;
+        empty when there is none."""
+        if not self._path.exists():
+            return ""
+        with open(self._path, "rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if _parse(line) is None and not _TORN.fullmatch(line):
+                    return f"line {number} of {self._path} is no checkpoint: what it said is lost"
+        return ""
 
     def until(self, head: int) -> bytes:
         """The whole lines up to a head, as they are: what they say holds for that prefix too."""

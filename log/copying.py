@@ -48,6 +48,35 @@ class BlockSource(Protocol):
         """Blocks that hold offsets start to stop; the first and last may reach beyond them."""
 
 
+Accept = Callable[[BlockSource], None]
+"""Looks at a whole copy before it becomes a home; when it raises, there is none."""
+
+
+class _Arrived:
+    """What a store holds, as a source to read from."""
+
+    def __init__(self, store: BlockStore, name: str) -> None:
+        self._store = store
+        self.name = name
+
+    @property
+    def genesis(self) -> Genesis:
+        return self._store.genesis
+
+    @property
+    def head(self) -> int:
+        return self._store.head().offset
+
+    def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
+        stop = self.head if stop is None else stop
+        while start < stop:
+            for data in self._store.blocks(start, BATCH_BLOCKS_MAX):
+                block = Block(data)
+                start = block.stop
+                if block.first < stop:
+                    yield block
+
+
 class Copied(NamedTuple):
     """events: how many the copy has. chain_head: equals the source's chain there."""
 
@@ -58,20 +87,27 @@ class Copied(NamedTuple):
 
 def copy_prefix(
     source: BlockSource, target: str | os.PathLike[str], stop: int, *,
-    progress: Progress | None = None,
+    progress: Progress | None = None, accept: Accept | None = None,
 ) -> Copied:  # fmt: skip
     """Makes the home `target` with a log of the events before offset `stop`, and nothing else.
 
     Raises HomeExists, InvalidInput within another home, OffsetOutOfRange when the source is
-    shorter, LogFull, and Corrupt or ChainBroken, naming the offset, when something before `stop` is
-    not what was written.
+    shorter, LogFull, Corrupt or ChainBroken, naming the offset, when something before `stop` is
+    not what was written, and what `accept` does.
     """
     check_stop(source, stop)
     require_outside(target, f"copying {source.name} into {os.path.abspath(target)}")
     with new_log(Home(target), source.genesis) as store:
         head = copy_blocks(source, store, stop, progress=progress)
+        check_accepted(store, source.name, accept)
         size_bytes = store.statistics().size_bytes
     return Copied(head.offset, head.chain, size_bytes)
+
+
+def check_accepted(store: BlockStore, name: str, accept: Accept | None) -> None:
+    """Raises what `accept` does. name: of where the blocks came from."""
+    if accept is not None:
+        accept(_Arrived(store, name))
 
 
 def check_stop(source: BlockSource, stop: int) -> None:

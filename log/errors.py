@@ -6,7 +6,9 @@ raise these; asserts are for our own mistakes only. `as_json` is the form that `
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+READ_ONLY: Final = "so the registry is read-only until a person decides"
 
 
 class AlphaPulseError(Exception):
@@ -73,7 +75,7 @@ class Corrupt(AlphaPulseError):
 
 
 class ChainBroken(Corrupt):
-    problem = "the hash chain does not hold, so the registry is read-only until a person decides"
+    problem = f"the hash chain does not hold, {READ_ONLY}"
 
 
 class NotDecodable(AlphaPulseError, ValueError):

@@ -14,14 +14,17 @@ from typing import Final, Literal, NamedTuple, get_args, overload
 
 from .bell import Ringer
 from .block import CHAIN_SIZE_BYTES, Block, chain_hash
+from .broken import read_mark
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
 from .closing import Closing
 from .cursor_subscription import Ack, CursorSubscription, open_cursor
 from .errors import (
+    READ_ONLY,
     AlphaPulseError,
     ChainBroken,
     Corrupt,
+    HomeUnsupported,
     InvalidInput,
     NotDecodable,
     OffsetOutOfRange,
@@ -37,7 +40,7 @@ from .making import new_log
 from .pattern import Pattern
 from .refusals import SystemCalls
 from .session import WriteSession
-from .stops import StopMarker, probe_after_crash
+from .stops import StopMarker, check_unwritten, probe_after_crash
 from .store import BlockStore, Head
 from .subscription import Spin, Start, Subscription
 
@@ -72,14 +75,13 @@ class EventLog(Closing):
         self.mode = mode
         self._checkpoints = Checkpoints(home.checkpoints)
         # The checkpoint is read before the head, which others may move meanwhile.
-        self.broken = _contradiction(store, self._checkpoints.last())
-        """Why the chain cannot be trusted; empty when it can. Not empty means read-only."""
+        self._contradiction = _contradiction(store, self._checkpoints.last())
         self._ringer = Ringer(home)
         self.live = Live(self)
         """What hands new events to the subscriptions that have caught up."""
         self.shown: Callable[[], int] | None = None
         """How far the views are; set by who folds the log into some."""
-        self.lock = WriterLock(home.writer_lock)
+        self.lock = WriterLock(home.writer_lock, needed=mode == "rw")
         try:
             self._marker = StopMarker(home) if mode == "rw" else None
         except BaseException:
@@ -108,7 +110,7 @@ class EventLog(Closing):
         durability: "relaxed" does not wait for the disk and says so in every commit. Writers of
         one process must agree on it, else InvalidInput; to those who read it is nothing.
         Raises InvalidInput, HomeMissing, HomeUnsupported, FormatTooNew, Corrupt. A log that its
-        checkpoints contradict opens, read-only: `broken` says why.
+        checkpoints contradict, or that an audit found broken, opens, read-only: `broken` says why.
         """
         check_choices(home, mode, durability)
         return opened(lambda: cls._open(home, mode, durability, reserve_size_bytes, clock))
@@ -121,7 +123,11 @@ class EventLog(Closing):
         place = Home(home)
         place.require()
         on_disk = place.is_durable()
-        place.make_directories()
+        try:
+            place.make_directories()
+        except HomeUnsupported:
+            if mode == "rw":
+                raise
         probe_after_crash(place)
         synced = durability == "fsync"
         store = LmdbStore.open(
@@ -129,6 +135,7 @@ class EventLog(Closing):
             reserve_size_bytes=reserve_size_bytes,
         )  # fmt: skip
         try:
+            check_unwritten(place, store)
             return cls(place, store, clock or RecordingClock(), mode)
         except BaseException:
             store.close()
@@ -151,6 +158,14 @@ class EventLog(Closing):
     def chain_head(self) -> bytes:
         return self.store.head().chain
 
+    @property
+    def broken(self) -> str:
+        """Why the chain cannot be trusted; empty when it can. Not empty means read-only.
+
+        Cost: 2 µs.
+        """
+        return self._contradiction or str(read_mark(self.home) or "")
+
     def writing(self, wait_s: float = WAIT_S_DEFAULT) -> WriteSession:
         """The write session, a context manager; entering raises LogBusy, ReadOnly, ChainBroken."""
         return WriteSession(self, wait_s)
@@ -158,10 +173,13 @@ class EventLog(Closing):
     def check_writable(self) -> None:
         if self.mode == "r":
             raise ReadOnly(f"writing to {self.home.path}")
-        if self.broken:
+        mark = read_mark(self.home)
+        if broken := self._contradiction or str(mark or ""):
             raise ChainBroken(
                 f"writing to {self.home.path}",
-                problem=f"{self.broken}, so it is read-only until a person decides",
+                problem=f"{broken}, {READ_ONLY}",
+                cure=f"{mark.cure}; an audit that finds nothing any more lifts this"
+                if mark else None,
             )
 
     def ring(self) -> None:

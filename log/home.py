@@ -4,6 +4,7 @@
     home/views/       derived, may be deleted at any time
     home/cursors/     one small file for each named cursor
     home/checkpoints  append-only text: head, chain head, time
+    home/broken       only after an audit found the log broken: what it found
     home/quarantine/  rows that importers refused, with their reasons
     home/run/         locks of who writes and who restores, markers of open writers, doorbells
 
@@ -89,6 +90,7 @@ class Home:
         self.cursors = self.path / "cursors"
         self.quarantine = self.path / "quarantine"
         self.checkpoints = self.path / "checkpoints"
+        self.broken = self.path / "broken"
         self.run = self.path / "run"
         self.writer_lock = self.run / "writer"
 

@@ -9,6 +9,7 @@ fenced here:
 * `set_mapsize` waits until no transaction of this process is open, since it kills them;
 * slots of dead readers are freed at open, every ten seconds, as the file grows, and when slots or
   space run out;
+* where a log may not be written by anybody, it is read without LMDB's lock file;
 * one handle for each path and process; a forked child gets a typed error;
 * LMDB refuses everything (MDB_PANIC) once a write of its meta page failed: the next transaction
   opens it again, alone, and so goes on from the last commit that the file has.
@@ -21,8 +22,8 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,7 @@ from .errors import (
     SystemRefused,
     TooManyReaders,
 )
+from .gate import Gate
 from .home import Genesis, decode_genesis
 from .refusals import refused
 from .store import Head, StoreStatistics
@@ -63,6 +65,10 @@ _KEY_MAX: Final = (1 << 64) - 1
 _DISK_REFUSED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_MEANS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK})
 _NOT_ALLOWED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+CURE_READ_ONLY: Final = "it can be read here; to write to it, restore or copy it elsewhere"
+CURE_NOT_OURS: Final = (
+    "open it as its owner; others read it when nobody may write its files (`chmod -R a-w`)"
+)
 
 
 class LmdbStore:
@@ -70,13 +76,15 @@ class LmdbStore:
 
     def __init__(
         self, path: Path, *, sync: bool, durable: bool, reserve_size_bytes: int,
-        map_size_bytes: int,
+        map_size_bytes: int, read_only: bool = False,
     ) -> None:  # fmt: skip
         self._path = path
+        self.read_only = read_only
+        """Opened without a lock file, which is right as long as nobody writes."""
         self._pid = os.getpid()
         self._reserve_size_bytes = reserve_size_bytes
         self._map_size_bytes = map_size_bytes
-        self._gate = _Gate()
+        self._gate = Gate()
         self._inside = _Inside(self)
         self._closed = False
         self._shut = False
@@ -102,12 +110,12 @@ class LmdbStore:
             return lmdb.open(
                 str(self._path), map_size=self._map_size_bytes, max_dbs=2,
                 max_readers=READERS_MAX, mode=0o600, sync=self._sync, metasync=self._sync,
+                readonly=self.read_only, lock=not self.read_only, create=not self.read_only,
             )  # fmt: skip
         except lmdb.Error as error:
             if error.code in _NOT_ALLOWED:
-                raise HomeUnsupported(
-                    doing, problem=error.reason, cure="open it as its owner"
-                ) from error
+                cure = CURE_READ_ONLY if error.code == errno.EROFS else CURE_NOT_OURS
+                raise HomeUnsupported(doing, problem=error.reason, cure=cure) from error
             if error.code in _DISK_REFUSED | _NO_MEANS:
                 raise SystemRefused(doing, problem=str(error)) from error
             raise Corrupt(doing, problem=str(error)) from error
@@ -167,9 +175,10 @@ class LmdbStore:
         """The one handle of this process for `path`; each `open` needs its own `close`.
 
         sync: wait for the disk at each commit. exacting: False for who only reads, and so takes
-        a handle that is there as it is. durable: what commits may say of themselves.
-        Raises Corrupt or FormatTooNew when it is not a log that we can read, InvalidInput when
-        it is already open with another `sync`.
+        a handle that is there as it is, or one to read only where nobody may write.
+        durable: what commits may say of themselves.
+        Raises Corrupt or FormatTooNew when it is not a log that we can read, HomeUnsupported when
+        we may not, InvalidInput when it is already open with another `sync`.
         """
         path = path.resolve()
         with _open_stores_lock:
@@ -177,12 +186,22 @@ class LmdbStore:
             if store is not None:
                 store._check_process()
             if store is None:
-                store = cls(
-                    path, sync=sync, durable=durable, reserve_size_bytes=reserve_size_bytes,
+                make = partial(
+                    cls, path, sync=sync, durable=durable, reserve_size_bytes=reserve_size_bytes,
                     map_size_bytes=map_size_bytes,
                 )  # fmt: skip
+                try:
+                    store = make()
+                except HomeUnsupported as refusal:
+                    if exacting or not _nobody_writes(path, refusal):
+                        raise
+                    store = make(read_only=True)
                 store._load()
                 _open_stores[path] = store
+            elif exacting and store.read_only:
+                raise HomeUnsupported(
+                    f"opening {path}", problem="it may only be read", cure=CURE_READ_ONLY
+                )
             elif exacting and store._sync != sync:
                 held = "fsync" if store._sync else "relaxed"
                 raise InvalidInput(
@@ -437,6 +456,18 @@ _open_stores: Final[dict[Path, LmdbStore]] = {}
 _open_stores_lock: Final = threading.Lock()
 
 
+def _nobody_writes(path: Path, refusal: HomeUnsupported) -> bool:
+    """Whether a log that we may not write is safe from others too: a read-only file system, or
+    no file of it that anybody has the right to write."""
+    cause = refusal.__cause__
+    if isinstance(cause, lmdb.Error) and cause.code == errno.EROFS:
+        return True
+    try:
+        return not any(each.stat().st_mode & 0o222 for each in (path, *path.iterdir()))
+    except OSError:  # we may not even look
+        return False
+
+
 def _first(cursor: lmdb.Cursor) -> int:
     """The offset in the key of a block; a damaged page may give keys of any size."""
     key = bytes(cursor.key())
@@ -527,53 +558,3 @@ class _Reading:
             self._store._gate.leave()
         if isinstance(error, lmdb.Error):
             raise _unreadable("reading the log", error) from error
-
-
-class _Gate:
-    """Many transactions at a time, or one resize alone. A transaction may `promote` itself.
-
-    Whoever waits to be alone comes first: readers without a pause would starve it for ever.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._condition = threading.Condition(self._lock)
-        self._inside = 0
-        self._waiting = 0
-
-    def enter(self) -> None:
-        with self._lock:
-            while self._waiting:
-                self._condition.wait()
-            self._inside += 1
-
-    def leave(self) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._waiting and self._inside == 0:
-                self._condition.notify_all()
-
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        with self._condition:
-            self._waiting += 1
-            try:
-                self._condition.wait_for(lambda: self._inside == 0)
-                yield
-            finally:
-                self._waiting -= 1
-                self._condition.notify_all()
-
-    def promote(self, action: Callable[[], None]) -> None:
-        """Runs `action` alone from inside, before that transaction has begun."""
-        with self._condition:
-            self._inside -= 1
-            self._waiting += 1
-            self._condition.notify_all()
-            try:
-                self._condition.wait_for(lambda: self._inside == 0)
-                action()
-            finally:
-                self._waiting -= 1
-                self._inside += 1
-                self._condition.notify_all()

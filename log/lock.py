@@ -8,6 +8,7 @@ Threads of one process queue on an ordinary lock first, since `flock` is per ope
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import threading
@@ -16,11 +17,12 @@ import weakref
 from pathlib import Path
 from typing import Final
 
-from .errors import Closed, ForkedProcess, LogBusy
+from .errors import Closed, ForkedProcess, HomeUnsupported, LogBusy
 from .interrupts import HeldInterrupts, safe_point
 from .refusals import refused
 
 WAIT_S_DEFAULT: Final = 10.0
+_MAY_NOT: Final = frozenset({errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT})
 _PAUSE_S_MIN: Final = 0.0001
 _PAUSE_S_MAX: Final = 0.005
 _LOOK_S: Final = 0.1
@@ -28,9 +30,13 @@ _LOOK_S: Final = 0.1
 
 
 class WriterLock:
-    """One for each process and path. Not reentrant."""
+    """One for each process and path. Not reentrant.
 
-    def __init__(self, path: Path) -> None:
+    needed: False for who only reads: where its file may not be written the lock cannot be taken,
+    and `acquire` raises HomeUnsupported.
+    """
+
+    def __init__(self, path: Path, *, needed: bool = True) -> None:
         self._path = path
         self._pid = os.getpid()
         self._name = f"{self._pid:<20}\n".encode()
@@ -38,7 +44,15 @@ class WriterLock:
         self._thread_lock = threading.Lock()
         self._holder = 0
         """The thread that holds it, 0 for none."""
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = -1
+        self._refusal: OSError | None = None
+        """Why it cannot be taken."""
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if needed or error.errno not in _MAY_NOT:
+                raise
+            self._refusal = error
         _open_locks.add(self)
 
     def acquire(self, wait_s: float = WAIT_S_DEFAULT) -> None:
@@ -84,6 +98,12 @@ class WriterLock:
                 raise busy_thread(doing, wait_s)
 
     def _check_open(self) -> None:
+        if self._refusal is not None:
+            raise HomeUnsupported(
+                "waiting for the write session", problem="this home may only be read here, and "
+                f"neither its log nor its views be changed: {self._refusal.strerror}",
+                cure="restore or copy it to where it may be written",
+            ) from self._refusal  # fmt: skip
         if self._file < 0:
             raise Closed("waiting for the write session")
 
@@ -109,10 +129,10 @@ class WriterLock:
         return Holding(self, wait_s)
 
     def try_hold(self) -> Holding | None:
-        """None when somebody else holds it."""
+        """None when somebody else holds it, or it cannot be taken here."""
         try:
             return Holding(self, 0)
-        except LogBusy:
+        except (LogBusy, HomeUnsupported):
             return None
 
     @property
@@ -149,7 +169,7 @@ class WriterLock:
         stays open. Without that the thread would work on without the lock, or write its pid into
         whatever file got the descriptor's number next. This thread's own hold ends.
         """
-        if self._file < 0:
+        if self._file < 0 and self._refusal is None:
             return False
         self.release()
         with HeldInterrupts():
@@ -163,9 +183,10 @@ class WriterLock:
     def _drop(self) -> bool:
         """Closes the file, with which the lock goes."""
         file, self._file = self._file, -1
+        was_open, self._refusal = file >= 0 or self._refusal is not None, None
         if file >= 0:
             os.close(file)
-        return file >= 0
+        return was_open
 
 
 class Holding:

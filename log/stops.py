@@ -7,6 +7,7 @@ looked at from a child process, because a damaged LMDB file can end a process by
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import weakref
@@ -14,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from .errors import Corrupt
+from .errors import Corrupt, HomeUnsupported
 from .home import Home
+from .lmdb_store import LmdbStore
 
 PROBE_BLOCKS: Final = 64
 _PREFIX: Final = "open."
@@ -55,10 +57,25 @@ def start_time(pid: int) -> str:
 
 def stale_markers(home: Home) -> Iterator[Path]:
     """Markers of writers that are gone without having closed."""
+    return (path for path, _, alive in _markers(home) if not alive)
+
+
+def _markers(home: Home) -> Iterator[tuple[Path, int, bool]]:
+    """Each with the pid of its writer, and whether that is alive."""
     for path in home.run.glob(f"{_PREFIX}*"):
         parts = path.name.split(".")
-        if len(parts) == 4 and parts[1].isdigit() and start_time(int(parts[1])) != parts[2]:
-            yield path
+        if len(parts) == 4 and parts[1].isdigit():
+            yield path, int(parts[1]), start_time(int(parts[1])) == parts[2]
+
+
+def check_unwritten(home: Home, store: LmdbStore) -> None:
+    """Raises HomeUnsupported when a store that may only be read here is open to a writer elsewhere,
+    by another path: without LMDB's lock file nothing keeps it from what we read."""
+    if store.read_only and (pid := next((pid for _, pid, alive in _markers(home) if alive), 0)):
+        raise HomeUnsupported(
+            f"opening {home.path}", problem="it may only be read here, and a process writes to it",
+            pid=pid, cure="read it where it may be written, or when that process has ended",
+        )  # fmt: skip
 
 
 def probe_after_crash(home: Home) -> None:
@@ -79,4 +96,5 @@ def probe_after_crash(home: Home) -> None:
                 cure=verdict.cure,
             )  # fmt: skip
     for path in stale:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not ours to remove: the next writer looks again
+            path.unlink()

@@ -22,7 +22,6 @@ from functools import cached_property, partial
 from itertools import groupby, islice, repeat
 from operator import gt, itemgetter, sub
 from pathlib import Path
-from threading import Timer
 from time import monotonic, perf_counter_ns
 from typing import Final, NamedTuple
 from zlib import crc32
@@ -60,6 +59,7 @@ from .sheet import (
 )
 from .upcast import VERSIONS
 from .verify_halves import Checked, Helper, share
+from .watch import Watch
 
 PROGRESS_EVENTS: Final = 50_000
 PROGRESS_S: Final = 5.0
@@ -79,8 +79,10 @@ CURE_CHECKPOINT: Final = (
     "the log's tail is gone or was rewritten: restore a backup, or accept what is left with "
     "`alphapulse replay --to {last} --into DIR`"
 )
-
-
+CURE_STRANGE: Final = (
+    "put a backup's or an auditor's copy of that file in its place, or accept the log as it is "
+    "with `alphapulse replay --to {last} --into DIR`"
+)
 NO_CHECKPOINT: Final = "there is no checkpoint to hold it to: a cut tail would not show"
 _NO_VERDICT: Final[dict[str, type[AlphaPulseError]]] = {
     kind.__name__: kind
@@ -384,8 +386,9 @@ def verify_store(
 
     Of a long log, most bytes are checked in one more process while that one is at it.
     """
-    checkpoints = list(Checkpoints(home.checkpoints))
-    store = LmdbStore.open(home.log)
+    beside = Checkpoints(home.checkpoints)
+    checkpoints = list(beside)
+    store = LmdbStore.open(home.log, exacting=False)
     try:
         first, chain = 0, chain_hash(b"", store.genesis.encode())
         head = store.head().offset
@@ -401,10 +404,21 @@ def verify_store(
                 if all(verdict.ok for verdict in verdicts):
                     checked = helper.result(lambda: progress and progress(head))
                     if checked is not None and checked.events >= left:
-                        return [_with_theirs(verdicts[0], checked, left), *verdicts[1:]]
-        return verify(all_blocks(store, first))
+                        verdicts[0] = _with_theirs(verdicts[0], checked, left)
+                        return _held_to_lines(verdicts, beside, head)
+        verdicts = verify(all_blocks(store, first))
+        return verdicts if last_blocks is not None else _held_to_lines(verdicts, beside, head)
     finally:
         store.close()
+
+
+def _held_to_lines(verdicts: list[Verdict], beside: Checkpoints, head: int) -> list[Verdict]:
+    """The chain fails where a checkpoint that it should be held to cannot be read."""
+    *others, chain = verdicts
+    if not chain.ok or not head or not (detail := beside.strange()):
+        return verdicts
+    cure = CURE_STRANGE.format(last=head - 1)
+    return [*others, chain._replace(ok=False, detail=detail, cure=cure)]
 
 
 def _with_theirs(ours: Verdict, theirs: Checked, left: int) -> Verdict:
@@ -416,7 +430,7 @@ def _with_theirs(ours: Verdict, theirs: Checked, left: int) -> Verdict:
 def verify_bytes(home: Home, offsets: range, tell: Callable[[], None]) -> Verdict:
     """The first verdict only, on the blocks that begin within `offsets`."""
     check, at = _Check("bytes"), offsets.start
-    store = LmdbStore.open(home.log)
+    store = LmdbStore.open(home.log, exacting=False)
     try:
         for blocks in _runs(_between(all_blocks(store, at), offsets)):
             try:
@@ -484,7 +498,7 @@ def verify_in_child(
         subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=complaints, text=True
         ) as child,
-        _Watch(child, stalled_s) as watch,
+        Watch(child, stalled_s) as watch,
     ):  # fmt: skip
         for line in watch.lines():
             message = json.loads(line)
@@ -516,43 +530,6 @@ def verify_in_child(
         Verdict(name, False, reached, 0, reached, detail, cure_at(reached))
         for name in ("bytes", "continuity", "chain")
     ]
-
-
-class _Watch:
-    """Reads what a child says, and kills it when it says nothing for too long.
-
-    Leaving kills it too if it still runs, so that nobody waits for a child they gave up on.
-    """
-
-    def __init__(self, child: subprocess.Popen[str], stalled_s: float) -> None:
-        self._child = child
-        self._stalled_s = stalled_s
-        self.stalled = False
-
-    def lines(self) -> Iterator[str]:
-        assert self._child.stdout is not None
-        while True:
-            timer = Timer(self._stalled_s, self._stall)
-            timer.daemon = True
-            timer.start()
-            try:
-                line = self._child.stdout.readline()
-            finally:
-                timer.cancel()
-            if not line:
-                return
-            yield line
-
-    def _stall(self) -> None:
-        self.stalled = True
-        self._child.kill()
-
-    def __enter__(self) -> _Watch:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self._child.kill()
 
 
 def main(arguments: list[str]) -> int:

@@ -14,12 +14,11 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Final, NamedTuple
 
-from alphapulse.log import Block, EventLog, LogBusy, SystemCalls
+from alphapulse.log import Block, EventLog, LogBusy, SystemCalls, marking
 from alphapulse.log.interrupts import safe_point
 
 from .compare import differing
@@ -27,7 +26,6 @@ from .errors import ViewUnusable
 from .folding import checked_blocks, count_for, fold_block, has_room
 from .generations import NO_CURRENT, Generations, supersede_file
 from .helpers import Work, helping, shares
-from .history import event_named
 from .layout import APPLIED, IN_PROGRESS, SUPERSEDED
 from .table import Table, TableWriter
 from .table_reader import TableReader
@@ -106,7 +104,6 @@ class Views:
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
-        self._fetch = partial(event_named, log)
         self._boot_id = this_boot()
         self._generations = Generations(log.home.views)
         self._stamp = (0, 0)
@@ -314,8 +311,9 @@ class Views:
     def _create_for(self, folds: Sequence[_Fold]) -> None:
         """Gives each fold a new generation to build, with room for a fold of the whole log."""
         kinds: Counter[int] = Counter()
-        for block in self._log.blocks() if folds else ():
-            kinds.update(block.kinds.tolist())
+        with marking(self._log.home):
+            for block in self._log.blocks() if folds else ():
+                kinds.update(block.kinds.tolist())
         try:
             for fold in folds:
                 view = fold.view
@@ -392,7 +390,7 @@ class Views:
         kinds = frozenset(block.kinds.tolist())
         for view in VIEWS:
             writer = self._writers[view.schema.name]
-            fold_block(view, writer, block, block.first, kinds, self._fetch)
+            fold_block(view, writer, block, block.first, kinds, self._log.event)
 
     def _fold_range(
         self, folds: Sequence[_Fold], stop: int, *, locked: bool = True,
@@ -449,7 +447,7 @@ class Views:
     ) -> None:
         view, count = fold.view, count_for(fold.view, block, kinds)
         fold.writer = self._room(view, fold.table, count, building=fold.building, locked=locked)
-        fold_block(view, fold.writer, block, start, kinds.keys(), self._fetch)
+        fold_block(view, fold.writer, block, start, kinds.keys(), self._log.event)
 
     # Rebuilding by hand
 

@@ -105,7 +105,7 @@ class EntityView(EventView):
                 else:
                     self._fold_new(new, block, table, fetch)
                     new.clear()
-                    self.fold(block.event(offset - block.first, verify=False), table, fetch)
+                    self.fold_named(block.event(offset - block.first, verify=False), table, fetch)
             at = end
             offset += 1
         self._fold_new(new, block, table, fetch)
@@ -116,7 +116,7 @@ class EntityView(EventView):
         """All in their order, which postings keep: the long way from the first known one on."""
         done = self.put_new(table, new) if new else 0
         for _, offset, _ in new[done:]:
-            self.fold(block.event(offset - block.first, verify=False), table, fetch)
+            self.fold_named(block.event(offset - block.first, verify=False), table, fetch)
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         if event.space != self.space:
@@ -150,6 +150,8 @@ class EntityView(EventView):
             if isinstance(alert, ConflictBody) and not _others_open(event, alert.field, fetch):
                 aux &= ~conflict_bit(alert.field)
         if aux != held.aux:
+            if held.data_offset >= event.offset:  # the log would be blamed for what a view says
+                raise table.damaged("a record", key=f"{event.entity:#018x}", position=position)
             state = fetch(held.data_offset).body
             row_digest = row_digest_of(_row_of(state, aux))
         table.put(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 
-from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog
+from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog, marking
 
 from .table import TableWriter
 from .view import Fetch, View
@@ -17,14 +17,15 @@ from .view import Fetch, View
 
 def checked_blocks(log: EventLog, start: int, stop: int) -> Iterator[tuple[Block, Counter[int]]]:
     """Blocks from the one that holds `start`, the last cut at `stop`, each with how many events it
-    has of each kind. Raises ChainBroken, Corrupt."""
-    chain = log.chain_at(log.block(start).first) if start < stop else b""
-    for block in log.blocks(start, stop):
-        block.check_chain(chain)
-        if block.stop > stop:  # as of an offset inside it
-            block = Block(block.prefix(stop, chain))
-        chain = block.chain
-        yield block, Counter(block.kinds.tolist())
+    has of each kind. Raises ChainBroken, Corrupt, and then the log is marked as broken."""
+    with marking(log.home):
+        chain = log.chain_at(log.block(start).first) if start < stop else b""
+        for block in log.blocks(start, stop):
+            block.check_chain(chain)
+            if block.stop > stop:  # as of an offset inside it
+                block = Block(block.prefix(stop, chain))
+            chain = block.chain
+            yield block, Counter(block.kinds.tolist())
 
 
 def count_for(view: View, block: Block, kinds: Mapping[int, int]) -> int:

@@ -16,8 +16,12 @@ from typing import Protocol
 from blake3 import blake3
 
 from alphapulse.log import (
+    AlphaPulseError,
     Block,
+    Corrupt,
     Event,
+    NotDecodable,
+    OffsetOutOfRange,
 )
 
 from .layout import TableSchema
@@ -54,12 +58,32 @@ def row_digest_of(row: bytes) -> int:
 class EventView:
     """A view that folds event by event. `fold_block` gives it the events of its kinds."""
 
+    schema: TableSchema
     kinds: frozenset[int]
     sees_all = False
     links_per_event = (0, 0)
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         raise TypeError("each view has its own fold")
+
+    def fold_named(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
+        """`fold`; what it makes no sense of leaves it as Corrupt, naming that event."""
+        try:
+            self.fold(event, table, fetch)
+        except (OffsetOutOfRange, NotDecodable) as error:
+            named = error.facts.get("offset")
+            what = f"{error.why} (it names offset {named})" if named is not None else error.why
+            raise self._no_sense(event, what) from error
+        except AlphaPulseError:
+            raise
+        except Exception as error:  # bytes whose chain holds and which still make no sense
+            raise self._no_sense(event, f"{type(error).__name__}: {error}") from error
+
+    def _no_sense(self, event: Event, what: str) -> Corrupt:
+        return Corrupt(
+            f"folding events into view {self.schema.name}", offset=event.offset,
+            problem=f"one cannot be understood: {what}",
+        )  # fmt: skip
 
     def concerns(self, block: Block, kinds: Set[int]) -> bool:
         return not self.kinds.isdisjoint(kinds)
@@ -68,4 +92,4 @@ class EventView:
         kinds, first = self.kinds, start - block.first
         for index, kind in enumerate(block.kinds.tolist()):
             if kind in kinds and index >= first:
-                self.fold(block.event(index, verify=False), table, fetch)
+                self.fold_named(block.event(index, verify=False), table, fetch)

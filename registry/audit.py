@@ -2,8 +2,10 @@
 
 bytes, continuity and chain come from the log's own verifier, in a child process. If they hold,
 `meaning` folds the whole log through the very `check` that writers call, and `views` compares
-each view, healed and brought to the head, with a fresh fold. Nothing is changed but views. What
-keeps the views from being built, such as a full disk, fails `views` and leaves the rest judged.
+each view, healed and brought to the head, with a fresh fold. Nothing is changed but views, and the
+mark that makes a broken home read-only, which comes when the log fails and goes when it holds.
+What keeps the views from being built, such as a full disk, fails `views` and leaves the rest
+judged.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import Final
 from alphapulse.log import (
     AcknowledgedBody,
     AlphaPulseError,
+    BlockSource,
     CandidateBody,
     CollisionBody,
     ConflictBody,
@@ -31,6 +34,7 @@ from alphapulse.log import (
     Space,
     Verdict,
     cure_at,
+    keep_mark,
     verify_in_child,
 )
 from alphapulse.log.home import Home
@@ -63,7 +67,10 @@ def audit(home: str | os.PathLike[str], *, progress: Progress | None = None) -> 
     """
     place = Home(home)
     place.require()
+    return keep_mark(place, _judged(place, progress))
 
+
+def _judged(place: Home, progress: Progress | None) -> list[Verdict]:
     def report(name: str) -> Callable[[int], None] | None:
         return None if progress is None else lambda done: progress(name, done)
 
@@ -210,7 +217,7 @@ class Remembered:
         self._unannounced.clear()
 
 
-def audit_meaning(log: EventLog, *, progress: Callable[[int], None] | None = None) -> Verdict:
+def audit_meaning(log: BlockSource, *, progress: Callable[[int], None] | None = None) -> Verdict:
     """Folds the log through the writers' own check."""
     state, checked, began = Remembered(log.genesis.id_bits), 0, perf_counter_ns()
 

@@ -20,6 +20,8 @@ def audit(cli: Cli) -> int:
     meaning     ids derive from keys, collisions and life cycles follow the rules
     views       each view equals a fresh fold of the log
 
+    When one of the first three fails, the home is read-only until an audit finds them good.
+
     JSON fields: verdict, ok, checked, rate_per_s, first_bad_offset, detail, cure.
     """
     from alphapulse.registry.audit import audit as run

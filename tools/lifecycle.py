@@ -42,14 +42,16 @@ def backup(cli: Cli, directory: str, no_verify: bool) -> None:
 def restore(cli: Cli, directory: str, stop: str | None) -> None:
     """Bring the backup in DIR back, into the home, which must be empty or missing.
 
-    The backup is audited first. With --to, only what was known by then: up to that event, or all
-    that was recorded by that time. JSON fields: from, into, events, chain_head, size_bytes.
+    The backup is audited first, and what its events mean before the home appears. With --to, only
+    what was known by then: up to that event, or all that was recorded by that time. JSON fields:
+    from, into, events, chain_head, size_bytes.
     """
     from alphapulse.registry import restore as run
 
     with progress("restoring") as report:
         copied = run(directory, cli.home, stop, progress=lambda done, of: report(done, of))
     _show(cli, {"from": directory, "into": cli.home}, copied)
+    _note_empty(cli, copied, stop)
 
 
 @click.command()
@@ -66,7 +68,13 @@ def fork(cli: Cli, directory: str, stop: str) -> None:
     """
     copied = copy_into(cli, directory, stop, "--at")
     _show(cli, {"from": cli.home, "into": directory}, copied)
+    _note_empty(cli, copied, stop)
     cli.hint(f"next: `alphapulse --home {directory} stats`")
+
+
+def _note_empty(cli: Cli, copied: Copied, stop: str | None) -> None:
+    if not copied.events and stop is not None:
+        cli.note(f"nothing was recorded by {stop}: the new home is empty")
 
 
 def copy_into(cli: Cli, directory: str, stop: str | None, option: str = "--to") -> Copied:
@@ -93,6 +101,8 @@ def export(cli: Cli, file: str, stop: str | None) -> None:
     """
     from alphapulse.log import export_log
 
+    if file == "-":
+        raise click.UsageError("it goes to a file, not to stdout: name one (`./-` if it must be)")
     with cli.log() as log, progress("exporting") as report:
         last = None if stop is None else stop_at(log, stop)
         copied = export_log(log, file, last, progress=lambda done, of: report(done, of))
@@ -105,8 +115,8 @@ def export(cli: Cli, file: str, stop: str | None) -> None:
 def import_log(cli: Cli, file: str) -> None:
     """Make the home, which must be empty or missing, from an exported FILE.
 
-    Every byte of FILE is checked first. The log is the original bit for bit: same chain, same
-    digests. JSON fields: file, into, events, chain_head, size_bytes.
+    Every byte of FILE, and what every event means, is checked first. The log is the original bit
+    for bit: same chain, same digests. JSON fields: file, into, events, chain_head, size_bytes.
     """
     from alphapulse.registry import import_log as run
 

@@ -14,7 +14,16 @@ import lmdb
 import pytest
 from stdnum import isin as isins
 
-from alphapulse.log import AlphaPulseError, CollisionBody, Corrupt
+from alphapulse.log import (
+    AcknowledgedBody,
+    AlphaPulseError,
+    CollisionBody,
+    ConflictBody,
+    Corrupt,
+    Draft,
+    EventLog,
+    Kind,
+)
 from alphapulse.projections import VIEWS, TableReader, ViewUnusable, isin_key, request_key
 from alphapulse.projections.layout import PAYLOAD_SIZE_BYTES
 from alphapulse.registry import Equity, Listing, Registry
@@ -192,6 +201,24 @@ def test_who_writes_is_told_of_the_view_too(merged: Path, tmp_path: Path) -> Non
         assert registry.amend(found.id, symbol="NEW").offset == head
         again = registry.register(Equity(isin=ISIN, symbol="AAPL"), source="a", request_id="r")
         assert again.offset == 0
+
+
+def test_a_fold_does_not_blame_the_log_for_what_a_record_says(merged: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(merged, home)
+    with Registry.open(home, mode="r") as registry:
+        (at,) = (e for e, _ in registry.alerts() if isinstance(e.body, ConflictBody))
+        table = registry.views.table("instruments")
+        position = table.find(at.entity)
+        last = table.trailer(position).last_offset
+    body = AcknowledgedBody(alert=at.offset)
+    with EventLog.open(home) as log, log.writing() as session:  # which no view has folded yet
+        session.append(Draft(Kind.ALERT_ACKNOWLEDGED, at.space, at.entity, last, body))
+    flip(home, "instruments", (position + PAYLOAD_SIZE_BYTES >> 3) + 1, 51)
+    with pytest.raises(ViewUnusable, match="a record is damaged"):
+        Registry.open(home, durability="relaxed")
+    with EventLog.open(home) as log:
+        assert log.broken == ""
 
 
 def test_a_block_of_zeros_is_damage_whoever_asks_for_it(merged: Path, tmp_path: Path) -> None:

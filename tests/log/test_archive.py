@@ -28,6 +28,7 @@ from alphapulse.log.archive import (
     import_archive,
 )
 from alphapulse.log.block import chain_hash
+from alphapulse.log.broken import mark_broken
 from alphapulse.log.codec import zstd_unpack
 from alphapulse.log.errors import (
     AlphaPulseError,
@@ -149,7 +150,7 @@ def test_a_file_is_never_replaced_and_a_failed_export_leaves_none(
     monkeypatch.setattr(archive, "UNPACKED_SIZE_BYTES_MAX", 200)
     with pytest.raises(TooLarge, match="backup"):
         export_log(log, tmp_path / "file")
-    log.broken = "its tail was cut"
+    mark_broken(log.home, "its tail was cut", None, "")
     with pytest.raises(ChainBroken):
         export_log(log, tmp_path / "file")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "there"]

@@ -13,6 +13,7 @@ import pytest
 
 from alphapulse.log import backup as backup_module
 from alphapulse.log.backup import MANIFEST, Backup, make_backup, read_manifest, restore_log
+from alphapulse.log.broken import mark_broken
 from alphapulse.log.checkpoints import Checkpoint, Checkpoints
 from alphapulse.log.copying import copy_blocks
 from alphapulse.log.cursors import Cursor, Cursors
@@ -186,7 +187,7 @@ def test_a_place_with_other_things_or_a_home_is_refused(log: EventLog, tmp_path:
     for place in (tmp_path / "home", log.home.path):
         with pytest.raises(NotABackup, match=MANIFEST):
             make_backup(log, place)
-    log.broken = "its tail was cut"
+    mark_broken(log.home, "its tail was cut", None, "")
     with pytest.raises(ChainBroken, match="its tail was cut"):
         make_backup(log, tmp_path / "b")
     assert not (tmp_path / "b").exists()

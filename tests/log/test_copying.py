@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from alphapulse.log import copying
 from alphapulse.log.block import Block
+from alphapulse.log.broken import mark_broken
 from alphapulse.log.copying import check_unbroken, copy_blocks, copy_prefix, stop_offset
 from alphapulse.log.errors import (
     ChainBroken,
@@ -162,7 +163,7 @@ def test_a_log_that_its_checkpoints_contradict_is_not_copied_blindly(
     log: EventLog, tmp_path: Path
 ) -> None:
     check_unbroken(log, "testing")
-    log.broken = "its tail was cut"
+    mark_broken(log.home, "its tail was cut", None, "")
     with pytest.raises(ChainBroken, match="its tail was cut"):
         check_unbroken(log, "testing")
 

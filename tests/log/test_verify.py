@@ -184,7 +184,7 @@ def test_a_log_without_checkpoints_says_that_a_cut_tail_would_not_show(home: Hom
     home.checkpoints.unlink()
     found = by_name(verify_in_child(home.path))
     assert found["chain"].ok and "no checkpoint" in found["chain"].detail
-    home.checkpoints.write_text("half a li")
+    home.checkpoints.write_text("12 ab")
     assert by_name(verify_store(home))["chain"].detail == found["chain"].detail
     write_blocks(home, [])
     assert [verdict.detail for verdict in verify_store(home)] == ["", "", ""], "there is no tail"
@@ -212,6 +212,30 @@ def test_old_checkpoints_are_held_against_the_log_too(home: Home) -> None:
 def _seed(home: Home) -> bytes:
     with EventLog.open(home.path, mode="r") as log:
         return log.chain_at(0)
+
+
+@pytest.mark.parametrize(
+    "text, line",
+    [
+        (b"{0}rubbish\n{1}", 2), (b"{0}{1}-4 abc t\n", 3), (b"5 gg t\n{0}{1}", 1),
+        (b"7\xff\n{0}{1}", 1), (b"{0}{1}" + bytes(range(200)), 3),
+        (b"{0}4 ab\n\n{1}6 " + b"0" * 64 + b" 2025-1", 0), (b"{0}{1}\xffno line", 3),
+        (b"\xff" * 200, 1), (b"{0}{1}17", 0),
+        (b"3 00\0\0\0\n{0}\0\0\n{1}", 0),
+    ],
+)  # fmt: skip
+def test_a_line_that_nobody_wrote_fails_the_chain_and_a_cut_one_does_not(
+    home: Home, text: bytes, line: int
+) -> None:
+    """Of a line, a crash leaves the beginning, and zeros where the rest did not reach the disk."""
+    last = home.checkpoints.read_bytes().splitlines(keepends=True)[-1]
+    home.checkpoints.write_bytes(text.replace(b"{0}", last).replace(b"{1}", last))
+    assert fine(verify_store(home, last_blocks=2)), "it keeps nobody from opening the log"
+    verdicts = verify_store(home)
+    assert fine(verdicts[:2]) and verdicts[2].ok == (not line)
+    if line:
+        assert f"line {line} of {home.checkpoints} is no checkpoint" in verdicts[2].detail
+        assert f"--to {HEAD - 1} " in verdicts[2].cure
 
 
 def test_a_missing_a_doubled_and_a_swapped_block_are_found(home: Home) -> None:

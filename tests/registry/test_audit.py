@@ -2,15 +2,21 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import struct
 import tracemalloc
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib import import_module
 from pathlib import Path
 
 import lmdb
 import pytest
 
 from alphapulse.log import (
+    ChainBroken,
+    Corrupt,
     Draft,
     EventLog,
     HomeMissing,
@@ -18,15 +24,18 @@ from alphapulse.log import (
     InvalidInput,
     Kind,
     Space,
+    Verdict,
+    verify_store,
 )
 from alphapulse.log.eventlog import Durability
+from alphapulse.log.home import Home
 from alphapulse.projections import VIEWS, VIEWS_BY_NAME, ViewFull, Views, ahead_of
 from alphapulse.projections.layout import APPLIED, IN_PROGRESS
 from alphapulse.registry import Registry, audit, facts_from, fingerprint_of, replay_into
 from alphapulse.registry.audit import NAMES, Remembered, audit_views
 from alphapulse.registry.facts import body_of
 
-from .homes import open_home, tokens
+from .homes import APPLE, open_home, tokens
 
 
 @pytest.fixture
@@ -81,6 +90,61 @@ def test_a_decision_that_nobody_could_make_fails_the_meaning(home: Path) -> None
     assert (bad.first_bad_offset, bad.checked) == (head, head)
     assert "revision 9 does not follow 2" in bad.detail
     assert f"--to {head - 1}" in bad.cure
+
+
+@contextmanager
+def without_block(home: Path, offset: int) -> Iterator[None]:
+    """Takes a block out of the log behind its back, and puts it back."""
+    key = struct.pack(">Q", offset)
+    with lmdb.open(str(home / "log"), max_dbs=2) as env:
+        db = env.open_db(b"blocks")
+        with env.begin(write=True, db=db) as txn:
+            data = txn.pop(key)
+    yield
+    with lmdb.open(str(home / "log"), max_dbs=2) as env:
+        db = env.open_db(b"blocks")
+        with env.begin(write=True, db=db) as txn:
+            assert data is not None and txn.put(key, data)
+
+
+def test_what_an_audit_found_stops_writers_until_one_finds_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verify(path: Path, *, progress: None) -> list[Verdict]:
+        return verify_store(Home(path))  # without a child, which costs more than all the rest
+
+    monkeypatch.setattr(import_module("alphapulse.registry.audit"), "verify_in_child", verify)
+    with open_home(home) as registry:
+        registry.register(APPLE)
+        at = registry.log.head - 1
+        registry.register_many(tokens(3, 80))
+    with without_block(home, at):
+        assert [each.name for each in audit(home) if not each.ok][:2] == ["continuity", "chain"]
+        with open_home(home) as registry:
+            assert f"at offset {at}" in registry.statistics().broken
+            with pytest.raises(ChainBroken, match="a person decides"):
+                registry.register_many(tokens(3, 90))
+            assert registry.resolve(tokens(1)[0]) is not None
+        kept = home.with_name("kept")
+        replay_into(home, kept, at)
+        with open_home(kept) as registry:
+            assert registry.register(APPLE).outcome == "new"
+    assert all(each.ok for each in audit(home))
+    with open_home(home) as registry:
+        assert registry.register_many(tokens(3, 90))[0].outcome == "new"
+
+
+def test_a_fold_that_meets_a_break_marks_it_too(home: Path) -> None:
+    with open_home(home) as registry:
+        registry.register(APPLE)
+        at = registry.log.head - 1
+        registry.register_many(tokens(3, 80))
+    shutil.rmtree(home / "views")
+    with without_block(home, at):
+        with pytest.raises(Corrupt):
+            open_home(home)
+        with EventLog.open(home) as log, pytest.raises(ChainBroken, match=f"at offset {at}"):
+            log.check_writable()
 
 
 def test_what_the_log_fails_is_not_judged_further(home: Path) -> None:

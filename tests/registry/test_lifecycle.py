@@ -1,13 +1,31 @@
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from alphapulse.log import EventLog, HomeExists, OffsetOutOfRange, make_backup
+from alphapulse.log import (
+    AcknowledgedBody,
+    AlphaPulseError,
+    Copied,
+    Corrupt,
+    Draft,
+    EventLog,
+    ExportDamaged,
+    HomeExists,
+    Kind,
+    OffsetOutOfRange,
+    Space,
+    backup,
+    export_log,
+    make_backup,
+)
 from alphapulse.projections import ahead_of
-from alphapulse.registry import Equity, Listing, audit, replay_into, restore
+from alphapulse.registry import Equity, Listing, audit, import_log, replay_into, restore
 from alphapulse.registry.audit import audit_meaning, audit_views
 
 from .homes import APPLE, open_home, rows, token, tokens
@@ -93,3 +111,65 @@ def test_views_that_a_lost_log_left_accuse_nobody(
     assert caplog.text == ""
     with EventLog.open(home, mode="r") as log:
         assert log.head == 21 and ahead_of(log) is None
+
+
+def forge(home: Path, how: str) -> int:
+    """Appends past the registry what no command decides; its offset."""
+    with EventLog.open(home) as log, log.writing() as session:
+        first = log.event(0)
+        kind, body = Kind.INSTRUMENT_REGISTERED, first.body
+        if how == "an acknowledgement of nothing":
+            kind, body = Kind.ALERT_ACKNOWLEDGED, AcknowledgedBody(alert=12345)
+        last = max(e.offset for e in log.read() if e.entity == first.entity)
+        return session.append(Draft(kind, Space.INSTRUMENT, first.entity, last, body))
+
+
+@pytest.mark.parametrize("how", ["an acknowledgement of nothing", "a second registration"])
+def test_what_nobody_could_decide_makes_no_home(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(backup, "verify_copy", lambda *_: None)  # a child, and finds nothing
+    bad = forge(home, how)
+    with EventLog.open(home, mode="r") as log:
+        make_backup(log, tmp_path / "backup", verify=False)
+        export_log(log, tmp_path / "file")
+    new = tmp_path / "new"
+    ways: list[tuple[Callable[[], Copied], type[Corrupt], str]] = [
+        (lambda: import_log(tmp_path / "file", new), ExportDamaged, "file"),
+        (lambda: restore(tmp_path / "backup", new), Corrupt, "backup"),
+        (lambda: replay_into(home, new, bad + 1), Corrupt, "home"),
+    ]
+    for make, kind, names in ways:
+        with pytest.raises(kind) as raised:
+            make()
+        error = raised.value
+        assert not new.exists()
+        assert (error.facts["verdict"], error.facts["offset"]) == ("meaning", bad)
+        assert str(tmp_path / names) in error.doing and f"--to {bad - 1}" in error.advice
+    assert restore(tmp_path / "backup", new, bad - 1).events == bad
+    with EventLog.open(new, mode="r") as copy:
+        assert audit_meaning(copy).ok and audit_views(copy).ok
+
+
+def test_an_event_that_no_fold_understands_is_named(home: Path) -> None:
+    bad = forge(home, "an acknowledgement of nothing")
+    with pytest.raises(Corrupt, match="12345") as raised:
+        open_home(home)
+    assert raised.value.facts["offset"] == bad and "audit" in raised.value.advice
+    with EventLog.open(home, mode="r") as log:
+        assert log.broken == "", "the chain holds, so it is no broken log"
+
+
+def test_a_home_without_room_for_its_views_says_that_it_is_there(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(AlphaPulseError) as raised:
+            replay_into(home, tmp_path / "new", 5)
+    assert "the home is made all the same" in raised.value.advice
+    with EventLog.open(tmp_path / "new", mode="r") as copy:
+        assert copy.head == 5 and audit_views(copy).ok

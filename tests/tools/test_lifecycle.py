@@ -149,3 +149,19 @@ def test_the_manifest_is_json(run: Run, tmp_path: Path, apple: int) -> None:
     found = json.loads((tmp_path / "b" / "backup.json").read_text())
     assert list(found) == ["format", "log_id", "head", "chain_head", "created", "size_bytes",
                            "verified"]  # fmt: skip
+
+
+def test_a_new_home_before_the_first_event_is_said_to_be_empty(
+    run: Run, tmp_path: Path, apple: int
+) -> None:
+    ran = run("fork", str(tmp_path / "f"), "--at", "1999-01-01")
+    assert ran.code == 0 and "nothing was recorded by 1999-01-01: the new home is empty" in ran.err
+    assert "empty" not in run("fork", str(tmp_path / "g"), "--at", "0").err
+
+
+def test_an_export_does_not_go_to_a_file_called_minus(
+    run: Run, tmp_path: Path, apple: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ran = run("export", "-")
+    assert ran.code == 2 and "name one" in ran.err and not (tmp_path / "-").exists()
