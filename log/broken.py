@@ -38,6 +38,8 @@ class Mark(msgspec.Struct, frozen=True):
     offset: int | None
     """The first bad one, if it has a place."""
     cure: str
+    seen: int = 0
+    """The head that was seen once, when the log is shorter now."""
 
     def __str__(self) -> str:
         place = "" if self.offset is None else f" at offset {self.offset}"
@@ -58,10 +60,12 @@ def read_mark(home: Home) -> Mark | None:
         return Mark("an unknown day", reason, None, "run `alphapulse audit`")
 
 
-def mark_broken(home: Home, reason: str, offset: int | None, cure: str) -> None:
+def mark_broken(
+    home: Home, reason: str, offset: int | None, cure: str, seen: int = 0
+) -> None:
     """Over an older mark. Raises OSError where this user may not write."""
     reason = reason.removesuffix(f", {READ_ONLY}")  # whoever reads the mark says so too
-    mark = Mark(format_time(time.time_ns()), reason, offset, cure)
+    mark = Mark(format_time(time.time_ns()), reason, offset, cure, seen)
     replace_file(home.broken, msgspec.json.format(msgspec.json.encode(mark)) + b"\n")
 
 
@@ -84,9 +88,10 @@ def marking(home: Home) -> Iterator[None]:
         raise
 
 
-def keep_mark(home: Home, verdicts: Sequence[Verdict]) -> list[Verdict]:
+def keep_mark(home: Home, verdicts: Sequence[Verdict], seen: int = 0) -> list[Verdict]:
     """Makes the mark, or takes it away, as the verdicts on the log say; then the verdicts.
 
+    seen: as `Mark.seen`. It is kept because what saw it, a view, follows the log at the next open.
     Where this user may not do so, they say that too: other users go on writing, or go on not to.
     """
     bad = [verdict for verdict in verdicts if verdict.name in OF_THE_LOG and not verdict.ok]
@@ -94,7 +99,7 @@ def keep_mark(home: Home, verdicts: Sequence[Verdict]) -> list[Verdict]:
         if bad:
             worst = min(bad, key=_place)
             reason = f"{worst.name}: {worst.detail}"
-            mark_broken(home, reason, worst.first_bad_offset, worst.cure)
+            mark_broken(home, reason, worst.first_bad_offset, worst.cure, seen)
         elif os.path.lexists(home.broken):
             home.broken.unlink()
             sync_directory(home.path)

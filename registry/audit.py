@@ -37,6 +37,7 @@ from alphapulse.log import (
     keep_mark,
     verify_in_child,
 )
+from alphapulse.log.broken import read_mark
 from alphapulse.log.home import Home
 from alphapulse.log.verify import cure_of_tail
 from alphapulse.projections import Views, ahead_of
@@ -67,41 +68,48 @@ def audit(home: str | os.PathLike[str], *, progress: Progress | None = None) -> 
     """
     place = Home(home)
     place.require()
-    return keep_mark(place, _judged(place, progress))
+    return keep_mark(place, *_judged(place, progress))
 
 
-def _judged(place: Home, progress: Progress | None) -> list[Verdict]:
+def _judged(place: Home, progress: Progress | None) -> tuple[list[Verdict], int]:
+    """The verdicts, and the head that was seen once when the log is shorter now, else 0."""
     def report(name: str) -> Callable[[int], None] | None:
         return None if progress is None else lambda done: progress(name, done)
 
-    verdicts = verify_in_child(place.path, progress=report("bytes"))
+    verdicts, seen = verify_in_child(place.path, progress=report("bytes")), 0
     if all(verdict.ok for verdict in verdicts):
         with EventLog.open(place.path, mode="r") as log:
-            verdicts[2] = _held_to_views(log, verdicts[2])
+            verdicts[2], seen = _held_to_witnesses(log, verdicts[2])
             if verdicts[2].ok:
                 verdicts.append(audit_meaning(log, progress=report("meaning")))
             if verdicts[-1].ok:
-                return [*verdicts, audit_views(log, progress=report("views"))]
+                return [*verdicts, audit_views(log, progress=report("views"))], seen
     bad = [verdict for verdict in verdicts if not verdict.ok]
     places = [v.first_bad_offset for v in bad if v.first_bad_offset is not None]
     first = min(places, default=None)
     why = f"not judged: {' and '.join(v.name for v in bad)} failed first"
-    return verdicts + [
+    others = [
         Verdict(name, False, 0, 0, first, why, bad[0].cure) for name in NAMES[len(verdicts) :]
     ]
+    return verdicts + others, seen
 
 
-def _held_to_views(log: EventLog, chain: Verdict) -> Verdict:
-    """The verdict on the chain, failed when a view saw more events: it is no worse a witness of a
-    cut tail than a checkpoint. To be asked before the views are opened, which heals them."""
-    ahead = ahead_of(log)
-    if ahead is None:
-        return chain
-    return chain._replace(
-        ok=False, first_bad_offset=ahead.head, cure=cure_of_tail(ahead.head),
-        detail=f"the log ends at {ahead.head}, but the view {ahead.view} saw it at "
-        f"{ahead.applied}: its tail was cut",
+def _held_to_witnesses(log: EventLog, chain: Verdict) -> tuple[Verdict, int]:
+    """The verdict on the chain, failed when a view saw more events, or an earlier audit did: they
+    are no worse witnesses of a cut tail than a checkpoint. To be asked before the views are opened,
+    which heals them."""
+    ahead, mark = ahead_of(log), read_mark(log.home)
+    if ahead is not None:
+        witness, head, seen = f"the view {ahead.view}", ahead.head, ahead.applied
+    elif mark is not None and mark.seen > log.head:
+        witness, head, seen = "an earlier audit", log.head, mark.seen
+    else:
+        return chain, 0
+    failed = chain._replace(
+        ok=False, first_bad_offset=head, cure=cure_of_tail(head),
+        detail=f"the log ends at {head}, but {witness} saw it at {seen}: its tail was cut",
     )  # fmt: skip
+    return failed, seen
 
 
 class Remembered:

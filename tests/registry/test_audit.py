@@ -209,6 +209,11 @@ def test_views_that_saw_more_are_evidence_of_a_cut_tail(
             assert views.rebuilt == list(VIEWS_BY_NAME)  # that takes it away, and says so
         assert f"the log has {head} events, but instruments, " in caplog.text
         assert ahead_of(log) is None
+    again = audit(home)
+    assert not again[2].ok, "the mark remembers it"
+    assert f"ends at {head}, but an earlier audit saw it at {before}" in again[2].detail
+    with pytest.raises(ChainBroken), EventLog.open(home) as log, log.writing():
+        pass
 
 
 def test_a_view_with_a_damaged_header_is_no_evidence(home: Path) -> None:
