@@ -18,10 +18,12 @@ from .times import format_time
 
 INTERVAL_S: Final = 1.0
 _TORN: Final = re.compile(
-    rb"([0-9]{1,20}( [0-9a-f]{0,64}| [0-9a-f]{64} [0-9TZ:.-]{0,30})?)?\0*\n?"
+    rb"([0-9]{1,20}( [0-9a-f]{0,64}| [0-9a-f]{64} [0-9TZ:.-]{0,30})?)?\n?"
+    rb"|[0-9a-fTZ:. \0-]*\0[0-9a-fTZ:. \0-]*\n?"
 )
-"""What a crash leaves of a line: its beginning, zeros where the rest did not reach the disk, and
-the line end of whoever wrote next. Of one that is being written, its beginning is seen."""
+"""What a crash leaves of lines: the beginning of one, and the line end of whoever wrote next; or
+zeros where a sector did not reach the disk, with what stood in the others, and no line end between.
+Of one that is being written, its beginning is seen."""
 
 
 class Checkpoint(NamedTuple):

@@ -72,3 +72,19 @@ def test_the_last_of_many_is_found_from_the_end(tmp_path: Path) -> None:
     assert len(list(points)) == 199
     path.write_bytes(path.read_bytes() + b"x" * 300)
     assert points.last() == Checkpoint(199, ONE)
+
+
+def test_what_a_crash_leaves_is_not_strange_and_says_nothing_false(tmp_path: Path) -> None:
+    """Sectors that did not reach the disk are zeros, wherever in the lines they begin and end."""
+    path = tmp_path / "checkpoints"
+    points = Checkpoints(path)
+    true = {Checkpoint(head, ONE) for head in (12_345, 67_890, 99_999)}
+    for point in sorted(true):
+        points.note(point.head, ONE, TIME, now=True)
+    whole = path.read_bytes()
+    for start in range(0, len(whole), 2):
+        for stop in range(start + 1, len(whole) + 1, 17):
+            path.write_bytes(whole[:start] + bytes(stop - start) + whole[stop:])
+            assert points.strange() == "" and set(points) <= true
+    path.write_bytes(b"\0what nobody wrote\n" + whole)
+    assert "line 1" in points.strange()
