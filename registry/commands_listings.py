@@ -165,7 +165,8 @@ def _change_listing(
         raise InvalidInput(
             DOING, problem="the listing would end before it begins",
             valid_from=format_time(body.valid_from), valid_to=format_time(body.valid_to),
-            cure="`alphapulse listings KEY` shows what is known; give dates that agree",
+            cure="`alphapulse listings KEY` shows what is known; give dates that agree, or another"
+            " line for another period there",
         )  # fmt: skip
     return state.emit(
         kind, Space.LISTING, held.id, body, metadata=metadata, valid_from=body.valid_from

@@ -292,7 +292,7 @@ class _Run:
         else:
             counts["amended" if "amended" in said else "unchanged"] += 1
         if self._rehearsal is not None and self._plan is not None:
-            for each in self._rehearsal.plan(row.place, receipts):
+            for each in self._rehearsal.plan(row.place, self._source, receipts):
                 self._plan(each)
         if self.named is not None:
             self.named.update(
@@ -306,7 +306,7 @@ class _Run:
                 if len(self._problems["conflict"]) < PROBLEMS_MAX:
                     body = executor.body_at(offset)
                     assert isinstance(body, ConflictBody), "receipts name conflicts only"
-                    self._note("conflict", row.place, disagreement(body))
+                    self._note("conflict", row.place, disagreement(body, self._source))
 
     def _refuse(self, row: Refused, quarantine: Quarantine | None) -> None:
         reason = row.reason[:_REASON_LENGTH_MAX]

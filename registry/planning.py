@@ -57,9 +57,10 @@ class FieldChange(NamedTuple):
 
 
 def planned(
-    state: State, place: str, drafts: Iterable[Draft], receipts: Iterable[Receipt]
+    state: State, place: str, source: str, drafts: Iterable[Draft], receipts: Iterable[Receipt]
 ) -> Iterator[Planned]:
-    """What a row came to. drafts: the events it would lead to, the last ones of `state`."""
+    """What a row of a source came to. drafts: the events it would lead to, the last ones of
+    `state`."""
     news = set[int]()
     for offset, draft in enumerate(drafts := list(drafts), state.head - len(drafts)):
         kind, body = KIND_NAMES[draft.kind], draft.body
@@ -78,16 +79,27 @@ def planned(
             news.add(offset)
     for receipt in receipts:
         for offset in receipt.conflicts:
-            yield _conflict(state, place, offset, is_new=offset in news)
+            yield _conflict(state, place, source, offset, is_new=offset in news)
 
 
-def disagreement(body: ConflictBody, thing: str = "") -> str:
-    """thing: what has the field, when that is not the instrument itself, and a blank."""
+def disagreement(body: ConflictBody, source: str, thing: str = "") -> str:
+    """For who reads a row of `source`. thing: what has the field, when that is not the instrument
+    itself, and a blank."""
+    is_taken = _is_taken(body, source)
+    known, by, says = body.held, body.held_source, body.offered
+    if is_taken:
+        known, by, says = body.offered, body.offered_source, body.held
+    after = ", which has precedence" if is_taken else ""
     return (
-        f"{thing}{body.field}: {validation.shown(body.held)} is known from"
-        f" {validation.shown(body.held_source or 'an unnamed source')}, this row says"
-        f" {validation.shown(body.offered)}"
+        f"{thing}{body.field}: {validation.shown(known)} is known from"
+        f" {validation.shown(by or 'an unnamed source')}, this row says"
+        f" {validation.shown(says)}{after}"
     )
+
+
+def _is_taken(body: ConflictBody, source: str) -> bool:
+    """Whether the source's word is the one that stands."""
+    return body.held_source == source and body.offered_source != source
 
 
 def _differences(before: Fields, after: Fields) -> tuple[FieldChange, ...]:
@@ -98,14 +110,15 @@ def _differences(before: Fields, after: Fields) -> tuple[FieldChange, ...]:
     )
 
 
-def _conflict(state: State, place: str, offset: int, *, is_new: bool) -> Planned:
+def _conflict(state: State, place: str, source: str, offset: int, *, is_new: bool) -> Planned:
     body, kind, space, entity = state.event_at(offset)
     held = state.held(space, entity)
     assert isinstance(body, ConflictBody) and held is not None
     id, fields = _fields(held.body)
     name = "" if isinstance(held.body, InstrumentBody) else f"{next(iter(fields))} "
-    change = FieldChange(f"{name}{body.field}", body.held, body.offered)
-    reason = disagreement(body, name)
+    sides = (body.offered, body.held) if _is_taken(body, source) else (body.held, body.offered)
+    change = FieldChange(f"{name}{body.field}", *sides)
+    reason = disagreement(body, source, name)
     return Planned(place, "conflict", KIND_NAMES[kind] if is_new else "", id, (change,), reason)
 
 

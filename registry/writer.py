@@ -309,10 +309,10 @@ class Rehearsal:
                 outcome = error
             yield outcome
 
-    def plan(self, place: str, receipts: Iterable[Receipt]) -> Iterator[Planned]:
-        """What the unit whose outcome came last would do. place: of its row. Cost: 30 µs for each
-        event."""
-        return planned(self._state, place, self._state.drafts, receipts)
+    def plan(self, place: str, source: str, receipts: Iterable[Receipt]) -> Iterator[Planned]:
+        """What the unit whose outcome came last would do. place, source: of its row. Cost: 30 µs
+        for each event."""
+        return planned(self._state, place, source, self._state.drafts, receipts)
 
     def body_at(self, offset: int) -> AnyBody:
         """Of an event of the log, or of one that was decided here."""

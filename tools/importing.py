@@ -75,7 +75,8 @@ def import_(
     each thing that a row would do: file, place, what (new, amended, collision,
     conflict, quarantined), kind (of the event, null when there would be none),
     id (of the instrument), changes (a list of field, before, after; of a
-    conflict `after` is what the row says, and is not taken), reason.
+    conflict `after` is what the row says, taken only where its source has
+    precedence), reason.
     """
     from alphapulse.log import AlphaPulseError, Home
     from alphapulse.registry.importers import Quarantine

@@ -78,7 +78,8 @@ _RANGES: Final = {
 
 
 def read_feeds(path: str | os.PathLike[str]) -> FeedsFile:
-    """The feeds in a file, in its order. Raises InvalidInput, naming the file, feed and key."""
+    """The feeds in a file, in its order; any file is one where it only states rules. Raises
+    InvalidInput, naming the file, feed and key."""
     import tomllib  # takes 5 ms to load, which most users of a registry do not need
 
     doing = f"reading the feeds file {Path(path)}"
@@ -107,11 +108,14 @@ def _feeds(doing: str, document: Mapping[str, object]) -> FeedsFile:
     for key in document:
         if key not in ("feed", "precedence", "seen"):
             _refuse(doing, key, "there is no such key", _EXAMPLE)
+    rules = _rules(doing, document.get("precedence"), document.get("seen"))
+    if "feed" not in document and document:
+        return FeedsFile(ANY.feeds, rules)
     tables = document.get("feed")
     if not isinstance(tables, list) or not tables:
         _refuse(doing, "feed", "it is missing or no list of tables", _EXAMPLE)
     feeds = tuple(_feed(doing, number, table) for number, table in enumerate(tables, 1))
-    return FeedsFile(feeds, _rules(doing, document.get("precedence"), document.get("seen")))
+    return FeedsFile(feeds, rules)
 
 
 def _rules(doing: str, precedence: object, seen: object) -> StateRules:

@@ -107,6 +107,22 @@ def test_dry_runs_of_random_files_say_what_the_imports_do(tmp_path: Path) -> Non
     assert len(outcomes) == 6 and min(outcomes.values()) > 0, outcomes
 
 
+def test_a_plan_says_whose_word_is_taken(registry: Registry, tmp_path: Path) -> None:
+    """The conflict has the winning word as the held one, whoever came last."""
+    registry.state_rules(precedence=["two", "one"])
+    import_file(registry, token_list(tmp_path / "a.json", token(2), name="one"))
+    other = token_list(tmp_path / "b.json", token(2, symbol="X"), name="two")
+    _, plan = rehearsed(registry, other)
+    assert [(each.what, each.changes) for each in plan] == [
+        ("amended", (("symbol", "T2", "X"),)), ("conflict", (("symbol", "T2", "X"),)),
+    ]  # fmt: skip
+    told = "symbol: 'T2' is known from 'one', this row says 'X', which has precedence"
+    assert plan[1].reason == told
+    assert import_file(registry, other).problems[0].reason == told
+    again = import_file(registry, token_list(tmp_path / "c.json", token(2, symbol="Y"), name="one"))
+    assert again.problems[0].reason == "symbol: 'X' is known from 'two', this row says 'Y'"
+
+
 def test_a_plan_says_what_each_row_would_do(registry: Registry, tmp_path: Path) -> None:
     import_file(registry, token_list(tmp_path / "a.json", token(1), token(2), name="one"))
     other = token_list(
