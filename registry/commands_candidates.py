@@ -23,8 +23,15 @@ from alphapulse.log import (
 )
 
 from .candidates import Evidence, Side, evidence_in, evidence_of, is_same, side_of
-from .deciding import DOING, Receipt, allocate, announce_collision, instrument_body
-from .errors import NotAlike, UnknownCandidate, UnknownInstrument, UnknownRelation
+from .deciding import (
+    DOING,
+    Receipt,
+    allocate,
+    announce_collision,
+    found_instrument,
+    instrument_body,
+)
+from .errors import NotAlike, UnknownCandidate, UnknownRelation
 from .identity import candidate_key, fingerprint_of, relation_key
 from .relation_rules import RULES, link_named
 from .state import Held, Origin, State
@@ -40,7 +47,7 @@ class Propose(NamedTuple):
     """Fingerprints of the two, in whatever order."""
 
     def decide(self, state: State, origin: Origin) -> Receipt:
-        one, other = (_instrument(state, fingerprint) for fingerprint in sorted((self.a, self.b)))
+        one, other = (found_instrument(state, each) for each in sorted((self.a, self.b)))
         a, b = side_of(instrument_body(one)), side_of(instrument_body(other))
         evidence = evidence_of(a, b) if a and b else None
         if a is None or b is None or evidence is None:
@@ -168,13 +175,6 @@ def direction(
 def _say(state: State, origin: Origin, kind: Kind, held: Held, body: CandidateBody) -> Receipt:
     offset = state.emit(kind, Space.CANDIDATE, held.id, body, metadata=origin.metadata())
     return Receipt(held.id, held.entity.fingerprint, offset, "amended")
-
-
-def _instrument(state: State, fingerprint: bytes) -> Held:
-    held = state.find(Space.INSTRUMENT, fingerprint)
-    if held is None:
-        raise UnknownInstrument(DOING, fingerprint=fingerprint.hex())
-    return held
 
 
 def _held(state: State, id: int) -> Held:

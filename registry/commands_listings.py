@@ -29,12 +29,13 @@ from .deciding import (
     allocate,
     announce_collision,
     endorse,
+    found_instrument,
     held_instrument,
     instrument_body,
     raise_conflicts,
     weigh,
 )
-from .errors import UnknownInstrument, UnknownListing
+from .errors import UnknownListing
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import Listing
 from .readers import normalised
@@ -57,10 +58,7 @@ class AddListing(NamedTuple):
     def _owner(self, state: State) -> Held:
         if self.of is not None:
             named = self.of if isinstance(self.of, bytes) else self.of.meant(state).fingerprint
-            held = state.find(Space.INSTRUMENT, named)
-            if held is None:
-                raise UnknownInstrument(DOING, fingerprint=named.hex())
-            return held
+            return found_instrument(state, named)
         if not isinstance(self.listing.instrument, int):
             raise InvalidInput(DOING, problem="the instrument of a listing is given by its id")
         return held_instrument(state, self.listing.instrument)
@@ -214,9 +212,7 @@ class AddToGroup(NamedTuple):
         return group_relation_key(self.of, self.source, self.group)
 
     def decide(self, state: State, origin: Origin) -> Receipt:
-        owner = state.find(Space.INSTRUMENT, self.of)
-        if owner is None:
-            raise UnknownInstrument(DOING, fingerprint=self.of.hex())
+        owner = found_instrument(state, self.of)
         key = self._key()
         fingerprint = fingerprint_of(key)
         held = state.find(Space.RELATION, fingerprint)

@@ -23,12 +23,13 @@ from .deciding import (
     allocate,
     announce_collision,
     endorse,
+    found_instrument,
     instrument_body,
     may_correct,
     raise_conflicts,
     weigh,
 )
-from .errors import UnknownInstrument, UnknownRelation
+from .errors import UnknownRelation
 from .identity import fingerprint_of, relation_key
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import DataBody, Held, Origin, State
@@ -90,7 +91,7 @@ class Relate(NamedTuple):
         held = state.find(Space.RELATION, fingerprint)
         if held is not None:
             return self._again(state, origin, held)
-        owner, other = _instrument(state, self.of), _instrument(state, self.other)
+        owner, other = found_instrument(state, self.of), found_instrument(state, self.other)
         counter, id, holder = allocate(state, Space.RELATION, fingerprint)
         body = RelationBody(
             fingerprint=fingerprint, relation=self.relation,
@@ -183,7 +184,7 @@ class Unrelate(NamedTuple):
         fingerprint = fingerprint_of(relation_key(self.relation, self.of, self.other))
         held = state.find(Space.RELATION, fingerprint)
         if held is None:
-            of, other = _instrument(state, self.of), _instrument(state, self.other)
+            of, other = found_instrument(state, self.of), found_instrument(state, self.other)
             raise UnknownRelation(
                 DOING, instrument=f"0x{of.id:016x}", relation=self.relation.name.lower(),
                 other=f"0x{other.id:016x}",
@@ -208,13 +209,6 @@ def _sides(of: bytes, kind: RelationKind, other: bytes) -> tuple[bytes, bytes]:
     if of == other:
         refuse("to", _ITSELF, f"fingerprint {of.hex()}", "name another")
     return (other, of) if kind == RelationKind.SAME_AS and of > other else (of, other)
-
-
-def _instrument(state: State, fingerprint: bytes) -> Held:
-    held = state.find(Space.INSTRUMENT, fingerprint)
-    if held is None:
-        raise UnknownInstrument(DOING, fingerprint=fingerprint.hex())
-    return held
 
 
 def _relation_body(held: Held) -> RelationBody:

@@ -215,6 +215,14 @@ def held_instrument(state: State, id: int) -> Held:
     return held
 
 
+def found_instrument(state: State, fingerprint: bytes) -> Held:
+    """As `held_instrument`, whatever id it got."""
+    held = state.find(Space.INSTRUMENT, fingerprint)
+    if held is None:
+        raise UnknownInstrument(DOING, fingerprint=fingerprint.hex())
+    return held
+
+
 def raise_conflicts(
     state: State, space: int, id: int, asset_class: int, conflicts: list[Disagreement],
     origin: Origin,

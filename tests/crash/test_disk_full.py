@@ -21,6 +21,7 @@ import pytest
 from alphapulse.log import AlphaPulseError, LogFull
 from alphapulse.projections.errors import ViewFull
 from alphapulse.registry import Registry, Token
+from tests.places import mount
 
 from .children import Child, Hear, Say, complaints, report
 from .lists import tokens
@@ -33,14 +34,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system of its own."""
     place = tmp_path / "disk"
     place.mkdir()
-    options = f"size={DISK_SIZE_BYTES},mode=700"
-    command = ["mount", "-t", "tmpfs", "-o", options, "none", str(place)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount command")
-    if mounted.returncode:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.strip()}")
+    mount("-t", "tmpfs", "-o", f"size={DISK_SIZE_BYTES},mode=700", "none", str(place))
     try:
         yield place
     finally:

@@ -26,6 +26,7 @@ from alphapulse.log.broken import mark_broken
 from alphapulse.log.home import Home
 from alphapulse.log.stops import start_time
 from alphapulse.registry import Registry, audit, restore
+from tests.places import mount
 from tests.registry.homes import APPLE, open_home, tokens
 
 NOBODY = 65_534
@@ -44,17 +45,9 @@ def read_only(place: Path) -> Iterator[Path]:
     """The same directory by another path, where the kernel refuses to write."""
     by = place.with_name(f"{place.name}-ro")
     by.mkdir()
-    for command in (
-        ["mount", "--bind", str(place), str(by)], ["mount", "-o", "remount,ro,bind", str(by)]
-    ):  # fmt: skip
-        try:
-            mounted = subprocess.run(command, capture_output=True, text=True)
-        except FileNotFoundError:
-            pytest.skip("there is no mount command")
-        if mounted.returncode:
-            subprocess.run(["umount", "--lazy", by], capture_output=True)
-            pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
+    mount("--bind", str(place), str(by))
     try:
+        mount("-o", "remount,ro,bind", str(by))
         yield by
     finally:
         subprocess.run(["umount", "--lazy", by], check=True)
