@@ -76,6 +76,11 @@ class ListingBody(Body, frozen=True):
     figi: str = ""
     symbol_from: int = 0
     """ns, since when it has this symbol; 0 = as long as it is listed, as far as is known."""
+    ticks: str = ""
+    """As an instrument's: bands, each a price and the step from there on."""
+    min_size: str = ""
+    max_size: str = ""
+    min_notional: str = ""
 
 
 class RelationBody(Body, frozen=True):

@@ -79,8 +79,9 @@ def number(value: str | int | Decimal | Number) -> Number:
     match = _TEXT.fullmatch(text) if len(text) <= _DIGITS_MAX else None
     if match is None:
         raise InvalidInput(
-            "reading a number", problem="it is not decimal text", value=repr(text[:40])
-        )
+            "reading a number", problem="it is not decimal text", value=repr(text[:40]),
+            cure="write it like 0.25 or 1.5e-9",
+        )  # fmt: skip
     sign, whole, part, power = match.groups()
     part = part or ""
     mantissa = int(whole + part)

@@ -11,7 +11,7 @@ from .entity_view import CONFLICT_FIELDS, fields_in_conflict
 from .errors import ViewFull, ViewUnusable
 from .feed_views import find_import
 from .history import DATA_KINDS, backwards, event_named, state_before, state_named
-from .instrument_view import native_id_of
+from .instrument_view import CUSIP_COUNTRIES, IDENTIFIER_INDEXES, cusip_in, native_id_of
 from .keys import address_key, hash_key, isin_key, pair_key, text_key
 from .layout import SUPERSEDED
 from .listings import Listings, listings_of_isin
@@ -32,7 +32,9 @@ from .views import VIEWS, VIEWS_BY_NAME
 
 __all__ = [
     "CONFLICT_FIELDS",
+    "CUSIP_COUNTRIES",
     "DATA_KINDS",
+    "IDENTIFIER_INDEXES",
     "SUPERSEDED",
     "VIEWS",
     "VIEWS_BY_NAME",
@@ -57,6 +59,7 @@ __all__ = [
     "alert_key",
     "backwards",
     "canonical_row",
+    "cusip_in",
     "event_named",
     "fields_in_conflict",
     "find_import",

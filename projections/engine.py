@@ -34,6 +34,10 @@ from .views import VIEWS, VIEWS_BY_NAME
 
 ROWS_MIN: Final = 2_048
 GROWTH_FACTOR: Final = 4
+SMALL_ROWS_MAX: Final = 16_384
+POSTINGS_PER_ROW_MAX: Final = 4
+"""Reserved in a larger table. A smaller one has room for whatever a block may link, so that not
+each block makes it grow; in a larger one most links are the first under their key."""
 _LOGGER: Final = logging.getLogger("alphapulse")
 _REMAP_TRIES: Final = 100
 Progress = Callable[[str, int, int], None]
@@ -318,7 +322,7 @@ class Views:
             for fold in folds:
                 view = fold.view
                 rows = 0 if view.sees_all else sum(kinds[kind] for kind in view.kinds)
-                links_each, _ = view.links_per_event
+                links_each = _postings_per_row(view, rows)
                 name = view.schema.name
                 generation = self._next_number(name)
                 path = self._generations.path(name, generation)
@@ -378,7 +382,10 @@ class Views:
             name = view.schema.name
             generation = self._next_number(name)
             rows = max(GROWTH_FACTOR * writer.arena_used, GROWTH_FACTOR * count, ROWS_MIN)
-            grown = writer.grow_into(self._generations.path(name, generation), generation, rows)
+            grown = writer.grow_into(
+                self._generations.path(name, generation), generation, rows,
+                postings_per_row=_postings_per_row(view, rows),
+            )
             if building:
                 self._drop(writer)
             else:
@@ -561,6 +568,11 @@ class Views:
         for table in (*self._readers.values(), *self._writers.values()):
             table.close()
         self._writers.clear()
+
+
+def _postings_per_row(view: View, rows: int) -> int:
+    links, _ = view.links_per_event
+    return links if rows <= SMALL_ROWS_MAX else min(links, POSTINGS_PER_ROW_MAX)
 
 
 def _summed(live: TableReader, compared: Rebuilt) -> bytes | None:

@@ -40,7 +40,8 @@ CONFLICT_FIELDS: Final = (
     "figi", "composite_figi", "lei", "cfi", "primary", "valid_from", "valid_to", "multiplier",
     "parent", "status", "base", "quote", "settlement", "ticks", "min_size", "max_size",
     "min_notional", "underlying", "payoff", "expiry", "last_trade", "native_id", "tokens",
-    "fee_bps", "ratio", "formula", "symbol_from",
+    "fee_bps", "ratio", "formula", "symbol_from", "coupon", "coupon_frequency", "maturity",
+    "denomination", "min_denomination", "day_count", "issue_date",
 )  # fmt: skip
 """Fields that sources may disagree on; the place is the bit in a record's aux word. Append only."""
 _BITS: Final = {field: 1 << bit for bit, field in enumerate(CONFLICT_FIELDS)}

@@ -21,7 +21,7 @@ from alphapulse.log import (
 )
 
 from .entity_view import NOTES, EntityView, First
-from .keys import address_key, bytes_key, isin_key, text_key
+from .keys import address_key, bytes_key, interleaved, isin_key, text_key
 from .layout import TableSchema
 from .table import TableWriter
 
@@ -35,20 +35,30 @@ class _Indexed(msgspec.Struct):
 
     address: str = ""
     symbol: str = ""
+    identifiers: dict[str, str] | None = None
     terms: _Terms | None = None
 
 
+CUSIP_COUNTRIES: Final = ("US", "CA")
+"""How the ISINs begin that contain a CUSIP."""
 _decode_indexed: Final = msgspec.msgpack.Decoder(_Indexed).decode
+IDENTIFIER_INDEXES: Final = {
+    "lei": "isin", "figi": "address", "composite_figi": "address", "cusip": "number",
+    "sedol": "number",
+}  # fmt: skip
+"""Scheme of an identifier to its index, where it stands under its text: records say of which scheme
+it is. So spread, no index gets over two links of an event (`links_per_event`), for which it must
+have room."""
 
 
 class InstrumentView(EntityView):
-    """Instruments by id, ISIN, symbol (a venue's native id is one too) and address. The payload is
-    the 128-byte message."""
+    """Instruments by id, ISIN, symbol (a venue's native id is one too), address, and the other
+    identifiers (`IDENTIFIER_INDEXES`). The payload is the 128-byte message."""
 
-    schema = TableSchema("instruments", 1, ("isin", "symbol", "address"))
+    schema = TableSchema("instruments", 2, ("isin", "symbol", "address", "number"))
     space = Space.INSTRUMENT
     first_kind = Kind.INSTRUMENT_REGISTERED
-    links_per_event = (3, 2)  # no class has an address and a native id
+    links_per_event = (7, 2)  # a security's; no class has an address and a native id
     data_kinds: frozenset[int] = INSTRUMENT_KINDS
     kinds: frozenset[int] = data_kinds | NOTES
 
@@ -70,9 +80,15 @@ class InstrumentView(EntityView):
         address = body.extension.address
         if address:
             table.link(2, address_key(address), cell)
+        identifiers = _indexed(body.extension.identifiers, isin)
+        for scheme, number in _NUMBERS:
+            if scheme in identifiers:
+                table.link(number, text_key(identifiers[scheme]), cell)
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
         rows, isins, symbols, natives, addresses = [], [], [], [], []
+        identified: list[tuple[int, dict[str, str]]] = []
+        """Places in `rows` with what `_indexed` gives of them."""
         for entity, offset, data in new:
             message, rest = data[:MESSAGE_SIZE_BYTES], data[MESSAGE_SIZE_BYTES:]
             indexed = _decode_indexed(rest)
@@ -84,15 +100,41 @@ class InstrumentView(EntityView):
             native_id = indexed.terms.native_id if indexed.terms else ""
             natives.append(text_key(native_id) if native_id else 0)
             addresses.append(address_key(indexed.address) if indexed.address else 0)
+            if indexed.identifiers:
+                isin = data[96:108].decode("ascii")
+                identified.append((len(rows) - 1, _indexed(indexed.identifiers, isin)))
         cells = table.insert_all(rows)
         done = len(cells)
         for number, keys in enumerate((isins, symbols, addresses)):
-            if number == 1 and any(natives):  # each cell twice, in the order of `link`
-                keys = [key for pair in zip(symbols, natives, strict=True) for key in pair]
-                table.link_all(1, keys[: 2 * done], [cell for cell in cells for _ in range(2)])
+            if number == 1 and any(natives):
+                table.link_all(1, *interleaved(symbols, natives, cells))
             else:
                 table.link_all(number, keys[:done], cells)
+        for scheme, number in _NUMBERS if identified else ():
+            said = [(at, value) for at, all_ in identified if (value := all_.get(scheme))]
+            said = [each for each in said if each[0] < done]
+            table.link_all(
+                number, [text_key(value) for _, value in said], [cells[at] for at, _ in said]
+            )
         return done
+
+
+_NUMBERS: Final = [
+    (scheme, InstrumentView.schema.secondaries.index(name))
+    for scheme, name in IDENTIFIER_INDEXES.items()
+]
+
+
+def _indexed(identifiers: dict[str, str], isin: str) -> dict[str, str]:
+    """Without a CUSIP that the ISIN contains: that finds it, as where nobody said it."""
+    if identifiers.get("cusip", "") != cusip_in(isin):
+        return identifiers
+    return {scheme: value for scheme, value in identifiers.items() if scheme != "cusip"}
+
+
+def cusip_in(isin: str) -> str:
+    """The CUSIP that an ISIN contains; empty outside of `CUSIP_COUNTRIES`."""
+    return isin[2:11] if isin.startswith(CUSIP_COUNTRIES) else ""
 
 
 def native_id_of(body: InstrumentBody) -> str:

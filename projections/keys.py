@@ -8,6 +8,7 @@ look at the record, never a wrong answer: readers compare what the record says.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from blake3 import blake3
@@ -52,6 +53,15 @@ def pair_key(first: str, second: str) -> int:
 def mixed_key(first: int, second: int) -> int:
     """`pair_key` from the two `text_key`s."""
     return (first * _MIX ^ second) & _M63 or 1
+
+
+def interleaved(
+    first: Sequence[int], second: Sequence[int], cells: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Two keys of each cell for `link_all`, in the order in which they are linked one by one; of as
+    many entities as there are cells."""
+    keys = [key for pair in zip(first, second, strict=True) for key in pair]
+    return keys[: 2 * len(cells)], [cell for cell in cells for _ in range(2)]
 
 
 def hash_key(*parts: bytes) -> int:

@@ -18,7 +18,7 @@ from alphapulse.log import (
 )
 
 from .entity_view import NOTES, EntityView, First, without_class
-from .keys import mixed_key, pair_key, text_key
+from .keys import interleaved, mixed_key, pair_key, text_key
 from .layout import TableSchema
 from .records import pack_listing
 from .rows import canonical_row
@@ -28,12 +28,12 @@ _decode_listing: Final = msgspec.msgpack.Decoder(ListingBody).decode
 
 
 class ListingView(EntityView):
-    """Listings by id, instrument, venue and symbol, symbol, venue."""
+    """Listings by id, instrument, venue and symbol, symbol (and FIGI), venue."""
 
-    schema = TableSchema("listings", 2, ("instrument", "venue_symbol", "symbol", "venue"))
+    schema = TableSchema("listings", 3, ("instrument", "venue_symbol", "symbol", "venue"))
     space = Space.LISTING
     first_kind = Kind.LISTING_ADDED
-    links_per_event = (4, 1)
+    links_per_event = (5, 2)
     data_kinds: frozenset[int] = LISTING_KINDS
     kinds: frozenset[int] = data_kinds | NOTES
 
@@ -48,9 +48,11 @@ class ListingView(EntityView):
             table.link(1, pair_key(body.venue, body.symbol), cell)
             table.link(2, text_key(body.symbol), cell)
         table.link(3, text_key(body.venue), cell)
+        if body.figi:
+            table.link(2, text_key(body.figi), cell)
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
-        rows, instruments, pairs, symbols, venues = [], [], [], [], []
+        rows, instruments, pairs, symbols, venues, figis = [], [], [], [], [], []
         for entity, offset, data in new:
             body = _decode_listing(data)
             row = without_class(data) if body.revision == 1 else canonical_row(body)
@@ -61,8 +63,12 @@ class ListingView(EntityView):
             pairs.append(mixed_key(venue, symbol) if symbol else 0)
             symbols.append(symbol)
             venues.append(venue)
+            figis.append(text_key(body.figi) if body.figi else 0)
         cells = table.insert_all(rows)
         done = len(cells)
         for number, keys in enumerate((instruments, pairs, symbols, venues)):
-            table.link_all(number, keys[:done], cells)
+            if number == 2 and any(figis):
+                table.link_all(2, *interleaved(symbols, figis, cells))
+            else:
+                table.link_all(number, keys[:done], cells)
         return done

@@ -55,11 +55,18 @@ _BLANKS: Final[dict[str, tuple[tuple[int, bytes], ...]]] = {
 """Field to (offset in the message, bytes it has there when it is not known)."""
 _LISTING_BLANKS: Final[dict[str, Any]] = {
     "symbol": "", "currency": "", "tick": "", "lot": "", "figi": "", "primary": False, "status": 0,
-    "valid_from": 0, "valid_to": 0, "symbol_from": 0,
+    "valid_from": 0, "valid_to": 0, "symbol_from": 0, "ticks": "", "min_size": "", "max_size": "",
+    "min_notional": "",
 }  # fmt: skip
 
-_FOLLOWS: Final = {"formula_hash": "formula"}
-"""A field that says what another one says."""
+_FOLLOWS: Final = {
+    "formula_hash": "formula",
+    **dict.fromkeys(
+        ("coupon", "coupon_frequency", "maturity", "denomination", "min_denomination", "day_count",
+         "issue_date"), "class",
+    ),
+}  # fmt: skip
+"""A field that says what another one says, or stands and falls with it: of bonds alone."""
 _RELATION_BLANKS: Final[dict[str, dict[str, Any]]] = {
     "ratio": {"ratio_numerator": 1, "ratio_denominator": 1, "one_to_one": False},
     "valid_from": {"valid_from": 0}, "valid_to": {"valid_to": 0},
@@ -116,6 +123,7 @@ def _blank_extension(extension: Extension, fields: frozenset[str]) -> Extension:
         venue="" if "venue" in fields else extension.venue,
         identifiers={k: v for k, v in extension.identifiers.items() if k not in fields},
         terms={
-            k: v for k, v in extension.terms.items() if _FOLLOWS.get(k, k) not in fields
+            k: v for k, v in extension.terms.items()
+            if k not in fields and _FOLLOWS.get(k) not in fields
         },
     )

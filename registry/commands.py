@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from alphapulse.log import (
+    CLASSES_BY_NAME,
     AcknowledgedBody,
     CollisionBody,
     ConflictBody,
@@ -47,6 +48,7 @@ from .errors import IllegalTransition, UnknownAlert
 from .facts import (
     Facts,
     Value,
+    amendable_fields,
     amended,
     body_of,
     facts_from,
@@ -187,6 +189,10 @@ class Register(NamedTuple):
         )  # fmt: skip
         endorsed = endorse(state, Space.INSTRUMENT, held, known.asset_class, agreed, origin)
         offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
+        allowed = amendable_fields(CLASSES_BY_NAME[str(changes["class"])]
+                                   if "class" in changes else known.asset_class)  # fmt: skip
+        # What only another class has goes with the word that it is of that class.
+        changes = {field: value for field, value in changes.items() if field in allowed}
         if changes:
             offset = _amend(
                 state, held, amended(known, changes), self.valid_from, origin.metadata()

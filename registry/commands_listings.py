@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -37,7 +37,7 @@ from .deciding import (
 )
 from .errors import UnknownListing
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
-from .instruments import Listing
+from .instruments import ORDER_FIELDS, Listing
 from .readers import normalised
 from .state import Held, Origin, State
 from .validation import is_backward
@@ -76,9 +76,13 @@ class AddListing(NamedTuple):
         return {
             "symbol": listing.symbol, "symbol_from": listing.symbol_from,
             "primary": listing.primary,
-            "valid_from": listing.valid_from, "valid_to": listing.valid_to,
-            "tick": str(listing.tick or ""), "lot": str(listing.lot or ""), "figi": listing.figi,
+            "valid_from": listing.valid_from, "valid_to": listing.valid_to, "figi": listing.figi,
+            **self._orders(),
         }  # fmt: skip
+
+    def _orders(self) -> dict[str, Any]:
+        """Which orders are taken, as a body holds it: text, empty = not known."""
+        return {field: str(getattr(self.listing, field) or "") for field in ORDER_FIELDS}
 
     def unsaid(self, body: ListingBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
@@ -100,9 +104,8 @@ class AddListing(NamedTuple):
             asset_class=instrument_body(owner).message[2], venue=listing.venue,
             currency=listing.currency, line=listing.line, symbol=listing.symbol,
             primary=listing.primary, valid_from=int(listing.valid_from),
-            valid_to=int(listing.valid_to), counter=counter, tick=str(listing.tick or ""),
-            lot=str(listing.lot or ""), figi=listing.figi,
-            symbol_from=int(listing.symbol_from),
+            valid_to=int(listing.valid_to), counter=counter, figi=listing.figi,
+            symbol_from=int(listing.symbol_from), **self._orders(),
         )  # fmt: skip
         offset = state.emit(
             Kind.LISTING_ADDED, Space.LISTING, id, body, metadata=metadata,

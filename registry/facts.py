@@ -193,8 +193,10 @@ _CHECKS_OF_FIELDS: Final[dict[str, Callable[..., Value]]] = {
     "symbol": check.symbol,
     "name": check.name,
     "decimals": check.decimals,
-    "tick lot multiplier min_size max_size min_notional": check.exact,
-    "fee_bps": check.exact_or_zero,
+    "tick lot multiplier min_size max_size min_notional denomination min_denomination":
+        check.exact,
+    "fee_bps coupon": check.exact_or_zero,
+    "coupon_frequency": terms.frequency,
     "strike": check.signed,
     "generation adjustment": check.line,
     "currency": check.currency,
@@ -207,9 +209,9 @@ _CHECKS_OF_FIELDS: Final[dict[str, Callable[..., Value]]] = {
     "tenor": terms.tenor,
     "ticks": terms.ladder,
     "tokens": terms.addresses,
-    "maturity": terms.day,
+    "maturity issue_date": terms.day,
     "expiry last_trade": terms.instant,
-    "payoff right style": terms.choice,
+    "payoff right style day_count": terms.choice,
     "underlying": terms.instrument_id,
     "administrator": terms.administrator,
     "condition outcome": terms.opaque_id,
@@ -241,26 +243,31 @@ def amendable_fields(asset_class: AssetClass) -> frozenset[str]:
 def amended(held: Facts, changes: Mapping[str, object]) -> Facts:
     """The facts after `changes`, given as people write them; None or "" = no longer known.
 
-    Raises InvalidInput for a bad value and for a field that cannot be amended.
+    Raises InvalidInput for a bad value and for a field that cannot be amended, and for another
+    class that has no place for what is known.
     """
     values, asset_class = dict(held.values), held.asset_class
-    allowed = amendable_fields(held.asset_class)
+    formerly = amendable_fields(asset_class)
+    if "class" in changes and "class" in formerly:
+        asset_class = _security_class(changes["class"])
+    allowed = amendable_fields(asset_class)
     for field, value in changes.items():
+        if field == "class" and field in allowed:
+            continue
         if field in DERIVED and field in held.values:
             refuse(field, f"it follows from {DERIVED[field]}", value, f"change {DERIVED[field]}")
-        if field not in allowed:
-            identity = field in held.values or field in _KINDS[held.asset_class].identity
+        if field not in allowed and (value or field not in formerly):
+            identity = field in _KINDS[asset_class].identity or (
+                field in held.values and field not in formerly
+            )
             refuse(
                 field[:40],
                 "it is part of who this is" if identity
-                else f"{articled(CLASS_NAMES[held.asset_class])} has no such field",
+                else f"{articled(CLASS_NAMES[asset_class])} has no such field",
                 value,
                 "register the other instrument" if identity
                 else f"what can change: {', '.join(sorted(allowed))}",
             )  # fmt: skip
-        if field == "class":
-            asset_class = _security_class(value)
-            continue
         values.pop(field, None)
         if value is not None and value != "" and not says_nothing(
             field, canonical := CHECKS[field](value)
@@ -268,6 +275,12 @@ def amended(held: Facts, changes: Mapping[str, object]) -> Facts:
             values[field] = canonical
         elif field == "formula":
             refuse(field, "a synthetic needs it", value, "delist it when it is no longer used")
+    if asset_class != held.asset_class and (homeless := sorted(values.keys() - allowed)):
+        name = CLASS_NAMES[asset_class]
+        refuse(
+            "class", f"{articled(name)} has no {', '.join(homeless)}", name,
+            "say in the same amendment that these are not known: an empty value each",
+        )  # fmt: skip
     derived(values)
     return Facts(held.key, asset_class, values)
 

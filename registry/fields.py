@@ -23,6 +23,7 @@ from alphapulse.log import (
 )
 
 from .facts import Value, facts_from
+from .instruments import ORDER_FIELDS
 from .relation_rules import ratio_in, ratio_text
 from .state import FactBody
 
@@ -89,7 +90,7 @@ def _of_listing(body: ListingBody) -> tuple[int, Fields]:
         "status": None if active else status_text(body.status),
         "symbol": body.symbol, "symbol_from": time_text(body.symbol_from), "primary": body.primary,
         "valid_from": time_text(body.valid_from), "valid_to": time_text(body.valid_to),
-        "tick": body.tick, "lot": body.lot, "figi": body.figi,
+        **{field: getattr(body, field) for field in ORDER_FIELDS}, "figi": body.figi,
     }  # fmt: skip
     name = f"listing {body.venue} {body.currency or '-'} {body.line}"
     fields: Fields = {name: True}

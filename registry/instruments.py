@@ -62,26 +62,49 @@ class Coin(Instrument, frozen=True, kw_only=True):
     """Needed only for chains that `chains.py` does not know."""
 
 
-class Security(Instrument, frozen=True, kw_only=True):
-    """What equities, ETFs and bonds share.
-
-    One of isin, figi, cusip is needed. The first of them, in this order, is the birth identifier:
-    it alone is hashed, and later changes of identifiers do not change who this is.
-    """
+class Identified(Instrument, frozen=True, kw_only=True):
+    """Identifiers that a contract, a pair or an index may carry; none of them is its identity."""
 
     isin: str = ""
     figi: str = ""
-    """The share-class FIGI. A country's is `composite_figi`, an exchange's the listing's."""
+    """Of itself; the FIGI of one listing is the listing's."""
+    cfi: str = ""
+    """ISO 10962: six letters that classify it."""
+
+
+class Ordered(Identified, frozen=True, kw_only=True):
+    """Which orders are taken. Of a security these are the terms that hold everywhere; a venue's own
+    are the listing's."""
+
+    ticks: str = ""
+    """Price steps by band, `FROM:STEP …`: `0:0.0001 1:0.0005` steps by 0.0001 below a price of 1.
+    Beside it, `tick` is the smallest step."""
+    min_size: str | int | None = None
+    """The smallest order, counted as `lot` is."""
+    max_size: str | int | None = None
+    min_notional: str | int | None = None
+    """The smallest price × size of an order, in the quote asset; of a security in its currency."""
+
+
+class Security(Ordered, frozen=True, kw_only=True):
+    """What equities, ETFs and bonds share.
+
+    One of isin, figi, cusip is needed. The first of them, in this order, is the birth identifier:
+    it alone is hashed, and later changes of identifiers do not change who this is. `figi` is that
+    of the share class: a country's is `composite_figi`, an exchange's the listing's.
+    """
+
     cusip: str = ""
+    """An ISIN of the United States or Canada contains it."""
     sedol: str = ""
     composite_figi: str = ""
     """The FIGI of the share class in one country."""
     lei: str = ""
     """LEI of the issuer."""
-    cfi: str = ""
-    """ISO 10962: six letters that classify it."""
     currency: str = ""
     """ISO 4217."""
+    settlement: str = ""
+    """What it is paid for in, where that is not its currency."""
 
 
 class Equity(Security, frozen=True, kw_only=True):
@@ -93,7 +116,20 @@ class Etf(Security, frozen=True, kw_only=True):
 
 
 class Bond(Security, frozen=True, kw_only=True):
-    pass
+    coupon: str | int | None = None
+    """Percent a year, exact: `4.25`; 0 = none."""
+    coupon_frequency: int | None = None
+    """Payments a year: 1, 2, 4 or 12; 0 = none before the maturity."""
+    maturity: str = ""
+    """The whole date: `2033-05-15`. Nothing makes it expired that day; whoever knows says so."""
+    denomination: str | int | None = None
+    """Nominal of one bond, in its currency."""
+    min_denomination: str | int | None = None
+    """The smallest nominal that may be held: not below the denomination."""
+    day_count: str = ""
+    """How interest accrues, by FpML's names: `30/360`, `ACT/ACT.ICMA`, … See `terms.CHOICES`."""
+    issue_date: str = ""
+    """The whole date, before the maturity."""
 
 
 class Currency(Instrument, frozen=True, kw_only=True):
@@ -104,17 +140,7 @@ class Currency(Instrument, frozen=True, kw_only=True):
     code: str
 
 
-class Identified(Instrument, frozen=True, kw_only=True):
-    """Identifiers that a contract, a pair or an index may carry; none of them is its identity."""
-
-    isin: str = ""
-    figi: str = ""
-    """Of itself; the FIGI of one listing is the listing's."""
-    cfi: str = ""
-    """ISO 10962: six letters that classify it."""
-
-
-class Traded(Identified, frozen=True, kw_only=True):
+class Traded(Ordered, frozen=True, kw_only=True):
     """What is priced in one asset by the rules of a market; of a derivative, the lot and the sizes
     count contracts.
 
@@ -126,14 +152,6 @@ class Traded(Identified, frozen=True, kw_only=True):
     """The asset that is priced."""
     quote: str = ""
     """The asset that prices are in."""
-    ticks: str = ""
-    """Price steps by band, `FROM:STEP …`: `0:0.0001 1:0.0005` steps by 0.0001 below a price of 1.
-    Beside it, `tick` is the smallest step."""
-    min_size: str | int | None = None
-    """The smallest order, counted as `lot` is."""
-    max_size: str | int | None = None
-    min_notional: str | int | None = None
-    """The smallest price × size of an order, in the quote asset."""
 
 
 class FxPair(Traded, frozen=True, kw_only=True):
@@ -146,6 +164,8 @@ class FxPair(Traded, frozen=True, kw_only=True):
     quote: str
     tenor: str = "SPOT"
     """SPOT, ON, TN, SN, TOD, TOM, or a number and D, W, M or Y: `3M`."""
+    settlement: str = ""
+    """What a pair that is not delivered is settled in."""
 
 
 class SpotPair(Traded, frozen=True, kw_only=True):
@@ -296,6 +316,8 @@ class PredictionOutcome(Expiring, frozen=True, kw_only=True):
     """CAIP-2, with the contract."""
     contract: str = ""
     """Address of the contract that keeps the conditions."""
+    settlement: str = ""
+    """The asset that it pays in."""
 
 
 class Synthetic(Instrument, frozen=True, kw_only=True):
@@ -331,6 +353,11 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """The first instant at which it is no longer listed; 0 = open."""
     tick: str | int | None = None
     lot: str | int | None = None
+    ticks: str = ""
+    """This and the sizes: as of an instrument, by the rules of this venue."""
+    min_size: str | int | None = None
+    max_size: str | int | None = None
+    min_notional: str | int | None = None
     figi: str = ""
     """The FIGI of this listing, the third level below those of the share class and the country."""
     symbol_from: str | int = 0
@@ -350,6 +377,9 @@ CLASSES: Final[dict[str, type[AnyInstrument]]] = {
 }  # fmt: skip
 """By the name that commands, CSV columns and JSON use."""
 NAMES: Final[dict[type[Instrument], str]] = {kind: name for name, kind in CLASSES.items()}
+
+ORDER_FIELDS: Final = ("tick", "lot", "ticks", "min_size", "max_size", "min_notional")
+"""Which orders are taken: fields of an `Ordered` instrument and of a listing alike."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -1,4 +1,5 @@
-"""Finding instruments: by id, fingerprint, ISIN, address, symbol, symbol at a venue; now or then.
+"""Finding instruments: by id, fingerprint, ISIN, address, symbol, symbol at a venue, and other
+identifiers; now or then.
 
 A lookup probes a view for candidates and lets the record decide. Views never forget who once
 carried a symbol or an ISIN, so the same candidates serve the past: asked about another time, each
@@ -11,6 +12,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Final, NamedTuple
 
 from msgspec.structs import replace
@@ -27,12 +29,15 @@ from alphapulse.log import (
     symbol_of,
 )
 from alphapulse.projections import (
+    CUSIP_COUNTRIES,
+    IDENTIFIER_INDEXES,
     Cells,
     RequestRecord,
     TableReader,
     Views,
     address_key,
     backwards,
+    cusip_in,
     event_named,
     isin_key,
     native_id_of,
@@ -49,10 +54,17 @@ from .errors import Ambiguous, RequestReused, UnknownInstrument
 from .formula import canonical_text
 from .generations import OVER
 from .identity import fingerprint_of, id_candidates, security_key, token_key
-from .readers import asset_of
+from .readers import BIRTH_SCHEMES, asset_of
 from .valid_time import NOW, When, state_at, symbol_before
 
-FORMS: Final = ("id", "fingerprint", "isin", "address", "symbol")
+SCHEMES: Final = ("figi", "cusip", "sedol", "lei")
+"""Identifiers with a check digit beside the ISIN."""
+FORMS: Final = ("id", "fingerprint", "isin", "address", "symbol", *SCHEMES)
+"""In the order in which a key is tried."""
+NATIVE_ID: Final = "native_id"
+"""A form of its own only by name: a key that is tried is a symbol as well."""
+_CHANGES_HANDS: Final = frozenset({"symbol", NATIVE_ID})
+_LEVELS: Final = {"figi": ("figi", "composite_figi")}
 _ID: Final = re.compile(r"0x[0-9a-fA-F]{1,16}", re.ASCII)
 _FINGERPRINT: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{32}", re.ASCII)
 
@@ -136,6 +148,42 @@ class Lookup:
             return found
         born = self.by_fingerprint(fingerprint_of(security_key("isin", isin)), when)
         return [] if born is None else [born]
+
+    def by_identifier(self, scheme: str, value: str, when: When = NOW) -> list[Match]:
+        """Who carries an identifier of SCHEMES, an ISIN or a native id. A CUSIP is carried in an
+        ISIN as well. Raises InvalidInput."""
+        if scheme == "isin":
+            return self.by_isin(value, when)
+        table = self._views.table("instruments")
+        if scheme == NATIVE_ID:
+            value = validation.given_text(value, scheme)
+            cells = table.postings("symbol", text_key(value))
+            return self._matches(
+                table, cells, when, lambda match: native_id_of(match.body) == value
+            )
+        if scheme not in SCHEMES:
+            raise InvalidInput(
+                "looking up an identifier", problem=f"there is no scheme {scheme[:40]!r}",
+                cure=f"use one of isin, {', '.join(SCHEMES)}, {NATIVE_ID}",
+            )  # fmt: skip
+        value = validation.identifier(scheme, value)
+        found = {
+            match.id: match
+            for match in self._matches(
+                table, _cells(table, scheme, value), when,
+                lambda match: _carries(match.body, scheme, value),
+            )
+        }  # fmt: skip
+        if scheme == "figi":
+            for body in self._listing_bodies("symbol", text_key(value), when):
+                if body.figi == value and body.instrument not in found:
+                    owner = self.match(body.instrument, when)
+                    if owner is not None:
+                        found[owner.id] = owner
+        if not found and scheme in BIRTH_SCHEMES:
+            born = self.by_fingerprint(fingerprint_of(security_key(scheme, value)), when)
+            return [] if born is None else [born]
+        return list(found.values())
 
     def pools_at(self, chain: str, address: str, when: When = NOW) -> list[Match]:
         """The pools with this address or id on a chain, whichever factory made them."""
@@ -227,9 +275,9 @@ class Lookup:
         """
         key = validation.given_text(key, "key")
         if by:
-            if by not in FORMS:
+            if by not in (*FORMS, NATIVE_ID):
                 raise InvalidInput("looking up", problem=f"there is no form {by!r}",
-                                   cure=f"use one of {', '.join(FORMS)}")  # fmt: skip
+                                   cure=f"use one of {', '.join(FORMS)}, {NATIVE_ID}")  # fmt: skip
             return by, self._form(by, key, when)
         for form in FORMS:
             try:
@@ -248,7 +296,7 @@ class Lookup:
         if found or when.valid is None:
             return found
         form, found = self.find(key, by, When(when.known))
-        return [] if form == "symbol" else found
+        return [] if form in _CHANGES_HANDS else found
 
     def since(self, id: int) -> int:
         """The valid-from (ns) that an instrument's registration names; 0 = none. Cost: 12 µs for
@@ -270,6 +318,8 @@ class Lookup:
             return self.by_isin(key, when)
         elif form == "address":
             return self._at_address(key, when)
+        elif form != "symbol":
+            return self.by_identifier(form, key, when)
         else:
             matches = self.by_symbol(key, when=when)
             symbol, _, venue = key.rpartition("@")
@@ -335,10 +385,13 @@ class Lookup:
     def near(self, key: str, most: int = 10) -> list[tuple[str, Match]]:
         """(why, match) for a key without matches: another case, another chain, the check digit."""
         found: list[tuple[str, Match]] = []
-        corrected = validation.isin_near(key)
-        if corrected is not None:
-            found += [("the ISIN with its right check digit", match)
-                      for match in self.by_isin(corrected)]  # fmt: skip
+        for scheme in ("isin", *SCHEMES):
+            corrected = validation.identifier_near(scheme, key)
+            if corrected is not None:
+                found += [(f"the {scheme.upper()} with its right check digit", match)
+                          for match in self.by_identifier(scheme, corrected)]  # fmt: skip
+            found += [(f"it carried this {scheme.upper()} before", match)
+                      for match in self._carried(scheme, key)]  # fmt: skip
         table = self._views.table("instruments")
         address = key.rpartition(":")[2].rpartition("/")[2]
         for spelling in dict.fromkeys((address, address.lower())):
@@ -352,7 +405,12 @@ class Lookup:
         symbol, at, venue = key.rpartition("@")
         if at:
             found += self._near_at(symbol, venue)
-        found += [("it had this symbol before", match) for match in self._formerly(key)]
+        found += [
+            ("it had this symbol before", match)
+            for match in self._formerly(
+                table.postings("symbol", text_key(key)), lambda body: symbol_of(body) == key
+            )
+        ]  # fmt: skip
         unique = {match.id: (why, match) for why, match in reversed(found)}
         return list(reversed(unique.values()))[:most]
 
@@ -367,17 +425,44 @@ class Lookup:
         for match in self.by_symbol(symbol):
             yield f"the symbol, but not at {venue}", match
 
-    def _formerly(self, symbol: str) -> list[Match]:
+    def _carried(self, scheme: str, key: str) -> list[Match]:
+        try:
+            value = validation.identifier(scheme, key)
+        except InvalidInput:
+            return []
+        cells = _cells(self._views.table("instruments"), scheme, value)
+        return self._formerly(cells, lambda body: _carries(body, scheme, value))
+
+    def _formerly(self, cells: Cells, said: Callable[[InstrumentBody], bool]) -> list[Match]:
         table = self._views.table("instruments")
 
         def had(match: Match) -> bool:
             events = backwards(self._log, table.last_offset(table.find(match.id)), match.id)
             return any(
-                event.kind in INSTRUMENT_KINDS and symbol_of(event.instrument_body) == symbol
-                for event in events
+                event.kind in INSTRUMENT_KINDS and said(event.instrument_body) for event in events
             )
 
-        return self._matches(table, table.postings("symbol", text_key(symbol)), NOW, had)
+        return self._matches(table, cells, NOW, had)
+
+
+def _cells(table: TableReader, scheme: str, value: str) -> Cells:
+    """Who ever carried an identifier, and perhaps others."""
+    if scheme == "isin":
+        return table.postings("isin", isin_key(value))
+    cells = table.postings(IDENTIFIER_INDEXES[scheme], text_key(value))
+    if scheme != "cusip" or not value.isalnum():  # it may have * @ #, an ISIN has none
+        return cells
+    within = (table.postings("isin", isin_key(country + value)) for country in CUSIP_COUNTRIES)
+    return [*cells, *chain.from_iterable(within)]
+
+
+def _carries(body: InstrumentBody, scheme: str, value: str) -> bool:
+    held, isin = body.extension.identifiers, InstrumentRecord(body.message).isin
+    if scheme == "isin":
+        return isin == value
+    if scheme == "cusip" and cusip_in(isin) == value:
+        return True
+    return any(held.get(level) == value for level in _LEVELS.get(scheme, (scheme,)))
 
 
 def _has_contract(match: Match) -> bool:

@@ -20,6 +20,7 @@ from .facts import CHECKS, NO_FACTS, Facts, Value, derived, says_nothing
 from .identity import class_key, currency_key, security_key, token_key
 from .instruments import (
     NAMES,
+    ORDER_FIELDS,
     Coin,
     Currency,
     DexPool,
@@ -96,6 +97,8 @@ def facts_of(instrument: Instrument) -> Facts:
         return _by_fields(instrument)
     facts = reader(instrument)
     _common(instrument, facts.values)
+    if kind in _SECURITIES:
+        agree(facts.values, facts.values.keys())
     return facts
 
 
@@ -156,6 +159,10 @@ def _security(security: Security) -> Facts:
         )  # fmt: skip
     if security.currency:
         values["currency"] = check.currency(security.currency)
+    for field in _TERMS[type(security)]:
+        given = getattr(security, field)
+        if given is not None and given != "" and (canonical := CHECKS[field](given)) != "":
+            values[field] = canonical
     return Facts(security_key(birth, str(values[birth])), _SECURITIES[type(security)], values)
 
 
@@ -169,6 +176,14 @@ def _currency(currency: Currency) -> Facts:
 _SECURITIES: Final = {
     kind: CLASSES_BY_NAME[kind.__name__.lower()] for kind in Security.__subclasses__()
 }
+_TERMS: Final = {
+    kind: tuple(
+        field for field in kind.__struct_fields__
+        if field not in {*Instrument.__struct_fields__, *IDENTIFIER_SCHEMES, "currency"}
+    )
+    for kind in _SECURITIES
+}  # fmt: skip
+"""Fields of a security beyond who it is and what every class has."""
 _READERS: Final[dict[type, Callable[[Any], Facts]]] = {
     Token: _token, Coin: _coin, Currency: _currency, **dict.fromkeys(_SECURITIES, _security),
 }  # fmt: skip
@@ -244,8 +259,8 @@ _REQUIRED: Final = {
 
 
 def normalised(listing: Listing) -> Listing:
-    """The listing with every field but `instrument` in its canonical form: times as int ns, tick
-    and lot as decimal text or None. Raises InvalidInput."""
+    """The listing with every field but `instrument` in its canonical form: times as int ns, exact
+    numbers as decimal text or None. Raises InvalidInput."""
     valid_from = check.time_ns(listing.valid_from, "valid_from")
     valid_to = check.time_ns(listing.valid_to, "valid_to")
     if is_backward(valid_from, valid_to):
@@ -258,6 +273,12 @@ def normalised(listing: Listing) -> Listing:
         refuse("symbol_from", "it must be before valid_to", listing.symbol_from)
     if type(listing.primary) is not bool:
         refuse("primary", "it must be true or false", listing.primary)
+    orders: dict[str, Any] = {
+        field: CHECKS[field](given)
+        for field in ORDER_FIELDS
+        if (given := getattr(listing, field)) is not None and given != ""
+    }
+    agree(orders, orders.keys())
     return msgspec.structs.replace(
         listing,
         venue=check.venue(listing.venue),
@@ -266,8 +287,7 @@ def normalised(listing: Listing) -> Listing:
         line=check.line(listing.line),
         valid_from=valid_from,
         valid_to=valid_to,
-        tick=None if listing.tick is None else check.exact(listing.tick, "tick"),
-        lot=None if listing.lot is None else check.exact(listing.lot, "lot"),
+        **orders,
         figi=check.identifier("figi", listing.figi) if listing.figi else "",
         symbol_from=symbol_from,
     )

@@ -55,6 +55,7 @@ from .errors import Ambiguous, UnknownListing
 from .facts import Facts, facts_from
 from .formula import components_of
 from .histories import alerts_of, history_of
+from .identifiers import IdentifierQuestions
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .lookup import Lookup, Match
@@ -93,7 +94,9 @@ class RegistryStatistics(NamedTuple):
     views: dict[str, ViewState]
 
 
-class Registry(Writing[Receipt, list[Receipt]], CandidateQuestions, Closing):
+class Registry(
+    Writing[Receipt, list[Receipt]], CandidateQuestions, IdentifierQuestions, Closing
+):  # fmt: skip
     """Open with `Registry.open`; a context manager. Thread-safe, one for each home and process.
 
     Reading takes no lock. Writing returns when the event is on stable storage and in the views.

@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Final
 
 from alphapulse.log import format_time, number
+from alphapulse.projections import cusip_in
 
 from .formula import canonical_text
 from .validation import (
@@ -32,11 +33,18 @@ from .validation import (
 CODE_SIZE_BYTES_MAX: Final = 64
 NATIVE_ID_SIZE_BYTES_MAX: Final = 128
 BANDS_MAX: Final = 100
+_CODE_LENGTH_MIN: Final = 3
 CHOICES: Final = {
     "payoff": ("linear", "inverse", "quanto"),
     "right": ("call", "put"),
     "style": ("european", "american", "bermudan"),
-}
+    "day_count": (
+        "1/1", "30/360", "30E/360", "30E/360.ISDA", "ACT/360", "ACT/365.FIXED", "ACT/365L",
+        "ACT/ACT.AFB", "ACT/ACT.ICMA", "ACT/ACT.ISDA", "BUS/252",
+    ),
+}  # fmt: skip
+"""Words of fields with a closed vocabulary. Day counts are FpML's `dayCountFraction`."""
+FREQUENCIES: Final = (0, 1, 2, 4, 12)
 TOKENS_MAX: Final = 16
 EXPIRY_DAYS_MAX: Final = {"option": 1, "future": 31}
 """How far an expiry may be from the maturity, by the days of UTC: zones; and of a future that is
@@ -95,11 +103,21 @@ def slug(value: object, field: str) -> str:
 
 
 def choice(value: object, field: str) -> str:
-    """One of the words that `CHOICES` has for the field."""
+    """One of the words that `CHOICES` has for the field, given in any case."""
     clean = stripped(value, field).lower()
-    if clean not in CHOICES[field]:
-        refuse(field, "there is no such one", value, f"use one of {', '.join(CHOICES[field])}")
-    return clean
+    for word in CHOICES[field]:
+        if word.lower() == clean:
+            return word
+    return refuse(
+        field, "there is no such one", value, f"use one of {', '.join(CHOICES[field])}"
+    )
+
+
+def frequency(value: object, field: str) -> int:
+    """Payments a year."""
+    if type(value) is not int or value not in FREQUENCIES:
+        refuse(field, "there is no such one", value, "use 1, 2, 4 or 12 a year, or 0 for none")
+    return value
 
 
 def tenor(value: object, field: str = "tenor") -> str:
@@ -197,6 +215,8 @@ def agree(values: Mapping[str, str | int], said: Set[str]) -> None:
 
     For who says several at once: what two sources say apart, in whichever order, is not refused.
     """
+    if len(values.keys() & _JUDGED) < 2:
+        return
 
     def both(first: str, second: str) -> bool:
         return not said.isdisjoint((first, second)) and first in values and second in values
@@ -215,6 +235,58 @@ def agree(values: Mapping[str, str | int], said: Set[str]) -> None:
         least = min(steps, key=_decimal)
         if values["tick"] != least:
             refuse("tick", f"the smallest step of ticks is {least}", values["tick"])
+    if both("isin", "cusip"):
+        _contains(str(values["isin"]), str(values["cusip"]))
+    if both("issue_date", "maturity") and str(values["maturity"]) <= str(values["issue_date"]):
+        refuse("maturity", f"it is not after the issue_date, {values['issue_date']}",
+               values["maturity"])  # fmt: skip
+    if both("denomination", "min_denomination") and (
+        _decimal(values["min_denomination"]) < _decimal(values["denomination"])
+    ):  # fmt: skip
+        refuse("min_denomination", f"it is below the denomination, {values['denomination']}",
+               values["min_denomination"])  # fmt: skip
+    if both("payoff", "settlement") or not said.isdisjoint(("base", "quote")):
+        _pays(values)
+
+
+_JUDGED: Final = frozenset(
+    {"last_trade", "expiry", "maturity", "issue_date", "min_size", "max_size", "tick", "ticks",
+     "isin", "cusip", "denomination", "min_denomination", "payoff", "settlement"}
+)  # fmt: skip
+"""What `agree` looks at: no rule is about fewer than two of these."""
+
+
+def _contains(isin: str, cusip: str) -> None:
+    contained = cusip_in(isin)
+    if contained and contained != cusip:
+        refuse(
+            "cusip", f"the ISIN {isin} contains {contained}, its CUSIP", cusip,
+            "correct the wrong one; where both changed, say both",
+        )  # fmt: skip
+
+
+def _pays(values: Mapping[str, str | int]) -> None:
+    """What a contract settles in must be what its payoff says."""
+    payoff, settlement = values.get("payoff"), str(values.get("settlement", ""))
+    if not payoff or not settlement:
+        return
+    for word, field in (("linear", "quote"), ("inverse", "base")):
+        asset = str(values.get(field, ""))
+        if not asset:
+            continue
+        wrong = settlement == asset if payoff == "quanto" else (
+            payoff == word and not _stands_for(settlement, asset)
+        )  # fmt: skip
+        if wrong:
+            meant = "neither base nor quote" if payoff == "quanto" else f"the {field}, {asset}"
+            refuse("payoff", f"{payoff} settles in {meant}, and the settlement is {settlement}",
+                   payoff, "correct the payoff or the settlement")  # fmt: skip
+
+
+def _stands_for(code: str, other: str) -> bool:
+    """A code that contains the other one may: USDC for USD, WBTC for BTC, SATS for 1000SATS."""
+    short, long = sorted((code, other), key=len)
+    return code == other or (len(short) >= _CODE_LENGTH_MIN and short in long)
 
 
 def _near(name: str, values: Mapping[str, str | int]) -> None:

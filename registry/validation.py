@@ -152,8 +152,29 @@ def slip44(value: object, field: str = "slip44") -> int:
     return _integer(value, field, 0, (1 << 31) - 1)
 
 
+_FRACTION: Final = re.compile(r"([+-]?[0-9]{1,18})/([0-9]{1,18})")
+
+
+def _quotient(value: str, field: str) -> str:
+    """`1/256` as decimal text; other text as it is."""
+    found = _FRACTION.fullmatch(value.strip())
+    if found is None:
+        return value
+    above, below = int(found[1]), int(found[2])
+    digits = below.bit_length()  # 2 and 5 divide it no more often than that
+    mantissa, rest = divmod(above * 10**digits, below) if below else (0, 1)
+    if rest:
+        refuse(
+            field, "it has no end as a decimal" if below else "it divides by zero", value,
+            "write decimal text, as exact as whoever says so does",
+        )  # fmt: skip
+    return f"{mantissa}e-{digits}"
+
+
 def signed(value: object, field: str) -> str:
-    """An exact number as canonical decimal text: `-0.010` gives `-0.01`."""
+    """An exact number as canonical decimal text: `-0.010` gives `-0.01`, `1/256` 0.00390625."""
+    if type(value) is str and "/" in value:
+        value = _quotient(value, field)
     try:
         return str(number(value))  # type: ignore[arg-type]  # number() refuses other types itself
     except InvalidInput as error:
@@ -241,13 +262,15 @@ def identifier(scheme: str, value: object, field: str = "") -> str:
     given = stripped(value, field or scheme)
     if scheme == "isin" and _is_isin(given):
         return given
-    from stdnum.exceptions import InvalidChecksum, ValidationError
-
     name, length, form = _SCHEMES[scheme]
+    if len(given) < length:  # then python-stdnum need not be loaded
+        refuse(field or scheme, f"it must have {length} characters: {form}", given)
     module = _stdnum(name)
     compact: str = module.compact(given[:64])
     if len(compact) != length or not compact.isascii():
         refuse(field or scheme, f"it must have {length} characters: {form}", given)
+    from stdnum.exceptions import InvalidChecksum, ValidationError
+
     try:
         module.validate(compact)
     except InvalidChecksum:
@@ -297,13 +320,20 @@ def isin(value: object) -> str:
     return identifier("isin", value)
 
 
-def isin_near(value: str) -> str | None:
-    """The ISIN that differs from `value` in its check digit only, if that is all that is wrong."""
-    module = _stdnum("isin")
-    compact = str(module.compact(value[:64]))
-    if len(compact) != 12 or not compact.isascii() or not compact.isalnum():
+def identifier_near(scheme: str, value: str) -> str | None:
+    """What differs from `value` in its check digit only, if that is all that is wrong."""
+    name, length, _ = _SCHEMES[scheme]
+    if len(value) < length:
         return None
-    near = compact[:-1] + _right_check("isin", compact)
+    module = _stdnum(name)
+    compact = str(module.compact(value[:64]))
+    if len(compact) != length or not compact.isascii() or not compact.isalnum():
+        return None
+    try:
+        needed = _right_check(scheme, compact)
+    except ValueError:  # letters that no such identifier has
+        return None
+    near = compact[: -len(needed)] + needed
     return near if near != compact and module.is_valid(near) else None
 
 

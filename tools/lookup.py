@@ -15,7 +15,9 @@ from .verb import Cli, brief, find, find_one, place_of, settings, time_asked
 if TYPE_CHECKING:
     from alphapulse.registry import Match, Registry
 
-FORMS: Final = ("id", "isin", "address", "symbol", "fingerprint")
+FORMS: Final = (
+    "id", "fingerprint", "isin", "address", "symbol", "figi", "cusip", "sedol", "lei", "native-id",
+)  # fmt: skip
 ON_CHAIN: Final = ("token", "coin")
 KEY_HELP: Final = """
     \b
@@ -25,6 +27,7 @@ KEY_HELP: Final = """
       US0378331005      ISIN
       eip155:1:0xa0b8…  address: CHAIN:ADDRESS (ethereum:0x… too) or CAIP-19
       AAPL, APC@XETR    exact symbol or native id, or SYMBOL@VENUE
+      037833100 …       FIGI (any level), CUSIP, SEDOL, LEI of the issuer
     """
 as_of_option = click.option(
     "--as-of", metavar="OFFSET|TIME",
@@ -70,9 +73,10 @@ def lookup(
 
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
-        found = registry.find(key, by=by or "", as_of=as_of, valid=valid)
+        form = (by or "").replace("-", "_")
+        found = registry.find(key, by=form, as_of=as_of, valid=valid)
         if not found:
-            find(registry, key, by=by or "", as_of=as_of, valid=valid)  # says what is near
+            find(registry, key, by=form, as_of=as_of, valid=valid)  # says what is near
         at = _moment(registry, as_of, valid)
         rows = [match_dict(match, at, joined) for match, joined in found]
         uses = _components(registry, found[0][0].id, as_of, valid) if len(found) == 1 else []
@@ -116,7 +120,8 @@ def _components(
     {KEY_HELP}
     \b
     JSON fields: instrument, venue, symbol, currency, primary, valid_from,
-    valid_to, figi, status, current.
+    valid_to, figi, tick, lot, ticks, min_size, max_size, min_notional, status,
+    current.
 
     A status of pending, active or delisted follows from the dates at the time asked (--valid-at,
     else --as-of, else now), and where it would be active it is that of the instrument; a date that
@@ -141,11 +146,13 @@ def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> Non
             cli.note(f"no listing of {key} was known then; without --as-of: those known now")
         return
     from alphapulse.registry import CHAINS
+    from alphapulse.registry.instruments import ORDER_FIELDS
 
     several = len({row["instrument"] for row in rows}) > 1
     columns = [
         Column("venue"), Column("chain"), Column("symbol"), Column("currency"), Column("primary"),
         Column("status"), Column("valid_from", "from"), Column("valid_to", "to"),
+        *(Column(field) for field in ORDER_FIELDS),
     ]  # fmt: skip
     if several:
         columns.insert(0, Column("instrument", whole=True))

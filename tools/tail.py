@@ -27,7 +27,8 @@ PATTERN_HELP: Final = """
 JSON_HELP: Final = """
     \b
     JSON fields: offset, kind, version, recorded, valid_from, space, id, severity,
-    source, body.
+    source, body; before body, where there is one: content_hash (Blake3 of the
+    file that it comes from, hex) and request_id.
     """
 
 

@@ -217,7 +217,8 @@ def find(
         lines = [f"near: {brief(match)} ({why})" for why, match in near]
         cure = (
             "look up one of those" if lines
-            else "check the spelling; a key is an id, fingerprint, ISIN, CHAIN:ADDRESS or symbol"
+            else "check the spelling; a key is an id, fingerprint, ISIN, CHAIN:ADDRESS, symbol,"
+            " FIGI, CUSIP, SEDOL or LEI"
         )  # fmt: skip
     error = UnknownInstrument(f"looking up {key[:80]}", problem=what, cure=cure)
     raise with_lines(error, lines)

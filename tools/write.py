@@ -39,6 +39,12 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "lei": "equity, etf, bond: LEI of the issuer.",
     "cfi": "CFI of ISO 10962, such as FFICSX.",
     "currency": "equity, etf, bond, index: ISO 4217.",
+    "coupon": "bond: percent a year, decimal text: 4.25; 0 for none.",
+    "coupon-frequency": "bond: payments a year: 1, 2, 4 or 12; 0 for none before the maturity.",
+    "issue-date": "bond: the whole date.",
+    "denomination": "bond: nominal of one, decimal text.",
+    "min-denomination": "bond: smallest nominal that may be held, decimal text.",
+    "day-count": "bond: FpML's name: 30/360, ACT/360, ACT/365.FIXED, ACT/ACT.ICMA, ….",
     "code": "currency: ISO 4217; index: the administrator's code.",
     "administrator": "index: LEI or slug of who publishes it.",
     "venue": "spot_pair, perpetual, future, option, outcome: who issues it, MIC or slug.",
@@ -47,7 +53,7 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "generation": "Counts up when a venue uses a native id or a maturity again [0].",
     "product": "future: the market's code of the series, such as ES.",
     "root": "option: code of the series, such as AAPL.",
-    "maturity": "future, option: the whole date, 2026-12-18.",
+    "maturity": "future, option (part of who it is), bond: the whole date, 2026-12-18.",
     "strike": "option: decimal text.",
     "right": "option: call or put.",
     "style": "option: european, american or bermudan.",
@@ -68,9 +74,9 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "payoff": "perpetual, future, option: linear, inverse or quanto.",
     "multiplier": "Contract size, decimal text.",
     "underlying": "KEY of the instrument that it derives from, or an id that is not known yet.",
-    "expiry": "future, option, outcome: the instant, 2026-12-18T14:30:00Z.",
-    "last-trade": "future, option, outcome: the instant after which it is not traded.",
-    "tick": "Smallest price step, decimal text.",
+    "expiry": "future, option, outcome: the instant, 2026-12-18T14:30:00Z; without a zone in UTC.",
+    "last-trade": "future, option, outcome: the instant after which it is not traded, as expiry.",
+    "tick": "Smallest price step, exact: 0.01 or 1/256.",
     "ticks": "Price steps by band, FROM:STEP …: '0:0.0001 1:0.0005'.",
     "lot": "Smallest amount step, decimal text.",
     "min-size": "Smallest order, decimal text.",
@@ -82,9 +88,10 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
 AMEND_FLAGS: Final[dict[str, str]] = {
     **{name: REGISTER_FLAGS[name] for name in (
         "symbol", "name", "decimals", "isin", "figi", "cusip", "sedol", "composite-figi", "lei",
-        "cfi", "currency", "native-id", "tokens", "fee-bps", "base", "quote", "settlement",
-        "payoff", "multiplier", "underlying", "expiry", "last-trade", "tick", "ticks", "lot",
-        "min-size", "max-size", "min-notional", "formula", "valid-from")},
+        "cfi", "currency", "coupon", "coupon-frequency", "maturity", "issue-date", "denomination",
+        "min-denomination", "day-count", "native-id", "tokens", "fee-bps", "base", "quote",
+        "settlement", "payoff", "multiplier", "underlying", "expiry", "last-trade", "tick", "ticks",
+        "lot", "min-size", "max-size", "min-notional", "formula", "valid-from")},
     "class": "equity, etf, bond: another of these.",
 }  # fmt: skip
 LISTING_FLAGS: Final[dict[str, str]] = {
@@ -94,8 +101,8 @@ LISTING_FLAGS: Final[dict[str, str]] = {
     "line": "Tells apart several lines in one currency [0].",
     "valid-from": "First day or instant there.",
     "valid-to": "First instant at which it is no longer listed.",
-    "tick": "Smallest price step, decimal text.",
-    "lot": "Smallest amount step, decimal text.",
+    **{name: REGISTER_FLAGS[name] for name in (
+        "tick", "ticks", "lot", "min-size", "max-size", "min-notional")},
     "figi": "FIGI of this listing.",
     "symbol-from": "Since when it has this symbol, after another one.",
 }
@@ -104,7 +111,8 @@ RELATION_FLAGS: Final[dict[str, str]] = {
     "valid-from": "First instant at which it holds.",
     "valid-to": "First instant at which it does not hold any more.",
 }
-_INTEGERS: Final = frozenset({"decimals", "slip44", "line", "generation", "adjustment"})
+_INTEGERS: Final = frozenset({"decimals", "slip44", "line", "generation", "adjustment",
+                              "coupon_frequency"})
 _LINES_HELP: Final = """
     With - the same fields come as JSON Lines on stdin, {line}. A bad
     line is an error in its place, the others go on, and the exit code is 1. "source" and

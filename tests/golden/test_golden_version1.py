@@ -38,7 +38,7 @@ def _golden(name: str) -> Any:
 
 GOLDEN: dict[str, Any] = _golden("version1.json")
 LATER: list[dict[str, Any]] = [
-    row for name in ("requests", "relations", "feeds", "candidates", "proposals")
+    row for name in ("requests", "relations", "feeds", "candidates", "proposals", "orders")
     for row in _golden(f"version1_{name}.json")["frames"]
 ]
 """Of kinds, or with fields, that came after the file above was written."""
@@ -53,6 +53,7 @@ def test_every_kind_of_version_1_is_here() -> None:
     }  # fmt: skip
     assert {row["codec"] for row in GOLDEN["frames"]} == {"none", "lz4", "snappy", "zstd"}
     assert {row["kind"] for row in LATER} == {
+        "instrument.registered", "listing.added",
         "request.answered", "relation.added", "relation.amended", "relation.ended",
         "feed.imported", "candidate.proposed", "candidate.confirmed", "candidate.refused",
         "instrument.seen", "instrument.missing", "proposal.confirmed",

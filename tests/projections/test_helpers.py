@@ -307,7 +307,8 @@ def test_only_a_file_that_is_still_the_engines_is_written(
 ) -> None:
     view, path = VIEWS[0], tmp_path / "instruments.9"
     with EventLog.open(home, mode="r") as log, Table.create(
-        path, view.schema, log_id=log.genesis.log_id, generation=9, rows=2_000, boot_id=bytes(16)
+        path, view.schema, log_id=log.genesis.log_id, generation=9, rows=2_000, boot_id=bytes(16),
+        postings_per_row=view.links_per_event[0],
     ) as made:  # fmt: skip
         inode = path.stat().st_ino
         writer = TableWriter.open(path, view.schema, log.genesis.log_id, boot_id=bytes(16))

@@ -84,7 +84,7 @@ class Said(NamedTuple):
 WORDS: dict[str, dict[str, list[Any]]] = {
     "token": {"symbol": ["T", "U"], "name": ["N", "M"], "decimals": [6, 18], "tick": ["1", "2"]},
     "other": {"symbol": ["T", "V"], "lot": ["1", "2"]},
-    "share": {"symbol": ["S", "R"], "name": ["N", "M"], "cusip": ["037833100", "594918104"],
+    "share": {"symbol": ["S", "R"], "name": ["N", "M"], "cfi": ["ESVUFR", "ESVTFR"],
               "currency": ["USD", "EUR"]},
     "XETR": {"symbol": ["A", "B"], "valid_from": [5, 6], "valid_to": [9, 8], "tick": ["1", "2"]},
     "XNAS": {"symbol": ["A", "C"], "primary": [True, True]},

@@ -16,15 +16,22 @@ CONDITIONS: Final = "0x4D97DCd97eC945f40cF65F87097ACe5EA0476045"
 _COMMON: Final[Fields] = {
     "symbol": "a symbol of 21 chars🦄", "name": "N", "decimals": 3, "tick": "0.0001", "lot": "1",
 }  # fmt: skip
+_ORDERS: Final[Fields] = {
+    "ticks": "0:0.0001 1:0.00390625", "min_size": "0.001", "max_size": "900", "min_notional": "5",
+}  # fmt: skip
 _SECURITY: Final[Fields] = {
     **_COMMON, "isin": "US0378331005", "figi": "BBG001S5N8V8", "cusip": "037833100",
     "sedol": "2046251", "composite_figi": "BBG000B9XRY4", "lei": "HWUPKR0MPOU8FGXBT394",
-    "currency": "USD", "cfi": "ESVUFR",
+    "currency": "USD", "cfi": "ESVUFR", "settlement": "USDC", **_ORDERS,
+}  # fmt: skip
+_BOND: Final[Fields] = {
+    **_SECURITY, "coupon": "4.125", "coupon_frequency": 2, "maturity": "2053-05-15",
+    "denomination": "1000", "min_denomination": "100000", "day_count": "ACT/ACT.ICMA",
+    "issue_date": "2023-05-15",
 }  # fmt: skip
 _TRADED: Final[Fields] = {
     **_COMMON, "isin": "DE000C4SA5W8", "figi": "BBG000BLNNH6", "cfi": "FFICSX", "base": "1000SATS",
-    "quote": "USDT", "ticks": "0:0.0001 1:0.00390625", "min_size": "0.001", "max_size": "900",
-    "min_notional": "5",
+    "quote": "USDT", **_ORDERS,
 }  # fmt: skip
 _CONTRACT: Final[Fields] = {
     **_TRADED, "multiplier": "0.000000000001", "underlying": "0xe6bee3829654f008",
@@ -60,17 +67,17 @@ MORE: Final[dict[str, Fields]] = {
     "coin": _COMMON,
     "equity": _SECURITY,
     "etf": _SECURITY,
-    "bond": _SECURITY,
+    "bond": _BOND,
     "currency": {**_COMMON, "symbol": "EUR"},
-    "fx_pair": {**_TRADED, "base": "EUR", "quote": "USD"},
+    "fx_pair": {**_TRADED, "base": "EUR", "quote": "USD", "settlement": "CHF"},
     "spot_pair": _TRADED,
     "dex_pool": {**_TRADED, "tokens": f"{USDC} {WETH}".lower(), "fee_bps": "0.01"},
-    "perpetual": {**_CONTRACT, "payoff": "inverse"},
+    "perpetual": {**_CONTRACT, "payoff": "linear"},
     "future": _DERIVATIVE,
     "option": _DERIVATIVE,
     "index": {**_COMMON, "isin": "EU0009658145", "figi": "BBG000BLNNH6", "cfi": "TIEXXX",
               "currency": "EUR"},
-    "outcome": _EXPIRING,
+    "outcome": {**_EXPIRING, "settlement": "USDC"},
     "synthetic": {**_COMMON, "name": "TOP2", "quote": "USDT",
                   "formula": f"max(-{EUR}/0.000000000001, 2 - (1 + {EUR}*3)) - 0.5*({EUR} - 1)"},
 }  # fmt: skip

@@ -170,7 +170,7 @@ def test_every_class_has_a_reader_and_says_what_can_change() -> None:
 
 _OTHER = {
     "symbol": "X", "name": "O", "decimals": 4, "tick": "0.5", "lot": "2", "isin": "US5949181045",
-    "multiplier": "7", "underlying": "0x01", "expiry": "2027-01-01T00:00Z", "payoff": "linear",
+    "multiplier": "7", "underlying": "0x01", "expiry": "2027-01-01T00:00Z", "payoff": "inverse",
     "base": "B", "quote": "Q", "settlement": "S", "currency": "CHF", "fee_bps": 0,
     "formula": "0x1",
 }  # fmt: skip

@@ -77,7 +77,9 @@ def test_a_contract_that_is_over_does_not_become_another(
 
 @pytest.mark.parametrize("term", ["base", "quote", "payoff", "multiplier", "underlying", "isin"])
 def test_each_of_its_terms_counts(registry: Registry, term: str) -> None:
-    terms = {"payoff": "linear", "multiplier": "1", "underlying": 5, "isin": "US0378331005"}
+    terms = {"multiplier": "1", "underlying": 5, "isin": "US0378331005"}
+    if term == "payoff":  # which must go with the quote
+        terms |= {"payoff": "linear", "quote": ""}
     others = {"base": "ETH", "quote": "USDC", "payoff": "quanto", "multiplier": "10",
               "underlying": 6, "isin": "US5949181045"}  # fmt: skip
     registry.delist(registry.register(perpetual(**terms), source="op").id)

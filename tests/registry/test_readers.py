@@ -405,9 +405,10 @@ def test_two_homes_agree_in_whatever_order_they_learnt(tmp_path: Path, name: str
     others = {
         "symbol": "X", "name": "O", "decimals": 4, "tick": "0.25", "ticks": "0:0.25", "lot": "2",
         "isin": "US5949181045", "figi": "BBG001S5N8V8", "cfi": "OCEFCS", "base": "B",
-        "quote": "FDUSD", "settlement": "S", "min_size": "3", "max_size": "4", "currency": "CHF",
+        "quote": "FDUSD", "settlement": "USD", "min_size": "3", "max_size": "4", "currency": "CHF",
         "min_notional": "6", "multiplier": "7", "underlying": "0x01", "native_id": "N",
-        "expiry": "2226-12-19T00:00Z", "last_trade": "2226-01-01T00:00Z", "payoff": "linear",
+        "expiry": "2226-12-19T00:00Z", "last_trade": "2226-01-01T00:00Z",
+        "payoff": "quanto" if name == "perpetual" else "linear",
         "tokens": "0x1", "fee_bps": "0", "formula": f"2*{EUR}",
     }  # fmt: skip
     kind, identity = CLASSES[name], IDENTITIES[name]

@@ -106,10 +106,10 @@ def test_an_isin_names_the_digit_it_needs() -> None:
     assert "US037833100 would need 5" in refused(check.isin, "US0378331004")
     assert "ZZ begins no ISIN" in refused(check.isin, "ZZ0378331005")
     refused(check.isin, "CH1012549785")  # stands in a real list of equities
-    assert check.isin_near("US0378331004") == "US0378331005"
-    assert check.isin_near("us03 78331004") == "US0378331005"
+    assert check.identifier_near("isin", "US0378331004") == "US0378331005"
+    assert check.identifier_near("isin", "us03 78331004") == "US0378331005"
     for text in ("US0378331005", "ZZ0378331004", "AAPL", "", "US037833100é"):
-        assert check.isin_near(text) is None
+        assert check.identifier_near("isin", text) is None
 
 
 @given(

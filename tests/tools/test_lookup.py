@@ -11,7 +11,8 @@ from .conftest import APPLE, Run
 FIELDS = ["id", "fingerprint", "class", "status", "symbol", "name", "decimals", "isin", "chain",
           "address", "revision", "offset", "key", "joined"]  # fmt: skip
 LISTING_FIELDS = ["instrument", "venue", "symbol", "currency", "primary", "valid_from",
-                  "valid_to", "figi", "status", "current"]  # fmt: skip
+                  "valid_to", "figi", "tick", "lot", "ticks", "min_size", "max_size",
+                  "min_notional", "status", "current"]  # fmt: skip
 
 
 def test_lookup_in_json_has_the_fields_of_the_table(run: Run, apple: int) -> None:
@@ -105,7 +106,8 @@ def test_listings_in_json(run: Run, apple: int) -> None:
     assert first == {
         "instrument": f"0x{apple:016x}", "venue": "XNAS", "symbol": "AAPL", "currency": "USD",
         "primary": True, "valid_from": "1980-12-12T00:00:00.000000000Z", "valid_to": None,
-        "figi": None, "status": "active", "current": True,
+        "figi": None, "tick": None, "lot": None, "ticks": None, "min_size": None, "max_size": None,
+        "min_notional": None, "status": "active", "current": True,
     }  # fmt: skip
     assert (past["symbol"], past["status"], past["current"]) == (None, "delisted", False)
     assert past["valid_to"] == "2004-12-01T00:00:00.000000000Z"
@@ -260,3 +262,27 @@ def test_no_listing_of_what_is_delisted_is_current(run: Run, apple: int) -> None
     rows = run("listings", APPLE, "--json").rows
     assert [(row["status"], row["current"]) for row in rows] == [("delisted", False)] * 2
     assert run("listings", APPLE, "--json", "--valid-at", "2024-06-01").rows == before
+
+
+def test_by_other_identifiers(run: Run) -> None:
+    bond = run(
+        "register", "bond", "--isin", "US912810TN81", "--cusip", "912810TN8", "--coupon", "3.625",
+        "--coupon-frequency", "2", "--maturity", "2053-02-15", "--tick", "1/256", "--json",
+    ).rows[0]["id"]  # fmt: skip
+    pair = run(
+        "register", "spot_pair", "--venue", "binance", "--native-id", "BTCUSDT", "--json"
+    ).rows[0]["id"]  # fmt: skip
+    for words in (["912810TN8"], ["912810TN8", "--by", "cusip"]):
+        (row,) = run("lookup", *words, "--json").rows
+        assert (row["id"], row["coupon"], row["coupon_frequency"]) == (bond, "3.625", 2)
+        assert (row["maturity"], row["tick"]) == ("2053-02-15", "0.00390625")
+    assert run("lookup", "BTCUSDT", "--by", "native-id", "--json").rows[0]["id"] == pair
+    missed = run("lookup", "912810TN7")
+    assert missed.code == 1 and "the CUSIP with its right check digit" in missed.err
+    assert run("lookup", "2046251", "--by", "sedol").code == 1
+    assert run("amend", bond, "--coupon-frequency", "2.5").code == 2
+    listed = ["add-listing", bond, "--venue", "XNYS", "--ticks", "0:1/64", "--min-size", "1000"]
+    assert run(*listed).code == 0
+    (row,) = run("listings", bond, "--json").rows
+    assert (row["ticks"], row["min_size"], row["min_notional"]) == ("0:0.015625", "1000", None)
+    assert "min size" in run("listings", bond).out

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from blake3 import blake3
+
 from alphapulse.log import EventLog
 
 from .conftest import Run
@@ -142,3 +144,16 @@ def test_a_native_id_is_no_symbol_and_help_says_so(run: Run) -> None:
     for pattern in ("symbol=BTC/USDT", f"instrument={made['id']}"):
         assert [row["id"] for row in run("tail", pattern, "--json").rows] == [made["id"]]
     assert "native id" in run("tail", "--help").out
+
+
+def test_the_file_and_the_request_an_event_comes_from(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("isin,mic\nUS0378331005,XNAS\n")
+    assert run("import", str(path)).code == 0
+    run("register", "currency", "--code", "EUR", "--request-id", "one")
+    run("register", "currency", "--code", "CHF")
+    first, second, asked, plain = run("tail", "--json").rows
+    content_hash = blake3(path.read_bytes()).hexdigest()
+    assert first["content_hash"] == second["content_hash"] == content_hash
+    assert "request_id" not in first and asked["request_id"] == "one"
+    assert "content_hash" not in asked and plain.keys() == asked.keys() - {"request_id"}
