@@ -22,6 +22,7 @@ from .commands_listings import AddListing
 from .deciding import Receipt
 from .errors import GenerationOver, IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
 from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Relation, Row
+from .importers.json_document import DOCUMENT_SIZE_BYTES_MAX, parsed
 from .importers.quarantine import default_path
 from .planning import Planned, disagreement
 from .registry import Registry
@@ -35,6 +36,8 @@ DRY_RUN_ROWS_MAX: Final = 200_000
 """A dry run keeps what it decided, 2.5 kB for each new listing, and holds the write session, up to
 a minute: other writers wait, or give up with LogBusy."""
 PROBLEMS_MAX: Final = 20
+LIKENESS_MIN: Final = 2
+"""Keys of a format that a document has which is said to be like it."""
 CHUNK_ROWS_MAX: Final = 1_000
 CHUNK_SIZE_MAX: Final = 4 << 20
 _REASON_LENGTH_MAX: Final = 2_000
@@ -142,8 +145,27 @@ def importer_for(file: InputFile, format: str = AUTO) -> Importer:
     found = next((each for each in FORMATS.values() if each.sniff(file.path, file.head)), None)
     if found is None:
         cure = f"name one with --format or in a feeds file: {formats}; `import --help` shows them"
-        file.refuse("its format is not known", cure=cure)
+        file.refuse(f"its format is not known{_likeness(file)}", cure=cure)
     return found
+
+
+def _likeness(file: InputFile) -> str:
+    """Which format a JSON document is most like, and what keeps it from being that; empty when it
+    is like none. Raises InvalidInput, with the place, when it is damaged."""
+    if not file.head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
+        return ""
+
+    def has(key: str) -> bool:
+        return f'"{key}"'.encode() in file.head
+
+    like = max(FORMATS.values(), key=lambda each: sum(map(has, each.needs + each.marks)))
+    if sum(map(has, like.needs + like.marks)) < LIKENESS_MIN:
+        return ""
+    if b"\n{" not in file.head:  # else its lines may be documents
+        parsed(file, file.read(DOCUMENT_SIZE_BYTES_MAX))
+    missing = [f'"{key}"' for key in like.needs if not has(key)]
+    lacks = f"but it has no {' and no '.join(missing)}" if missing else "but it is built otherwise"
+    return f"; it is most like {like.name}, {lacks}, and that looks like {like.summary}"
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from .base import Importer, InputFile, Reading, Refused, Relation, Row
 from .ccxt_markets import CcxtMarkets
 from .chain_registry import ChainRegistry
 from .events_jsonl import EventsJsonl
+from .instruments_jsonl import InstrumentsJsonl
 from .isin_csv import IsinCsv
 from .listings_csv import ListingsCsv
 from .quarantine import Quarantine
@@ -18,8 +19,8 @@ from .token_list import TokenList
 FORMATS: Final[dict[str, Importer]] = {
     importer.name: importer
     for importer in (
-        CcxtMarkets(), EventsJsonl(), TickerCollection(), ChainRegistry(), TokenList(), IsinCsv(),
-        ListingsCsv(),
+        CcxtMarkets(), EventsJsonl(), InstrumentsJsonl(), TickerCollection(), ChainRegistry(),
+        TokenList(), IsinCsv(), ListingsCsv(),
     )
 }
 """By name, in the order in which an unnamed file is tried."""
@@ -31,6 +32,7 @@ __all__ = [
     "EventsJsonl",
     "Importer",
     "InputFile",
+    "InstrumentsJsonl",
     "IsinCsv",
     "ListingsCsv",
     "Quarantine",

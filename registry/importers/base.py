@@ -85,6 +85,14 @@ class Importer(Protocol):
     summary: str
     """One line for people: what such a file looks like."""
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Of JSON: keys without which it is not of this format; empty for other files."""
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """Other keys, by which a document that is not quite of this format is like it."""
+
     def sniff(self, path: Path, head: bytes) -> bool:
         """Whether a file with this name that begins like this is likely of the format."""
 

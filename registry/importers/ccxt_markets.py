@@ -73,6 +73,8 @@ Fields = Mapping[str, Any]
 class CcxtMarkets:
     name = "ccxt-markets"
     summary = 'JSON of ccxt\'s load_markets(): {"id", "precisionMode", "markets"}, or markets alone'
+    needs = ("baseId", "quoteId")
+    marks = ("markets", "precisionMode", "precision", "limits", "base", "quote", "contractSize")
 
     def sniff(self, path: Path, head: bytes) -> bool:
         start = head.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -142,6 +142,8 @@ calls tokens of Solana erc20 too, which they are not."""
 class ChainRegistry:
     name = "chain-registry"
     summary = 'JSON {"chain_name", "assets": [{"type_asset", "base", …}]}, or a list with "chain"'
+    needs = ("chain_name", "assets")
+    marks = ("type_asset", "base", "denom_units", "display", "chain_id")
 
     def sniff(self, path: Path, head: bytes) -> bool:
         start = head.removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -20,9 +20,8 @@ the lines of the synthetics.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final
 
 from alphapulse.log import (
     CLASS_NAMES,
@@ -43,15 +42,16 @@ from alphapulse.registry import validation
 from alphapulse.registry.commands import Command, Register
 from alphapulse.registry.commands_listings import AddListing, AddToGroup
 from alphapulse.registry.commands_relations import Relate
-from alphapulse.registry.facts import DERIVED, facts_from
+from alphapulse.registry.facts import facts_from
 from alphapulse.registry.formula import components_of
 from alphapulse.registry.identity import key_text
-from alphapulse.registry.instruments import Listing, class_named, from_mapping
+from alphapulse.registry.instruments import ORDER_FIELDS, Listing
 from alphapulse.registry.relation_rules import ratio_in, ratio_text
 from alphapulse.registry.synthetics import formula_of
 
 from .base import InputFile, Line, Refused, Relation, Row, slug
 from .json_document import loads
+from .said_again import UNSAID, UNSAID_CURE, Synthetic, in_order, raw, registration
 from .token_list import GROUP_SIZE_BYTES_MAX
 
 OFFSET_MAX: Final = 1 << 31
@@ -65,6 +65,8 @@ _CURE: Final = "print it again with `alphapulse --json tail --raw`"
 class EventsJsonl:
     name = "events-jsonl"
     summary = "JSON Lines of `alphapulse --json tail --raw`"
+    needs = ("frame_hex",)
+    marks = ("offset", "kind", "version", "recorded", "body")
 
     def sniff(self, path: Path, head: bytes) -> bool:
         first = head.removeprefix(b"\xef\xbb\xbf").lstrip().split(b"\n", 1)[0]
@@ -88,7 +90,7 @@ class EventsReading:
     def rows(self, source: str) -> Iterator[Row | Relation | Refused]:
         self._mark()
         for space in SPACES:
-            synthetics: list[_Synthetic] = []
+            synthetics: list[Synthetic] = []
             for line in self._lines():
                 event = _event(line)
                 if isinstance(event, Refused):
@@ -100,10 +102,10 @@ class EventsReading:
                 ):  # fmt: skip
                     row = _row(event, line)
                     if isinstance(row, Row) and (formula := formula_of(event.body)):
-                        synthetics.append(_Synthetic(event.entity, components_of(formula), row))
+                        synthetics.append(Synthetic(event.entity, components_of(formula), row))
                     else:
                         yield row
-            yield from _in_order(synthetics)
+            yield from in_order(synthetics)
 
     def _lines(self) -> Iterator[Line]:
         for line in self._file.lines(self.content_hash):
@@ -132,27 +134,6 @@ class EventsReading:
         return at < len(self._replaced) and bool(self._replaced[at] >> bit & 1)
 
 
-class _Synthetic(NamedTuple):
-    id: int
-    uses: tuple[int, ...]
-    row: Row
-
-
-def _in_order(synthetics: list[_Synthetic]) -> Iterator[Row]:
-    """Each behind those it is made of. In a circle, which no home holds, as they stand in the file:
-    the registry refuses what it must."""
-    rows: dict[int, list[Row]] = {}
-    for each in synthetics:
-        rows.setdefault(each.id, []).append(each.row)
-    uses = {each.id: [id for id in each.uses if id in rows] for each in synthetics}
-    try:
-        order = list(TopologicalSorter(uses).static_order())
-    except CycleError:
-        order = list(rows)
-    for id in order:
-        yield from rows[id]
-
-
 def _event(line: Line) -> Event | Refused:
     """The event of a line, its CRC verified and its body not yet read."""
     try:
@@ -169,12 +150,8 @@ def _event(line: Line) -> Event | Refused:
         if not -1 <= (-1 if event.previous is None else event.previous) < event.offset < OFFSET_MAX:
             raise InvalidInput(_DOING, problem="its offset is impossible", offset=event.offset)
     except AlphaPulseError as error:
-        return Refused(f"line {line.number}", str(error), _raw(line))
+        return Refused(f"line {line.number}", str(error), raw(line))
     return event
-
-
-def _raw(line: Line) -> str:
-    return line.data.decode("utf-8", "backslashreplace").rstrip("\r\n")
 
 
 def _row(event: Event, line: Line) -> Row | Relation | Refused:
@@ -183,11 +160,11 @@ def _row(event: Event, line: Line) -> Row | Relation | Refused:
         body = event.body
         if isinstance(body, RelationBody) and body.relation != RelationKind.GROUPED:
             is_relation = True
-            return Relation(place, _relate(body), _raw(line), _names(body))
-        return Row(place, (_command(event),), _raw(line))
+            return Relation(place, _relate(body), raw(line), _names(body))
+        return Row(place, (_command(event),), raw(line))
     # ValueError: a frame can be whole and hold a number, or bytes of a text, that mean nothing.
     except (AlphaPulseError, ValueError) as error:
-        return Refused(place, str(error), _raw(line), is_relation)
+        return Refused(place, str(error), raw(line), is_relation)
 
 
 def _command(event: Event) -> Command:
@@ -201,8 +178,8 @@ def _command(event: Event) -> Command:
         listing = Listing(
             instrument=0, venue=body.venue, symbol=body.symbol, currency=body.currency,
             line=body.line, primary=body.primary, valid_from=body.valid_from,
-            valid_to=body.valid_to, tick=body.tick or None, lot=body.lot or None, figi=body.figi,
-            symbol_from=body.symbol_from,
+            valid_to=body.valid_to, figi=body.figi, symbol_from=body.symbol_from,
+            **{field: getattr(body, field) for field in ORDER_FIELDS},
         )  # fmt: skip
         return AddListing.make(listing, of=body.instrument_fingerprint)
     if isinstance(body, RelationBody) and body.relation == RelationKind.GROUPED:
@@ -233,19 +210,12 @@ def _names(body: RelationBody) -> dict[bytes, str]:
 def _register(body: InstrumentBody, valid_from: int) -> Register:
     """A registration that says what the body says. Raises InvalidInput when there is none."""
     facts = facts_from(body)
-    fields: dict[str, Any] = {f: v for f, v in facts.values.items() if f not in DERIVED}
-    name = CLASS_NAMES[facts.asset_class]
-    if name == "coin":
-        fields["slip44"] = int(fields.pop("address", ""))
-        del fields["namespace"]
-    elif name == "currency":
-        fields["code"] = fields.pop("currency")
     status = Status(InstrumentRecord(body.message).status).name.lower()
-    said = {**fields, "status": status, "valid_from": valid_from}
-    register = Register.of(from_mapping(class_named(name), said))
+    register = registration(
+        CLASS_NAMES[facts.asset_class], facts.values, status=status, valid_from=valid_from
+    )
     if register.facts != facts:
         raise InvalidInput(
-            _DOING, problem="no registration says the same (is its birth identifier replaced?)",
-            key=key_text(facts.key)[:_KEY_SHOWN_MAX], cure="register and amend it by hand",
-        )  # fmt: skip
+            _DOING, problem=UNSAID, key=key_text(facts.key)[:_KEY_SHOWN_MAX], cure=UNSAID_CURE
+        )
     return register

@@ -39,6 +39,7 @@ STATUSES: Final = {"ACTIVE": "active", "SUSPENDED": "halted", "DELISTED": "delis
 class IsinCsv:
     name = "isin-csv"
     summary = "CSV with a header: isin, type; name, status, exchange, symbol, …"
+    needs = marks = ()
 
     def sniff(self, path: Path, head: bytes) -> bool:
         names = header_names(head)

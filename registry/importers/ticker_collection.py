@@ -42,6 +42,8 @@ _SHARING_SHOWN_MAX: Final = 3
 class TickerCollection:
     name = "ticker-collection"
     summary = 'a JSON list [{"name", "isins": […], "symbols": [{"yahoo", "google", …}]}]'
+    needs = ("isins", "symbols")
+    marks = ("yahoo", "google", "indices", "industries")
 
     def sniff(self, path: Path, head: bytes) -> bool:
         start = head.removeprefix(b"\xef\xbb\xbf").lstrip()

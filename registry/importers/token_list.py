@@ -41,10 +41,12 @@ _PLACE: Final = "extensions.bridgeInfo"
 class TokenList:
     name = "token-list"
     summary = 'a JSON document {"name", "tokens": [{"chainId", "address", "symbol", …}]}'
+    needs = ("tokens",)
+    marks = ("chainId", "address", "decimals", "logoURI")
 
     def sniff(self, path: Path, head: bytes) -> bool:
         text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-        return text.startswith(b"{") and (b'"tokens"' in text or path.suffix.lower() == ".json")
+        return text.startswith(b"{") and b'"tokens"' in text
 
     def open(self, file: InputFile) -> TokenListReading:
         data = file.read(DOCUMENT_SIZE_BYTES_MAX)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from alphapulse.log import InvalidInput, Kind, LogBusy, LogFull, ReadOnly
 from alphapulse.registry import Registry, Token, import_file, importing
 from alphapulse.registry.importers import FORMATS, InputFile, Quarantine
 from alphapulse.registry.importers.quarantine import default_path
+from alphapulse.registry.importing import importer_for
 
 SAMPLES = Path(__file__).parents[2] / "tools" / "samples"
 OPTIMISM = SAMPLES / "optimism.tokenlist.json"
@@ -153,6 +155,28 @@ def test_the_same_file_again_adds_no_event(registry: Registry, path: Path) -> No
     assert (again.rows, again.quarantined) == (first.rows, first.quarantined)
     assert (again.relations, again.relations_new) == (first.relations, 0)
     assert again.relations_quarantined == first.relations_quarantined
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ('[{"symbol": "A/B", "base": "A", "quote": "B", "limits": {}}]',
+         'most like ccxt-markets, but it has no "baseId" and no "quoteId", and that looks like'),
+        ('{"tokns": [{"chainId": 1, "address": "0x", "decimals": 6}]}',
+         'most like token-list, but it has no "tokens"'),
+        ('[{"isins": [], "yahoo": "A", "google": "A"}]', 'ticker-collection, but it has no "symb'),
+        ('[{"symbol": "A/B", "base": "A" "quote": "B", "limits": {}}]', "it is not JSON"),
+        ('{"symbol": "x"}', "its format is not known$"),
+    ],
+)  # fmt: skip
+def test_a_document_that_is_nearly_of_a_format(
+    registry: Registry, tmp_path: Path, text: str, says: str
+) -> None:
+    path = tmp_path / "markets.json"
+    path.write_text(text)
+    with InputFile(path) as file, pytest.raises(InvalidInput) as caught:
+        importer_for(file)
+    assert re.search(says, caught.value.why)
 
 
 # --- agreeing and disagreeing ----------------------------------------------------------------
@@ -367,7 +391,8 @@ def test_a_report_shows_the_first_problems_only(registry: Registry, tmp_path: Pa
     "name, text, format",
     [
         ("list", '\ufeff \n{"tokens": []}', "token-list"),
-        ("list.JSON", '{"name": "x"}', "token-list"),
+        ("list.JSON", '{"name": "x"}', None),
+        ("list.txt", '{"class": "coin", "chain": "eip155:1"}\n', "instruments-jsonl"),
         ("list", "Mic,x,ISIN\n", "listings-csv"),
         ("list.csv", "a,b\n", "listings-csv"),
         ("list.txt", "a,b\n", None),

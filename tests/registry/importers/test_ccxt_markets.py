@@ -286,7 +286,7 @@ def test_what_does_not_expire_has_no_expiry(path: Path) -> None:
 
 
 def test_a_quanto(path: Path) -> None:
-    market = changed(SWAP, quanto=True, linear=False, inverse=None, settle="BTC")
+    market = changed(SWAP, quanto=True, linear=False, inverse=None, settle="ETH")
     assert values(one(path, market))["payoff"] == "quanto"
 
 
@@ -308,7 +308,7 @@ def test_an_id_that_another_asset_has_now(
     ]  # fmt: skip
     before = registry.facts(old.id), registry.facts(ids[0])
     changes = {"base": "LUNA", "symbol": market["symbol"].replace("BTC/", "LUNA/", 1)}
-    changes |= {"precision__price": 0.25}
+    changes |= {"precision__price": 0.25, "linear": None, "inverse": None}
     for outcome in ("amended", "unchanged"):
         report = import_file(registry, written(path, wrapped(changed(market, **changes))))
         assert (getattr(report, outcome), report.is_clean) == (1, True)

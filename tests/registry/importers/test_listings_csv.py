@@ -325,3 +325,23 @@ def test_no_line_gets_lost_in_a_record_that_is_refused(lines: list[bytes]) -> No
         assert all(not line.decode().strip(' ,"') for line in skipped)
         at = record.line + (1 if record.problem else record.raw.count("\n") + 1)
     assert at <= len(given_lines) + 1
+
+
+def test_terms_of_bonds_and_of_orders(path: Path) -> None:
+    """What orders a venue takes of a security is the listing's; of a pair it is the pair's."""
+    said = {"tick": "1/64", "ticks": "0:1/64", "lot": "1", "min_size": "5", "max_size": "7",
+            "min_notional": "9"}  # fmt: skip
+    known = {**said, "tick": "0.015625", "ticks": "0:0.015625"}
+    bond = {"coupon": "0", "coupon_frequency": "1", "maturity": "2032-02-15"}
+    register, listing = commands(cell(path, **{"class": "bond"}, **bond, **said))
+    assert {field: getattr(listing.listing, field) for field in known} == known
+    assert register.facts.values == {
+        "isin": "US0378331005", **bond, "coupon_frequency": 1,
+    }  # fmt: skip
+    register, listing = commands(cell(path, **said))
+    assert {field: getattr(listing.listing, field) for field in known} == known
+    pair = {"class": "spot_pair", "native_id": "AB"}
+    register, listing = commands(cell(path, **pair, **said))
+    assert known.items() <= register.facts.values.items() and listing.listing.tick is None
+    refused = cell(path, **{"class": "equity"}, coupon="1")
+    assert isinstance(refused, Refused) and "unknown field `coupon`" in refused.reason
