@@ -91,9 +91,10 @@ class RelationBody(Body, frozen=True):
     relation: int
     asset_class: int
     instrument: int
+    """Id; 0 while it is not registered."""
     instrument_fingerprint: bytes
     other: int = 0
-    """Id of the instrument at the far end; 0 for a group."""
+    """Id of the instrument at the far end; 0 for a group, and while it is not registered."""
     other_fingerprint: bytes = b""
     group_source: str = ""
     group: str = ""
@@ -108,6 +109,16 @@ class RelationBody(Body, frozen=True):
     revision: int = 1
     one_to_one: bool = False
     """The ratio 1/1 was said. Without it, 1/1 means that no ratio is known."""
+    missing_key: bytes = b""
+    """Canonical key of the end that is not registered, for which the relation waits; empty when
+    there is none."""
+
+    @property
+    def missing(self) -> bytes:
+        """Fingerprint of the end that it waits for; empty when it waits for none."""
+        if not self.missing_key:
+            return b""
+        return self.instrument_fingerprint if self.other else self.other_fingerprint
 
 
 class CollisionBody(Body, frozen=True):

@@ -77,7 +77,8 @@ def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
         if isinstance(body, ListingBody):
             instrument, venue = body.instrument, body.venue
         elif isinstance(body, _LINKS):
-            instrument = SEVERAL if body.other else body.instrument
+            both = body.instrument and body.other
+            instrument = SEVERAL if both else body.instrument or body.other
         elif body.instrument:
             instrument = body.instrument
         elif isinstance(body, CollisionBody):
@@ -150,7 +151,7 @@ def _instrument(event: Event) -> tuple[int, ...]:
     if isinstance(body, ListingBody):
         return (body.instrument,)
     if isinstance(body, _LINKS):
-        return (body.instrument, body.other) if body.other else (body.instrument,)
+        return tuple(id for id in (body.instrument, body.other) if id)
     if isinstance(body, InstrumentBody):
         return (event.entity,)
     if body.instrument:

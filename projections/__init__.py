@@ -16,6 +16,7 @@ from .keys import address_key, hash_key, isin_key, pair_key, text_key
 from .layout import SUPERSEDED
 from .listings import Listings, listings_of_isin
 from .records import (
+    ALL_MISSING,
     AlertRecord,
     CandidateRecord,
     ImportRecord,
@@ -23,6 +24,7 @@ from .records import (
     ProposalRecord,
     RelationRecord,
     RequestRecord,
+    fingerprint_key,
     group_key,
 )
 from .request_view import request_key
@@ -31,6 +33,7 @@ from .table_reader import Cells, TableReader
 from .views import VIEWS, VIEWS_BY_NAME
 
 __all__ = [
+    "ALL_MISSING",
     "CONFLICT_FIELDS",
     "CUSIP_COUNTRIES",
     "DATA_KINDS",
@@ -63,6 +66,7 @@ __all__ = [
     "event_named",
     "fields_in_conflict",
     "find_import",
+    "fingerprint_key",
     "group_key",
     "hash_key",
     "isin_key",

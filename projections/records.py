@@ -164,6 +164,15 @@ def group_key(source: str, group: str) -> int:
     return text_key(f"{source}\0{group}")
 
 
+ALL_MISSING: Final = 1
+"""Key under which every relation stands that waits for an end, or once did."""
+
+
+def fingerprint_key(fingerprint: bytes) -> int:
+    """Of an instrument that has no id yet."""
+    return int.from_bytes(fingerprint[:8], "little") | 1
+
+
 def pack_relation(id: int, body: RelationBody) -> bytes:
     group = group_key(body.group_source, body.group) if body.group else 0
     return RELATION.pack(

@@ -19,7 +19,7 @@ from alphapulse.log import (
 
 from .entity_view import NOTES, EntityView, First, without_class
 from .layout import TableSchema
-from .records import group_key, pack_relation
+from .records import ALL_MISSING, fingerprint_key, group_key, pack_relation
 from .rows import canonical_row
 from .table import TableWriter
 
@@ -27,13 +27,13 @@ _decode_relation: Final = msgspec.msgpack.Decoder(RelationBody).decode
 
 
 class RelationView(EntityView):
-    """Relations by id, by the instrument they start from, by the one at the far end, and by group:
-    who is a sibling of whom."""
+    """Relations by id, by the instrument they start from, by the one at the far end, by group (who
+    is a sibling of whom), and by the end that they wait for or once did."""
 
-    schema = TableSchema("relations", 3, ("instrument", "other", "group"))
+    schema = TableSchema("relations", 4, ("instrument", "other", "group", "missing"))
     space = Space.RELATION
     first_kind = Kind.RELATION_ADDED
-    links_per_event = (3, 1)
+    links_per_event = (3, 2)
     data_kinds: frozenset[int] = RELATION_KINDS
     kinds: frozenset[int] = data_kinds | NOTES
 
@@ -43,11 +43,15 @@ class RelationView(EntityView):
 
     def link(self, body: AnyBody, table: TableWriter, cell: int) -> None:
         assert isinstance(body, RelationBody)
-        table.link(0, body.instrument, cell)
+        if body.instrument:
+            table.link(0, body.instrument, cell)
         if body.other:
             table.link(1, body.other, cell)
         if body.group:
             table.link(2, group_key(body.group_source, body.group), cell)
+        if body.missing_key:
+            table.link(3, fingerprint_key(body.missing), cell)
+            table.link(3, ALL_MISSING, cell)
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
         rows, bodies = [], []

@@ -185,9 +185,10 @@ class Remembered:
             self._alerts[event.offset] = (*place, True)
         elif isinstance(body, AcknowledgedBody):
             self._alerts[body.alert] = (*place, False)
-        elif isinstance(body, RelationBody) and body.relation in _ACYCLIC:
-            links = self._links.setdefault((body.instrument, body.relation), {})
-            links[event.entity] = Link(body.other, body.valid_from, body.valid_to)
+        elif isinstance(body, RelationBody):
+            if body.relation in _ACYCLIC and not body.missing_key:
+                links = self._links.setdefault((body.instrument, body.relation), {})
+                links[event.entity] = Link(body.other, body.valid_from, body.valid_to)
         elif isinstance(body, FeedBody):
             self._imports[body.content_hash] = event.offset
         elif isinstance(body, CandidateBody):

@@ -162,7 +162,7 @@ def _joined(views: Views) -> _Sets:
     for _, position in table.keys():  # noqa: SIM118  # not a dict: it gives pairs
         record = RelationRecord(table.arena, position)
         link = record.link()
-        if link.relation in JOINING:
+        if link.relation in JOINING and link.instrument and (link.other or record.group):
             joined.join(link.instrument, link.other or -record.group)
     return joined
 

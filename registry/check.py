@@ -158,6 +158,9 @@ def entity_of(
         return Entity(body.fingerprint, last_offset, body.revision, body.state, body.counter)
     if isinstance(body, ProposalBody):
         return Entity(body.fingerprint, last_offset, body.revision, body.answered, body.counter)
+    if isinstance(body, RelationBody):
+        status = relation_status(body)
+        return Entity(body.fingerprint, last_offset, body.revision, status, body.counter)
     return Entity(body.fingerprint, last_offset, body.revision, Status.ACTIVE, body.counter)
 
 
@@ -294,17 +297,23 @@ def _listing(
 def _relation(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, body: RelationBody
 ) -> Entity:
-    owner = state.entity(Space.INSTRUMENT, body.instrument)
-    if owner is None or owner.fingerprint != body.instrument_fingerprint:
-        _refuse(kind, "its instrument is not registered", instrument=f"0x{body.instrument:016x}")
     if body.relation not in RELATION_NAMES:
         _refuse(kind, "its relation is unknown", relation=body.relation)
+    if body.missing_key:
+        _check_missing(state, kind, held, body)
+    if body.instrument or not body.missing_key:
+        owner = state.entity(Space.INSTRUMENT, body.instrument)
+        if owner is None or owner.fingerprint != body.instrument_fingerprint:
+            _refuse(
+                kind, "its instrument is not registered", instrument=f"0x{body.instrument:016x}"
+            )
     if body.relation == RelationKind.GROUPED:
         key = group_relation_key(body.instrument_fingerprint, body.group_source, body.group)
     else:
-        other = state.entity(Space.INSTRUMENT, body.other)
-        if other is None or other.fingerprint != body.other_fingerprint:
-            _refuse(kind, "its far end is not registered", other=f"0x{body.other:016x}")
+        if body.other or not body.missing_key:
+            other = state.entity(Space.INSTRUMENT, body.other)
+            if other is None or other.fingerprint != body.other_fingerprint:
+                _refuse(kind, "its far end is not registered", other=f"0x{body.other:016x}")
         key = relation_key(
             RelationKind(body.relation), body.instrument_fingerprint, body.other_fingerprint
         )
@@ -317,15 +326,41 @@ def _relation(
         _check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
         )
-        return Entity(body.fingerprint, -1, body.revision, Status.ACTIVE, body.counter)
+        return Entity(body.fingerprint, -1, body.revision, relation_status(body), body.counter)
     held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
     if kind == Kind.RELATION_ENDED and not body.valid_to:
         _refuse(kind, "it says no end")
-    return held._replace(revision=body.revision)
+    return held._replace(revision=body.revision, status=relation_status(body))
+
+
+def relation_status(body: RelationBody) -> Status:
+    """Pending while it waits for an end; its dates say the rest."""
+    return Status.PENDING if body.missing_key else Status.ACTIVE
+
+
+def _check_missing(state: Before, kind: int, held: Entity | None, body: RelationBody) -> None:
+    """A relation may be known before one of its ends is."""
+    if body.relation == RelationKind.GROUPED or bool(body.instrument) == bool(body.other):
+        _refuse(kind, "only one end of a link can be missing")
+    if fingerprint_of(body.missing_key) != body.missing:
+        _refuse(kind, "the missing end's key and fingerprint do not belong together")
+    if held is not None:
+        if held.status != Status.PENDING:
+            _refuse(kind, "an end that was there is missing")
+    elif _registered(state, Space.INSTRUMENT, body.missing):
+        _refuse(kind, "the end that it waits for is registered")
+
+
+def _registered(state: Before, space: int, fingerprint: bytes) -> bool:
+    for _, id in id_candidates(fingerprint, state.id_bits):
+        found = state.entity(space, id)
+        if found is None or found.fingerprint == fingerprint:
+            return found is not None
+    return False
 
 
 def _check_way_back(state: Before, kind: int, body: RelationBody) -> None:
-    if body.relation == RelationKind.GROUPED:
+    if body.relation == RelationKind.GROUPED or body.missing_key:
         return
     path = way_back(state, body)
     if path is None:
@@ -410,13 +445,10 @@ def _check_confirmed(state: Before, kind: int, body: CandidateBody) -> None:
     fingerprint = fingerprint_of(
         relation_key(RelationKind(body.relation), *(ends[::-1] if body.backwards else ends))
     )
-    for _, id in id_candidates(fingerprint, state.id_bits):
-        relation = state.entity(Space.RELATION, id)
-        if relation is None:
-            break
-        if relation.fingerprint == fingerprint:
-            return
-    _refuse(kind, "they are not related as it says", relation=RELATION_NAMES[body.relation])
+    if not _registered(state, Space.RELATION, fingerprint):
+        _refuse(
+            kind, "they are not related as it says", relation=RELATION_NAMES[body.relation]
+        )
 
 
 def _snapshot(

@@ -65,6 +65,7 @@ from .retries import identified, keep_answer, replayed
 from .state import DataBody, Held, Origin, State
 from .terms import agree
 from .validation import offset, text
+from .waiting import met
 
 REASON_SIZE_BYTES_MAX: Final = 512
 
@@ -141,7 +142,10 @@ class Register(NamedTuple):
         if held is None:
             return register.first(state, origin)
         check_not_over(state, held, register.facts, register.status)
-        return register._again(state, origin, held)
+        receipt = register._again(state, origin, held)
+        if not origin.request_id:  # else a retry would take the relation for what was said
+            receipt = receipt._replace(met=met(state, held.id, register.fingerprint, origin))
+        return receipt
 
     def first(
         self, state: State, origin: Origin, confirmed_by: Origin | None = None
@@ -162,7 +166,9 @@ class Register(NamedTuple):
             state, Space.INSTRUMENT, facts.asset_class, id, facts.key, counter, holder, metadata
         )
         registered(state, id, self.fingerprint, (confirmed_by or origin).metadata())
-        return Receipt(id, self.fingerprint, offset, "collision" if holder else "new")
+        outcome = "collision" if holder else "new"
+        count = met(state, id, self.fingerprint, origin)
+        return Receipt(id, self.fingerprint, offset, outcome, met=count)
 
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
         known = facts_from(instrument_body(held))

@@ -34,6 +34,7 @@ from .identity import fingerprint_of, relation_key
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import DataBody, Held, Origin, State
 from .validation import is_backward, refuse, time_ns
+from .waiting import complete
 
 _ITSELF: Final = "an instrument is not related to itself"
 _Value = Ratio | int | None
@@ -52,6 +53,9 @@ class Relate(NamedTuple):
     valid_from: int = 0
     valid_to: int = 0
     """ns; 0 says nothing."""
+    keys: tuple[bytes, ...] = ()
+    """Canonical keys of both ends, empty where it is not known: whoever has one may be registered
+    later, and the relation waits for it."""
 
     @classmethod
     def make(
@@ -67,6 +71,14 @@ class Relate(NamedTuple):
                 "valid_to", f"it must be after valid_from, {format_time(begins)}", format_time(ends)
             )
         return cls(of, kind, other, ratio_of(ratio, kind), begins, ends)
+
+    @classmethod
+    def between(cls, of_key: bytes, relation: object, other_key: bytes) -> Relate:
+        """Of instruments that may not be registered yet, by their canonical keys. Raises
+        InvalidInput."""
+        keys = {fingerprint_of(key): key for key in (of_key, other_key)}
+        said = cls.make(fingerprint_of(of_key), relation, fingerprint_of(other_key))
+        return said._replace(keys=(keys[said.of], keys[said.other]))
 
     def _key(self) -> bytes:
         return relation_key(self.relation, self.of, self.other)
@@ -90,14 +102,16 @@ class Relate(NamedTuple):
         fingerprint = fingerprint_of(key)
         held = state.find(Space.RELATION, fingerprint)
         if held is not None:
-            return self._again(state, origin, held)
-        owner, other = found_instrument(state, self.of), found_instrument(state, self.other)
+            return self._said_before(state, origin, held)
+        owner, other, missing_key = self._ends(state)
+        there = owner or other
+        assert there is not None, "one of them can be missing, and not both"
         counter, id, holder = allocate(state, Space.RELATION, fingerprint)
         body = RelationBody(
             fingerprint=fingerprint, relation=self.relation,
-            asset_class=instrument_body(owner).message[2], instrument=owner.id,
-            instrument_fingerprint=self.of, other=other.id, other_fingerprint=self.other,
-            counter=counter,
+            asset_class=instrument_body(there).message[2], instrument=owner.id if owner else 0,
+            instrument_fingerprint=self.of, other=other.id if other else 0,
+            other_fingerprint=self.other, counter=counter, missing_key=missing_key,
         )  # fmt: skip
         body, metadata = _with(body, self._words()), origin.metadata()
         offset = state.emit(
@@ -107,7 +121,33 @@ class Relate(NamedTuple):
         announce_collision(
             state, Space.RELATION, body.asset_class, id, key, counter, holder, metadata
         )
-        return Receipt(id, fingerprint, offset, "collision" if holder else "new")
+        outcome = "waiting" if missing_key else "new"
+        return Receipt(id, fingerprint, offset, "collision" if holder else outcome)
+
+    def _ends(self, state: State) -> tuple[Held | None, Held | None, bytes]:
+        """Both, and the key of the one that is not registered. Raises UnknownInstrument."""
+        owner, other = (state.find(Space.INSTRUMENT, end) for end in (self.of, self.other))
+        of_key, other_key = self.keys or (b"", b"")
+        if owner is None and other is not None and of_key:
+            return None, other, of_key
+        if other is None and owner is not None and other_key:
+            return owner, None, other_key
+        return found_instrument(state, self.of), found_instrument(state, self.other), b""
+
+    def _said_before(self, state: State, origin: Origin, held: Held) -> Receipt:
+        """Of one that waits and need not any more, as when it led to a circle: tries again, now
+        that its dates may be others."""
+        receipt = self._again(state, origin, held)
+        missing = _relation_body(held).missing
+        if not missing:
+            return receipt
+        end = state.find(Space.INSTRUMENT, missing)
+        if end is None:
+            is_said = receipt.outcome == "unchanged"
+            return receipt._replace(outcome="waiting") if is_said else receipt
+        held = state.held(Space.RELATION, held.id) or held
+        complete(state, held, end.id, origin)
+        return receipt._replace(outcome="amended", offset=state.head - 1)
 
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
         """What is not given says nothing; the rest fills in, amends or conflicts."""

@@ -21,6 +21,7 @@ from alphapulse.log import (
     ListingBody,
     ProposalBody,
     Proposed,
+    RelationBody,
     RelationKind,
     RulesBody,
     SnapshotBody,
@@ -51,7 +52,8 @@ DOING: Final = "deciding a command"
 class Receipt(NamedTuple):
     """What became of a command.
 
-    outcome: new, unchanged, amended, or collision (new, under a fallback id). offset: of the event
+    outcome: new, unchanged, amended, or collision (new, under a fallback id); of a relation also
+    waiting: kept, and known once the end that is not registered is. offset: of the event
     that was written or, for unchanged, of the one that already said so. conflicts: offsets of the
     open conflicts that its words are in, new or not. durable: False on a relaxed log or a memory
     disk.
@@ -62,6 +64,8 @@ class Receipt(NamedTuple):
     offset: int
     outcome: str
     conflicts: tuple[int, ...] = ()
+    met: int = 0
+    """Of a registration: how many relations had waited for it, and are known now."""
     durable: bool = False
 
 
@@ -102,7 +106,11 @@ def owner_of(state: State, space: int, id: int) -> int:
     feed."""
     held = state.held(space, id)
     assert held is not None
-    return 0 if isinstance(held.body, InstrumentBody) else held.body.instrument
+    if isinstance(held.body, InstrumentBody):
+        return 0
+    if isinstance(held.body, RelationBody) and not held.body.instrument:
+        return held.body.other
+    return held.body.instrument
 
 
 def key_of(body: DataBody) -> bytes:

@@ -23,6 +23,7 @@ from alphapulse.log import (
 )
 
 from .facts import Value, facts_from
+from .identity import key_text
 from .instruments import ORDER_FIELDS
 from .relation_rules import ratio_in, ratio_text
 from .state import FactBody
@@ -106,6 +107,11 @@ def _of_relation(body: RelationBody) -> tuple[int, Fields]:
         "valid_to": time_text(body.valid_to),
     }
     name = f"{relation_text(body.relation)} {id_text(body.other)}"
+    if body.missing_key:
+        missing = key_text(body.missing_key)
+        name = f"{relation_text(body.relation)} {missing}, which is not registered"
+        if not body.instrument:
+            name = f"{missing}, which is not registered, {relation_text(body.relation)} it"
     fields: Fields = {name: True}
     fields.update((f"{name} {field}", value) for field, value in known.items() if value)
-    return body.instrument, fields
+    return body.instrument or body.other, fields

@@ -77,8 +77,12 @@ class ImportReport(NamedTuple):
     conflicts: int
     """Disagreements that this import raised; those raised before are open alerts already."""
     relations: int
-    """Said by good rows, the quarantined ones included."""
+    """Said by good rows, those that wait and the quarantined ones included."""
     relations_new: int
+    relations_waiting: int
+    """Kept until their other end is registered, whoever does that."""
+    relations_met: int
+    """Said before, and known now because this import registered the end they waited for."""
     relations_quarantined: int
     quarantine_file: Path | None
     """Where all that is quarantined is; None when there is nothing, and after a dry run."""
@@ -226,8 +230,8 @@ class _Run:
         self._progress = progress
         self._name = str(file.path)
         self._counts = dict.fromkeys(("new", "unchanged", "amended", "quarantined"), 0)
-        self._relations = dict.fromkeys(self._counts, 0)
-        self._collisions = self._conflicts = 0
+        self._relations = dict.fromkeys((*self._counts, "waiting"), 0)
+        self._collisions = self._conflicts = self._met = 0
         self._problems: dict[str, list[Problem]] = {"quarantined": [], "conflict": []}
         self._rehearsal: Rehearsal | None = None
         self._plan: Plan | None = None
@@ -309,7 +313,9 @@ class _Run:
             for command, receipt in zip(commands, receipts, strict=True)
             if isinstance(command, Register | AddListing)
         } or {receipt.outcome for receipt in receipts}
-        if said & {"new", "collision"}:
+        if "waiting" in said:
+            counts["waiting"] += 1
+        elif said & {"new", "collision"}:
             counts["new"] += 1
         else:
             counts["amended" if "amended" in said else "unchanged"] += 1
@@ -323,6 +329,7 @@ class _Run:
             )  # fmt: skip
         for receipt in receipts:
             self._collisions += receipt.outcome == "collision"
+            self._met += receipt.met
             self._conflicts += len(receipt.conflicts)
             for offset in receipt.conflicts:
                 if len(self._problems["conflict"]) < PROBLEMS_MAX:
@@ -347,6 +354,7 @@ class _Run:
         return ImportReport(
             file=self._name, format=format, rows=self.rows, **self._counts,
             relations=self.relations, relations_new=self._relations["new"],
+            relations_waiting=self._relations["waiting"], relations_met=self._met,
             relations_quarantined=self._relations["quarantined"],
             collisions=self._collisions, conflicts=self._conflicts, quarantine_file=self._kept,
             source=self._source, content_hash=self.reading.content_hash,

@@ -12,9 +12,24 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from alphapulse.log import EventLog, RelationBody, RelationKind, offset_given, parse_time
-from alphapulse.projections import RelationRecord, TableReader, Views, state_before
+from alphapulse.log import (
+    EventLog,
+    InstrumentRecord,
+    RelationBody,
+    RelationKind,
+    offset_given,
+    parse_time,
+)
+from alphapulse.projections import (
+    ALL_MISSING,
+    RelationRecord,
+    TableReader,
+    Views,
+    state_before,
+    state_named,
+)
 
+from .identity import id_candidates
 from .relation_rules import Ratio, ratio_in
 
 
@@ -42,6 +57,23 @@ class Related(NamedTuple):
 
     def far_from(self, instrument: int) -> int:
         return self.other if self.instrument == instrument else self.instrument
+
+
+class Waiting(NamedTuple):
+    """A relation that is kept until its other end is registered."""
+
+    id: int
+    instrument: int
+    """0 when it waits for this one."""
+    relation: RelationKind
+    other: int
+    """0 when it waits for this one."""
+    missing_key: bytes
+    """Canonical key of the end that it waits for."""
+    is_refused: bool
+    """That end is registered, and with it the relation would lead back to where it starts."""
+    offset: int
+    """Of the event that holds this state."""
 
 
 class Joined(NamedTuple):
@@ -87,6 +119,32 @@ class Relations:
 
         self._walk(starts, depth, at, stop, take)
         return found
+
+    def waiting(self) -> Iterator[Waiting]:
+        """The relations that wait for an end now, in the order in which they became known. Cost:
+        8 µs for each that waits, and 1 µs for each that ever did."""
+        table = self._views.table("relations")
+        for cell in _waiting(table):
+            id, offset = table.key_of(cell), table.trailer(table.position_of(cell)).data_offset
+            body = state_named(self._log, offset, id).body
+            assert isinstance(body, RelationBody)
+            yield Waiting(
+                id, body.instrument, RelationKind(body.relation), body.other, body.missing_key,
+                self._is_registered(body.missing), offset,
+            )  # fmt: skip
+
+    def waiting_count(self) -> int:
+        return sum(1 for _ in _waiting(self._views.table("relations")))
+
+    def _is_registered(self, fingerprint: bytes) -> bool:
+        table = self._views.table("instruments")
+        for _, id in id_candidates(fingerprint, self._log.genesis.id_bits):
+            position = table.find(id)
+            if position < 0:
+                return False
+            if InstrumentRecord(table.arena, position).fingerprint == fingerprint:
+                return True
+        return False
 
     def joined(self, starts: Iterable[int], *, at: int, stop: int | None) -> list[Joined]:
         """Who else is meant by these: what is `same_as` them, and what succeeds them."""
@@ -137,15 +195,25 @@ class Relations:
                 seen.add(id)
                 position = table.position_of(cell)
                 link = RelationRecord(table.arena, position).link()
-                if not link.other:
-                    continue
+                if not (link.instrument and link.other):
+                    continue  # a group, or it waits for its other end
                 trailer = table.trailer(position)
                 if stop is None or trailer.data_offset < stop:
                     yield Related(id, *link, depth, trailer.data_offset)
                     continue
                 event = state_before(self._log, trailer.last_offset, stop, id)
-                if event is not None and isinstance(body := event.body, RelationBody):
+                if event is None or not isinstance(body := event.body, RelationBody):
+                    continue
+                if not body.missing_key:
                     yield Related(
                         id, body.instrument, RelationKind(body.relation), body.other,
                         ratio_in(body), body.valid_from, body.valid_to, depth, event.offset,
                     )  # fmt: skip
+
+
+def _waiting(table: TableReader) -> Iterator[int]:
+    """Cells of the relations that wait for an end."""
+    for cell in table.postings("missing", ALL_MISSING):
+        link = RelationRecord(table.arena, table.position_of(cell)).link()
+        if not (link.instrument and link.other):
+            yield cell

@@ -51,7 +51,7 @@ from .instruments import ORDER_FIELDS
 from .lookup import Match
 from .planning import Planned
 from .registry import RegistryStatistics
-from .related import Joined, Related
+from .related import Joined, Related, Waiting
 from .relation_rules import ratio_text
 from .snapshots import unpack_ids
 from .synthetics import formula_of
@@ -86,7 +86,9 @@ def _as_is(value: object) -> object:
 _FORMS: Final[dict[str, Callable[..., object]]] = {
     "asset_class": class_text, "status": status_text, "relation": _known_relation,
     "valid_from": time_text, "valid_to": time_text, "symbol_from": time_text,
-    "key": key_text, "holder_key": key_text, "instrument": _known_id, "other": _known_id,
+    "key": key_text, "holder_key": key_text,
+    "missing_key": lambda value: key_text(value) if value else None,
+    "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,
     "fingerprint": bytes.hex, "holder_fingerprint": bytes.hex, "instrument_fingerprint": bytes.hex,
     "other_fingerprint": lambda value: value.hex() or None,
@@ -216,6 +218,20 @@ def related_dict(related: Related, source: str) -> Json:
         "valid_to": time_text(related.valid_to),
         "source": source or None,
         "depth": related.depth,
+    }
+
+
+def waiting_dict(waiting: Waiting, source: str) -> Json:
+    missing = key_text(waiting.missing_key)
+    return {
+        "id": id_text(waiting.id),
+        "from": id_text(waiting.instrument) if waiting.instrument else missing,
+        "relation": relation_text(waiting.relation),
+        "to": id_text(waiting.other) if waiting.other else missing,
+        "missing": missing,
+        "refused": waiting.is_refused,
+        "source": source or None,
+        "offset": waiting.offset,
     }
 
 

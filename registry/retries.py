@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 from blake3 import blake3
 
-from alphapulse.log import AnswerBody, ConflictBody, InstrumentBody, Kind
+from alphapulse.log import AnswerBody, ConflictBody, InstrumentBody, Kind, RelationBody, Space
 
 from .deciding import DOING, Receipt, owner_of
 from .errors import RequestReused
@@ -65,9 +65,15 @@ def replayed(command: object, state: State, origin: Origin, first: int) -> Recei
     said = [event for event in told if event.kind in _OUTCOMES]
     if not said:
         return Receipt(id, fingerprint, conflicts[0], "unchanged", conflicts)
-    collided = any(event.kind == Kind.COLLISION_DETECTED for event in mine)
-    outcome = "collision" if collided else _OUTCOMES[said[-1].kind]
-    return Receipt(id, fingerprint, said[-1].offset, outcome, conflicts)
+    outcome = _OUTCOMES[said[-1].kind]
+    if any(event.kind == Kind.COLLISION_DETECTED for event in mine):
+        outcome = "collision"
+    elif isinstance(body := said[-1].body, RelationBody) and body.missing_key:
+        outcome = "waiting"
+    met = 0
+    if space == Space.INSTRUMENT:
+        met = sum(event.kind == Kind.RELATION_AMENDED for event in mine)
+    return Receipt(id, fingerprint, said[-1].offset, outcome, conflicts, met=met)
 
 
 def keep_answer(state: State, origin: Origin, receipt: Receipt) -> None:

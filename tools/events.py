@@ -99,8 +99,11 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
     from alphapulse.registry.relation_rules import ratio_in, ratio_text
 
     if isinstance(event.body, RelationBody):
-        far = text["other"] or f"{text['group_source']}/{text['group']}"
-        words = [text["instrument"], text["relation"], far]
+        missing = f"({text['missing_key']})" if text["missing_key"] else ""
+        far = text["other"] or missing or f"{text['group_source']}/{text['group']}"
+        words = [text["instrument"] or missing, text["relation"], far]
+        if missing:
+            words.append("waiting")
         if ratio := ratio_text(ratio_in(event.body)):
             words.append(ratio)
         if text["valid_to"]:
@@ -187,6 +190,10 @@ def counts(report: FeedBody | ImportReport) -> str:
         words.append(_counted(report.collisions, "collision"))
     if report.conflicts:
         words.append(_counted(report.conflicts, "conflict"))
+    if met := getattr(report, "relations_met", 0):
+        words.append(f"{_counted(met, 'relation')} met")
+    if waiting := getattr(report, "relations_waiting", 0):
+        words.append(f"{_counted(waiting, 'relation')} waiting")
     return ", ".join(words)
 
 

@@ -40,16 +40,18 @@ def stats(cli: Cli) -> None:
 
     \b
     JSON fields: head, chain_head, id_bits, events, instruments, listings,
-    alerts_open, bytes, views: {NAME: {offset, digest, lag_events}}.
+    alerts_open, bytes, views: {NAME: {offset, digest, lag_events}},
+    relations_waiting (for an end that is not registered).
     """
     from alphapulse.registry.render import statistics_dict
 
     with cli.registry() as registry:
         shown = statistics_dict(registry.statistics())
+        shown["relations_waiting"] = registry.relations.waiting_count()
     if cli.json:
         cli.out.records([shown])
         return
-    views = shown.pop("views")
+    views, waiting = shown.pop("views"), shown.pop("relations_waiting")
     assert isinstance(views, dict)
     fields = {"home": os.path.abspath(cli.home), **shown}
     cli.out.fields((name.replace("_", " "), str(value)) for name, value in fields.items())
@@ -60,5 +62,7 @@ def stats(cli: Cli) -> None:
         [{"view": name, **state, "digest": short_hash(state["digest"])}
          for name, state in views.items()],
     )  # fmt: skip
+    if waiting:
+        cli.note(f"relations that wait for an end: {waiting}; see `alphapulse related --waiting`")
     if shown["alerts_open"]:
         cli.note(f"open alerts: {shown['alerts_open']}; see `alphapulse alerts`")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 FIELDS: Final = (
     "file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
-    "conflicts", "quarantine_file", "relations", "relations_new", "relations_quarantined",
+    "conflicts", "quarantine_file", "relations", "relations_new", "relations_waiting",
+    "relations_met", "relations_quarantined",
 )  # fmt: skip
 COUNTS: Final = (*FIELDS[2:9], *FIELDS[10:])
 QUIET_WHEN_ZERO: Final = COUNTS[4:]
@@ -59,9 +60,10 @@ def import_(
 ) -> int:  # fmt: skip
     """Register what is in token lists, CSV files and the like. The same file again adds no event.
 
-    A row that is wrong is quarantined with its place and reason, and the others go on. So is a
-    relation whose other end is not registered; import the file again when it is. Exit 1 when
-    anything was quarantined or in conflict, 2 when a file is unusable as a whole.
+    A row that is wrong is quarantined with its place and reason, and the others go on. A relation
+    whose other end is not registered waits for that, and is known as soon as anybody registers it
+    (see related --waiting). Exit 1 when anything was quarantined or in conflict, 2 when a file is
+    unusable as a whole.
 
     A dry run prints what would become of each row that is not unchanged, and then the counts that
     the import of the same files would report: what is new, each field that would be amended, with
@@ -71,9 +73,10 @@ def import_(
     \b
     JSON fields, one line a file: file, format, rows, new, unchanged, amended,
     quarantined, collisions, conflicts, quarantine_file, relations,
-    relations_new, relations_quarantined. Of a dry run before that, one line for
-    each thing that a row would do: file, place, what (new, amended, collision,
-    conflict, quarantined), kind (of the event, null when there would be none),
+    relations_new, relations_waiting, relations_met (they had waited for what
+    this file registers), relations_quarantined. Of a dry run before that, one
+    line for each thing that a row would do: file, place, what (new, amended,
+    collision, conflict, quarantined), kind (of the event, null when there would be none),
     id (of the instrument), changes (a list of field, before, after; of a
     conflict `after` is what the row says, taken only where its source has
     precedence), reason.

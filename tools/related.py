@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     \b
     JSON fields: from, relation, to, ratio, valid_from, valid_to, source, depth.
     One of `from` stands for `ratio` of `to`; what is not known is null.
+    With --waiting: id, from, relation, to, missing (the key that is to be
+    registered, which stands for the id of that end), refused, source, offset.
     """)  # fmt: skip
-@click.argument("key")
+@click.argument("key", required=False)
 @click.option(
     "--depth", type=click.IntRange(min=1), default=1, metavar="N", show_default=True,
     help="How many relations away at most.",
@@ -34,16 +36,27 @@ if TYPE_CHECKING:
     help="Only by these; may be given again.",
 )
 @click.option("--ended", is_flag=True, help="At other times, too: ended ones and future ones.")
+@click.option(
+    "--waiting", is_flag=True,
+    help="Those that wait until their other end is registered; without KEY of all instruments.",
+)
 @as_of_option
 @valid_at_option
 @settings
 def related(
-    cli: Cli, key: str, depth: int, relations: tuple[str, ...], ended: bool, as_of: str | None,
-    valid_at: str | None,
+    cli: Cli, key: str | None, depth: int, relations: tuple[str, ...], ended: bool, waiting: bool,
+    as_of: str | None, valid_at: str | None,
 ) -> None:  # fmt: skip
     from alphapulse.projections import event_named
     from alphapulse.registry.render import related_dict
 
+    if waiting:
+        if depth != 1 or relations or ended or as_of is not None or valid_at is not None:
+            raise click.UsageError("--waiting shows what waits now: leave out the other options")
+        _waiting(cli, key)
+        return
+    if key is None:
+        raise click.UsageError("give a KEY (or --waiting)")
     if ended and valid_at is not None:
         raise click.UsageError("--ended shows those of all times: leave out --valid-at")
     with cli.registry() as registry:
@@ -78,6 +91,31 @@ def related(
         ],
     )  # fmt: skip
     cli.note(f"{len(rows)} relation{'s' * (len(rows) > 1)} of {key}")
+
+
+def _waiting(cli: Cli, key: str | None) -> None:
+    from alphapulse.projections import event_named
+    from alphapulse.registry.render import waiting_dict
+
+    with cli.registry() as registry:
+        ids = None if key is None else {match.id for match in find(registry, key)}
+        rows = [
+            waiting_dict(each, event_named(registry.log, each.offset).source)
+            for each in registry.relations.waiting()
+            if ids is None or each.instrument in ids or each.other in ids
+        ]
+    if cli.json:
+        cli.out.records(rows)
+        return
+    if not rows:
+        cli.note(f"no relation {f'of {key} ' if key else ''}waits for its other end")
+        return
+    cli.out.table(
+        [Column("from", whole=True), Column("relation"), Column("to", whole=True),
+         Column("source"), Column("refused")],
+        [row | {"refused": "leads back to its start" if row["refused"] else ""} for row in rows],
+    )  # fmt: skip
+    cli.note(f"{len(rows)} waiting: each is known once its key is registered")
 
 
 def _symbols(registry: Registry, found: Iterable[Related]) -> dict[int, str]:

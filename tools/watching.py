@@ -64,7 +64,8 @@ def watch(
     \b
     JSON fields, one line a file that was imported: file, format, rows, new,
     unchanged, amended, quarantined, collisions, conflicts, quarantine_file,
-    relations, relations_new, relations_quarantined, source, content_hash, offset;
+    relations, relations_new, relations_waiting, relations_met,
+    relations_quarantined, source, content_hash, offset;
     of a complete feed snapshot too: flaw, number, named, appeared, gone,
     proposed, withdrawn.
     """

@@ -26,7 +26,6 @@ from alphapulse.log import InvalidInput
 from alphapulse.registry import validation
 from alphapulse.registry.chains import SOLANA_CLUSTERS, cosmos_chain
 from alphapulse.registry.commands import Register
-from alphapulse.registry.identity import fingerprint_of
 from alphapulse.registry.instruments import Coin, Token
 from alphapulse.registry.readers import facts_of
 
@@ -190,7 +189,7 @@ class ChainRegistryReading:
             except InvalidInput as error:
                 yield Refused(place, str(error), raw)
                 continue
-            ends.add(known, register.fingerprint)
+            ends.add(known, register.facts.key)
             if isinstance(raw, dict) and raw.get("traces"):
                 traced.append((place, known, raw))
             yield Row(place, (register,), raw)
@@ -225,7 +224,7 @@ def _assets_in(path: Path, name: str) -> chain_traces.Assets:
         try:
             asset = _asset(raw, chain)
             assets[asset.base] = None
-            assets[asset.base] = fingerprint_of(facts_of(asset.instrument()).key)
+            assets[asset.base] = facts_of(asset.instrument()).key
         except InvalidInput:
             continue
     return assets

@@ -43,7 +43,7 @@ LEFT: Final[dict[str, str]] = {
 FOREX: Final = "forex"
 """A chain of the registry that is none: its denoms are ISO 4217 codes."""
 Assets = dict[str, bytes | None]
-"""Fingerprints of a chain's assets by denom; None where a row is refused."""
+"""Canonical keys of a chain's assets by denom; None where a row is refused."""
 _DOING: Final = "reading a trace"
 
 
@@ -70,14 +70,14 @@ class Ends:
         self._elsewhere = elsewhere
         self._known: dict[str, Assets] = {}
 
-    def add(self, asset: Asset, fingerprint: bytes | None) -> None:
+    def add(self, asset: Asset, key: bytes | None) -> None:
         """None: its row was refused."""
-        self._known.setdefault(asset.chain, {})[asset.denom] = fingerprint
+        self._known.setdefault(asset.chain, {})[asset.denom] = key
 
-    def fingerprint(self, asset: Asset) -> bytes:
+    def key(self, asset: Asset) -> bytes:
         """Raises InvalidInput when there is no telling which instrument it is."""
         if asset.chain == FOREX:
-            return fingerprint_of(facts_of(Currency(code=asset.denom)).key)
+            return facts_of(Currency(code=asset.denom)).key
         if asset.chain not in self._known:
             self._known[asset.chain] = self._elsewhere(asset.chain)
         assets = self._known[asset.chain]
@@ -130,9 +130,10 @@ def relations(
         at = f"{place}[{index}]"
         try:
             kind, origin = _kind(near, trace), trace.origin
-            of, other = ends.fingerprint(near), ends.fingerprint(origin)
-            relate = Relate.make(of, kind.name, other)
-            yield Relation(at, relate, raw, {of: str(near), other: str(origin)})
+            of, other = ends.key(near), ends.key(origin)
+            relate = Relate.between(of, kind.name, other)
+            names = {fingerprint_of(of): str(near), fingerprint_of(other): str(origin)}
+            yield Relation(at, relate, raw, names)
         except InvalidInput as error:
             yield Refused(at, str(error), raw, is_relation=True)
 

@@ -193,17 +193,23 @@ def _command(event: Event) -> Command:
 
 
 def _relate(body: RelationBody) -> Relate:
-    return Relate.make(
+    relate = Relate.make(
         body.instrument_fingerprint, RelationKind(body.relation).name, body.other_fingerprint,
         ratio=ratio_text(ratio_in(body)), valid_from=body.valid_from, valid_to=body.valid_to,
     )  # fmt: skip
+    if not body.missing_key:
+        return relate
+    keys = (b"", body.missing_key) if body.instrument else (body.missing_key, b"")
+    return relate._replace(keys=keys)
 
 
 def _names(body: RelationBody) -> dict[bytes, str]:
     """By the ids that the ends have where the file comes from."""
     return {
-        body.instrument_fingerprint: f"what is 0x{body.instrument:016x} there",
-        body.other_fingerprint: f"what is 0x{body.other:016x} there",
+        fingerprint: f"what is 0x{id:016x} there" if id else key_text(body.missing_key)
+        for fingerprint, id in (
+            (body.instrument_fingerprint, body.instrument), (body.other_fingerprint, body.other)
+        )
     }  # fmt: skip
 
 

@@ -87,9 +87,9 @@ class TokenListReading:
                 yield Refused(place, str(error), token)
                 continue
             if (fields.get("extensions") or {}).get("bridgeInfo"):
-                bridged.append((place, register.fingerprint, fields))
-        for place, fingerprint, fields in bridged:
-            yield from _relations(place, fingerprint, fields)
+                bridged.append((place, register.facts.key, fields))
+        for place, key, fields in bridged:
+            yield from _relations(place, key, fields)
 
 
 def _fields(token: object) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _grouping(token: dict[str, Any], register: Register, source: str) -> tuple[C
 
 
 def _relations(
-    place: str, fingerprint: bytes, token: dict[str, Any]
+    place: str, key: bytes, token: dict[str, Any]
 ) -> Iterator[Relation | Refused]:  # fmt: skip
     """What the bridgeInfo of a good row says."""
     place = f"{place}.{_PLACE}"
@@ -143,22 +143,23 @@ def _relations(
                 validation.refuse(_PLACE, "its keys must be EIP-155 chain numbers", number)
             at = f"{place}.{number}"
             other, name = _across(int(number), there)
-            of, origin = fingerprint, other
+            of, origin = key, other
             if _is_original(token["chainId"], int(number)):
-                of, origin = other, fingerprint
-            relate = Relate.make(of, "bridged_from", origin)
-            yield Relation(at, relate, token, {fingerprint: here, other: name})
+                of, origin = other, key
+            relate = Relate.between(of, "bridged_from", origin)
+            names = {fingerprint_of(key): here, fingerprint_of(other): name}
+            yield Relation(at, relate, token, names)
         except InvalidInput as error:
             yield Refused(at, str(error), token, is_relation=True)
 
 
 def _across(number: int, there: object) -> tuple[bytes, str]:
-    """The token on the other side: its fingerprint, and its name for people."""
+    """The token on the other side: its key, and its name for people."""
     if not isinstance(there, dict):
         validation.refuse(_PLACE, "it must hold objects with a tokenAddress", there)
     address = text(there, "tokenAddress")
     token = Token(chain=_chain(number, address), address=address)
-    return fingerprint_of(facts_of(token).key), f"{address} on chain {number}"
+    return facts_of(token).key, f"{address} on chain {number}"
 
 
 def _is_original(here: int, there: int) -> bool:

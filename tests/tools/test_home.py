@@ -31,7 +31,7 @@ def test_stats_in_json_has_the_fields_of_the_table(run: Run, home: Path, apple: 
     assert ran.code == 0
     (row,) = ran.rows
     assert list(row) == ["head", "chain_head", "id_bits", "events", "instruments", "listings",
-                         "alerts_open", "bytes", "views"]  # fmt: skip
+                         "alerts_open", "bytes", "views", "relations_waiting"]  # fmt: skip
     assert (row["head"], row["instruments"], row["listings"]) == (7, 3, 2)
     assert (row["id_bits"], row["alerts_open"]) == (64, 0)
     assert len(bytes.fromhex(row["chain_head"])) == 32

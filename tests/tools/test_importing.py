@@ -9,8 +9,8 @@ import pytest
 from .conftest import Run
 
 FIELDS = ["file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
-          "conflicts", "quarantine_file", "relations", "relations_new",
-          "relations_quarantined"]  # fmt: skip
+          "conflicts", "quarantine_file", "relations", "relations_new", "relations_waiting",
+          "relations_met", "relations_quarantined"]  # fmt: skip
 SAMPLES = Path(str(resources.files("alphapulse.tools") / "samples"))
 GOOD = "isin,mic,symbol,currency\nUS0378331005,XNAS,AAPL,USD\n"
 BAD_ROW = "US0378331006,XNAS,OOPS,USD\n"
@@ -147,22 +147,32 @@ def test_relations_are_counted_apart(run: Run, tmp_path: Path) -> None:
         "bridgeInfo": {"10": {"tokenAddress": far}}}}  # fmt: skip
     path.write_text(json.dumps({"name": "l", "tokens": [token]}))
     dry = run("import", str(path), "--dry-run")
-    assert dry.code == 1
-    file, new, refused, header, _ = dry.out.splitlines()
+    assert dry.code == 0
+    file, new, waits, header, _ = dry.out.splitlines()
     assert header.split() == [
-        "file", "rows", "new", "unchanged", "amended", "relations", "relations", "quarantined"
+        "file", "rows", "new", "unchanged", "amended", "relations", "relations", "waiting"
     ]
     assert (file, new.split()[:2]) == (str(path), ["tokens[0]", "new"])
-    assert f"quarantined  {far} on chain 10 is not registered" in refused
+    assert f"token|eip155:10|erc20|{far}, which is not registered, bridged_from it" in waits
     assert dry.err.splitlines() == ["dry run: nothing was written"]
     ran = run("import", str(path), "--json")
-    assert (ran.code, ran.rows[0]["quarantined"]) == (1, 0)
-    assert Path(ran.rows[0]["quarantine_file"]).exists()
-    assert [ran.rows[0][name] for name in FIELDS[-3:]] == [1, 0, 1]
-    run("register", "token", "--chain", "eip155:10", "--address", far)
-    ran = run("import", str(path), "--json")
     assert (ran.code, ran.rows[0]["quarantine_file"]) == (0, None)
-    assert [ran.rows[0][name] for name in FIELDS[-3:]] == [1, 1, 0]
+    assert [ran.rows[0][name] for name in FIELDS[-5:]] == [1, 0, 1, 0, 0]
+    (waits,) = run("related", "--waiting", "--json").rows
+    assert waits["missing"] == waits["from"] == f"token|eip155:10|erc20|{far}"
+    assert (waits["to"], waits["refused"], waits["source"]) == (
+        run("lookup", f"eip155:1:{token['address']}", "--json").rows[0]["id"], False, "l")
+    assert run("related", "T", "--waiting", "--json").rows == [waits]
+    assert "1 waiting" in run("related", "--waiting").err
+    assert "wait for an end: 1; see `alphapulse related --waiting`" in run("stats").err
+    assert run("related", "T", "--waiting", "--ended").code == 2
+    assert run("related").code == 2
+    assert "waiting" in run("tail", "kind=relation").out
+    run("register", "token", "--chain", "eip155:10", "--address", far)
+    assert run("stats", "--json").rows[0]["relations_waiting"] == 0
+    assert "no relation waits" in run("related", "--waiting").err
+    ran = run("import", str(path), "--json")
+    assert [ran.rows[0][name] for name in FIELDS[-5:]] == [1, 0, 0, 0, 0]
     (link,) = run("related", f"eip155:10:{far}", "--json").rows
     assert (link["relation"], link["source"]) == ("bridged_from", "l")
 

@@ -43,7 +43,8 @@ def test_json_and_a_feeds_file(run: Run, feeds: Path, tmp_path: Path) -> None:
     (row,) = ran.rows
     assert ran.code == 1 and list(row) == [
         "file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
-        "conflicts", "quarantine_file", "relations", "relations_new", "relations_quarantined",
+        "conflicts", "quarantine_file", "relations", "relations_new", "relations_waiting",
+            "relations_met", "relations_quarantined",
         "source", "content_hash", "offset",
     ]  # fmt: skip
     assert (row["file"], row["source"]) == (f"{feeds}/\\xff.csv", "desk")
