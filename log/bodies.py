@@ -81,6 +81,8 @@ class ListingBody(Body, frozen=True):
     min_size: str = ""
     max_size: str = ""
     min_notional: str = ""
+    earlier: tuple[tuple[int, int], ...] = ()
+    """Periods (valid_from, valid_to) before this one, the oldest first."""
 
 
 class RelationBody(Body, frozen=True):
@@ -112,6 +114,8 @@ class RelationBody(Body, frozen=True):
     missing_key: bytes = b""
     """Canonical key of the end that is not registered, for which the relation waits; empty when
     there is none."""
+    earlier: tuple[tuple[int, int], ...] = ()
+    """Periods (valid_from, valid_to) before this one, the oldest first."""
 
     @property
     def missing(self) -> bytes:

@@ -33,7 +33,7 @@ from .keys import text_key
 from .layout import PAYLOAD_SIZE_BYTES
 
 LISTING: Final = struct.Struct("<Q16sQqqIHBBBBBB12s24s28s4x")
-RELATION: Final = struct.Struct("<Q16sQQQqqqqIBBB41x")
+RELATION: Final = struct.Struct("<Q16sQQQqqqqIBBBB40x")
 ALERT: Final = struct.Struct("<QQQBxH100x")
 REQUEST: Final = struct.Struct("<Q32s88x")
 IMPORT: Final = struct.Struct("<Q32s88x")
@@ -46,6 +46,7 @@ for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED, CANDIDATE, PROP
 
 FLAG_PRIMARY: Final = 1
 FLAG_CUT: Final = 2
+FLAG_EARLIER: Final = 4
 _CURRENCY_BYTES: Final = 12
 _VENUE_BYTES: Final = 24
 _SYMBOL_BYTES: Final = 28
@@ -53,7 +54,7 @@ NOT_ACKNOWLEDGED: Final = (1 << 64) - 1
 
 _Q: Final = struct.Struct("<Q").unpack_from
 _SIGNED: Final = struct.Struct("<q").unpack_from
-_LINK: Final = struct.Struct("<24xQQ8xqqqq4xBxB").unpack_from
+_LINK: Final = struct.Struct("<24xQQ8xqqqq4xBxBB").unpack_from
 _KINDS: Final = {int(kind): kind for kind in RelationKind}
 _I: Final = struct.Struct("<I").unpack_from
 _H: Final = struct.Struct("<H").unpack_from
@@ -74,6 +75,8 @@ def pack_listing(id: int, body: ListingBody) -> bytes:
         symbol, venue = _cut(symbol, _SYMBOL_BYTES), _cut(venue, _VENUE_BYTES)
         currency = _cut(currency, _CURRENCY_BYTES)
     flags = FLAG_PRIMARY * body.primary | FLAG_CUT * (not whole)
+    if body.earlier:
+        flags |= FLAG_EARLIER
     return LISTING.pack(
         id, body.fingerprint, body.instrument, body.valid_from, body.valid_to, body.revision,
         body.line, body.status, flags, body.asset_class, len(symbol), len(venue), len(currency),
@@ -132,6 +135,11 @@ class ListingRecord(_LinkRecord):
         return bool(self._buffer[self._at + 55] & FLAG_CUT)
 
     @property
+    def has_earlier(self) -> bool:
+        """It was listed before, too; `Registry.listing_bodies` has those periods."""
+        return bool(self._buffer[self._at + 55] & FLAG_EARLIER)
+
+    @property
     def asset_class(self) -> AssetClass:
         return AssetClass(self._buffer[self._at + 56])
 
@@ -149,7 +157,8 @@ class ListingRecord(_LinkRecord):
         return self._text(96, 57)
 
     def current(self, at: int) -> bool:
-        """Whether it is listed at `at` (ns): after it began, if that is known, and not ended."""
+        """Whether it is listed at `at` (ns): after it began, if that is known, and not ended. Of
+        its newest period only, see `has_earlier`."""
         return self.valid_from <= at and (self.valid_to == 0 or at < self.valid_to)
 
     def _text(self, at: int, size_at: int) -> str:
@@ -178,7 +187,7 @@ def pack_relation(id: int, body: RelationBody) -> bytes:
     return RELATION.pack(
         id, body.fingerprint, body.instrument, body.other, group, body.valid_from, body.valid_to,
         body.ratio_numerator, body.ratio_denominator, body.revision, body.relation,
-        body.asset_class, body.one_to_one,
+        body.asset_class, body.one_to_one, bool(body.earlier),
     )  # fmt: skip
 
 
@@ -192,6 +201,8 @@ class LinkFields(NamedTuple):
     """ns since 1970 UTC; 0 = not known."""
     valid_to: int
     """ns, the first instant at which it does not hold; 0 = open."""
+    has_earlier: bool
+    """It held before, too: its newest event says when."""
 
 
 class RelationRecord(_LinkRecord):
@@ -209,11 +220,13 @@ class RelationRecord(_LinkRecord):
 
     def link(self) -> LinkFields:
         """All that a walk over links asks, read at once."""
-        instrument, other, begins, ends, *ratio, relation, one_to_one = _LINK(
+        instrument, other, begins, ends, *ratio, relation, one_to_one, has_earlier = _LINK(
             self._buffer, self._at
         )
         known = tuple(ratio) if one_to_one or ratio != [1, 1] else None
-        return LinkFields(instrument, _KINDS[relation], other, known, begins, ends)
+        return LinkFields(
+            instrument, _KINDS[relation], other, known, begins, ends, bool(has_earlier)
+        )
 
 
 def pack_alert(offset: int, acknowledged: int, entity: int, space: int, kind: int) -> bytes:

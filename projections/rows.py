@@ -69,8 +69,10 @@ _FOLLOWS: Final = {
 """A field that says what another one says, or stands and falls with it: of bonds alone."""
 _RELATION_BLANKS: Final[dict[str, dict[str, Any]]] = {
     "ratio": {"ratio_numerator": 1, "ratio_denominator": 1, "one_to_one": False},
-    "valid_from": {"valid_from": 0}, "valid_to": {"valid_to": 0},
+    "valid_from": {"valid_from": 0, "earlier": ()}, "valid_to": {"valid_to": 0, "earlier": ()},
 }  # fmt: skip
+_DATES: Final = frozenset({"valid_from", "valid_to"})
+"""Of the newest period or of an earlier one: conflicts do not say which."""
 
 
 def canonical_row(
@@ -87,6 +89,8 @@ def canonical_row(
         return message[:40] + message[48:84] + message[88:124] + rest
     if isinstance(body, ListingBody):
         blanks = {field: _LISTING_BLANKS[field] for field in without & _LISTING_BLANKS.keys()}
+        if without & _DATES:
+            blanks["earlier"] = ()
         body = replace(body, revision=1, asset_class=0, **blanks)
     elif isinstance(body, CandidateBody):
         body = replace(body, revision=1, asset_class=0, agree={}, differ={}, score=0)

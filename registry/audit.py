@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from itertools import chain
 from struct import Struct
 from time import perf_counter_ns
 from typing import Final
@@ -46,7 +47,7 @@ from .check import NEW_KINDS, Entity, check, evidence_hash
 from .errors import IllegalEvent
 from .formula import components_of
 from .identity import fingerprint_of, id_candidates, rules_key
-from .relation_rules import RULES, Link
+from .relation_rules import RULES, Link, links_in
 from .snapshots import Members
 from .synthetics import formula_of
 
@@ -123,8 +124,9 @@ class Remembered:
         self._entities: dict[int, bytes] = {}
         """By id and space in one number."""
         self._alerts: dict[int, tuple[int, int, bool]] = {}
-        self._links: dict[tuple[int, int], dict[int, Link]] = {}
-        """By instrument and relation, those that may not lead back; each by its id."""
+        self._links: dict[tuple[int, int], dict[int, list[Link]]] = {}
+        """By instrument and relation, the periods of those that may not lead back; each by its
+        id."""
         self._imports: dict[bytes, int] = {}
         self._evidence: dict[int, bytes] = {}
         """By candidate, the hash of what it was proposed on."""
@@ -146,7 +148,7 @@ class Remembered:
         self._entities[id << 3 | space] = _ENTITY.pack(*entity)
 
     def links_from(self, instrument: int, relation: int) -> Iterable[Link]:
-        return self._links.get((instrument, relation), {}).values()
+        return chain.from_iterable(self._links.get((instrument, relation), {}).values())
 
     def components(self, instrument: int) -> Iterable[int]:
         return self._components.get(instrument, ())
@@ -188,7 +190,7 @@ class Remembered:
         elif isinstance(body, RelationBody):
             if body.relation in _ACYCLIC and not body.missing_key:
                 links = self._links.setdefault((body.instrument, body.relation), {})
-                links[event.entity] = Link(body.other, body.valid_from, body.valid_to)
+                links[event.entity] = links_in(body)
         elif isinstance(body, FeedBody):
             self._imports[body.content_hash] = event.offset
         elif isinstance(body, CandidateBody):

@@ -43,7 +43,7 @@ from alphapulse.log import (
     verify_message,
 )
 
-from . import precedence, proposal_rules, snapshots, synthetics
+from . import periods, precedence, proposal_rules, snapshots, synthetics
 from .errors import FormulaCycle, IllegalEvent, RelationCycle, UnknownComponent
 from .formula import components_of
 from .identity import (
@@ -63,7 +63,6 @@ from .identity import (
 from .proposal_rules import POLICIES, Proposals
 from .relation_rules import REACH_MAX, RULES, Links, flaw, way_back
 from .synthetics import Uses
-from .validation import is_backward
 
 NEXT: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.ACTIVE, Status.DELISTED}),
@@ -279,8 +278,8 @@ def _listing(
         _refuse(kind, "fingerprint and key do not belong together")
     if body.status not in STATUS_NAMES:
         _refuse(kind, "its status is unknown", status=body.status)
-    if is_backward(body.valid_from, body.valid_to):
-        _refuse(kind, "it ends before it begins")
+    if broken := periods.flaw(body):
+        _refuse(kind, broken)
     if body.symbol_from and not body.symbol:
         _refuse(kind, "it says since when it has a symbol, and none")
     if kind == Kind.LISTING_ADDED:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -38,9 +38,9 @@ from .deciding import (
 from .errors import UnknownListing
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import ORDER_FIELDS, Listing
+from .periods import DATES, Place, dates_in, flaw, has_date, place
 from .readers import normalised
-from .state import Held, Origin, State
-from .validation import is_backward
+from .state import DataBody, Held, Origin, State
 
 
 class AddListing(NamedTuple):
@@ -86,8 +86,10 @@ class AddListing(NamedTuple):
 
     def unsaid(self, body: ListingBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
-        said = self._offered().items()
-        return [(f, str(value)) for f, value in said if value and value != getattr(body, f)]
+        return [
+            (field, str(value)) for field, value in self._offered().items()
+            if value and not _says(body, field, value)
+        ]  # fmt: skip
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         owner, metadata = self._owner(state), origin.metadata()
@@ -121,29 +123,40 @@ class AddListing(NamedTuple):
         known = held.body
         assert isinstance(known, ListingBody)
         offered = self._offered()
+        where = place(known, int(self.listing.valid_from), int(self.listing.valid_to))
+        begins_again = where.is_new and _is_latest(where, int(self.listing.valid_from))
         changes: dict[str, object] = {}
         conflicts: list[Disagreement] = []
         for field, value in offered.items():
-            before = getattr(known, field)
+            is_date = field in DATES
+            before = where.date(field) if is_date else getattr(known, field)
             if not value or value == before:
                 continue
+            if not (is_date or where.is_newest or begins_again):
+                continue  # it was so in an earlier period
             if field == "symbol_from" and offered["symbol"] != changes.get("symbol", known.symbol):
                 continue  # it is the date of a symbol that is not taken
-            said_by = state.said_by(held, field, attrgetter(field))
+            said_by = state.said_by(held, field, _value_of(field, before))
             said = Disagreement(field, str(before), said_by.source, str(value), origin.source)
             word = Word.CORRECTS
-            if before and not (field == "symbol_from" and "symbol" in changes):
+            if begins_again:
+                pass  # it says how it is from then on
+            elif before and not (field == "symbol_from" and "symbol" in changes):
                 word = weigh(state, Space.LISTING, held.id, said_by, origin, said)
             if word != Word.CONFLICTS:
                 changes[field] = value
             if word != Word.CORRECTS:
                 conflicts.append(said.turned() if word == Word.OUTRANKS else said)
         agreed = (
-            (field, attrgetter(field)) for field, value in offered.items()
-            if value and value == getattr(known, field)
+            (field, _value_of(field, value)) for field, value in offered.items()
+            if value and _says(known, field, value)
         )  # fmt: skip
         endorsed = endorse(state, Space.LISTING, held, known.asset_class, agreed, origin)
         offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
+        dates = dates_in(changes)
+        if dates:
+            changes |= where.said(dates)
+            _date_symbol(known, offered, changes)
         if changes:
             offset = _change_listing(
                 state, held, Kind.LISTING_AMENDED, changes, origin.metadata()
@@ -157,17 +170,50 @@ class AddListing(NamedTuple):
         return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
 
 
+def _is_latest(where: Place, begins: int) -> bool:
+    """Whether a new period comes after all that are known."""
+    return bool(begins) and all(begins > period[0] for period in where.periods)
+
+
+def _says(body: ListingBody, field: str, value: object) -> bool:
+    if field in DATES:
+        return has_date(body, field, int(str(value)))
+    return bool(value == getattr(body, field))
+
+
+def _value_of(field: str, value: object) -> Callable[[DataBody], object]:
+    """How to read a field from a state; of a date, whether a period has it."""
+    if field not in DATES:
+        return attrgetter(field)
+
+    def has(body: DataBody) -> bool:
+        assert isinstance(body, ListingBody)
+        return has_date(body, field, int(str(value)))
+
+    return has
+
+
+def _date_symbol(
+    known: ListingBody, offered: Mapping[str, object], changes: dict[str, object]
+) -> None:
+    """Where an earlier period had another symbol, the one that is held is that of the newest."""
+    symbol = changes.get("symbol", known.symbol)
+    others = {known.symbol, offered["symbol"], symbol} - {""}
+    if changes["earlier"] and len(others) > 1 and not changes.get("symbol_from", known.symbol_from):
+        changes["symbol_from"] = changes["valid_from"]
+
+
 def _change_listing(
     state: State, held: Held, kind: Kind, changes: Mapping[str, object], metadata: bytes
 ) -> int:
     assert isinstance(held.body, ListingBody)
     body = replace(held.body, revision=held.body.revision + 1, **changes)
-    if is_backward(body.valid_from, body.valid_to):
+    if broken := flaw(body):
         raise InvalidInput(
-            DOING, problem="the listing would end before it begins",
+            DOING, problem=f"the listing would be wrong: {broken}",
             valid_from=format_time(body.valid_from), valid_to=format_time(body.valid_to),
-            cure="`alphapulse listings KEY` shows what is known; give dates that agree, or another"
-            " line for another period there",
+            cure="`alphapulse listings KEY` shows what is known; give dates that agree, or of"
+            " another period both",
         )  # fmt: skip
     return state.emit(
         kind, Space.LISTING, held.id, body, metadata=metadata, valid_from=body.valid_from
@@ -195,7 +241,8 @@ class EndListing(NamedTuple):
         assert isinstance(held.body, ListingBody)
         fingerprint = held.entity.fingerprint
         ended = held.body.valid_to
-        if ended == self.valid_to or (self.now and ended and ended < self.valid_to):
+        is_known = has_date(held.body, "valid_to", self.valid_to)
+        if is_known or (self.now and ended and ended < self.valid_to):
             return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
         offset = _change_listing(
             state, held, Kind.LISTING_ENDED, {"valid_to": self.valid_to}, origin.metadata()

@@ -7,9 +7,9 @@ them may amend them, and another one's disagreement is a conflict.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
@@ -25,12 +25,12 @@ from .deciding import (
     endorse,
     found_instrument,
     instrument_body,
-    may_correct,
     raise_conflicts,
     weigh,
 )
 from .errors import UnknownRelation
 from .identity import fingerprint_of, relation_key
+from .periods import DATES, dates_in, flaw, has_date, place
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import DataBody, Held, Origin, State
 from .validation import is_backward, refuse, time_ns
@@ -87,7 +87,7 @@ class Relate(NamedTuple):
         """Its words that this state does not say: (field, value)."""
         return [
             (field, _text(value)) for field, value in self._words().items()
-            if value != _value(body, field)
+            if not _says(body, field, value)
         ]  # fmt: skip
 
     def _words(self) -> dict[str, _Value]:
@@ -152,32 +152,33 @@ class Relate(NamedTuple):
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
         """What is not given says nothing; the rest fills in, amends or conflicts."""
         known = _relation_body(held)
-        changes: dict[str, _Value] = {}
+        changes: dict[str, object] = {}
         conflicts: list[Disagreement] = []
-        anew = self._begins_anew(state, origin, held)
+        where = place(known, self.valid_from, self.valid_to)
         for field, value in self._words().items():
-            before = _value(known, field)
+            before = where.date(field) if field in DATES else _value(known, field)
             if value == before:
                 continue
-            said_by = state.said_by(held, field, partial(_value, field=field))
+            said_by = state.said_by(held, field, _value_of(field, before))
             said = Disagreement(
                 field, _text(before), said_by.source, _text(value), origin.source
             )
             word = Word.CORRECTS
-            if before and not anew:
+            if before:
                 word = weigh(state, Space.RELATION, held.id, said_by, origin, said)
             if word != Word.CONFLICTS:
                 changes[field] = value
             if word != Word.CORRECTS:
                 conflicts.append(said.turned() if word == Word.OUTRANKS else said)
-        if anew:
-            changes.setdefault("valid_to", 0)
         agreed = (
-            (field, partial(_value, field=field)) for field, value in self._words().items()
-            if value == _value(known, field)
+            (field, _value_of(field, value)) for field, value in self._words().items()
+            if _says(known, field, value)
         )  # fmt: skip
         endorsed = endorse(state, Space.RELATION, held, known.asset_class, agreed, origin)
         offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
+        dates = dates_in(changes)
+        if dates:
+            changes.update(where.said(dates))
         if changes:
             offset = _change(state, held, Kind.RELATION_AMENDED, changes, origin.metadata())
             outcome = "amended"
@@ -187,13 +188,6 @@ class Relate(NamedTuple):
         if outcome == "unchanged" and endorsed is None and raised:
             offset = raised[0]
         return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
-
-    def _begins_anew(self, state: State, origin: Origin, held: Held) -> bool:
-        """Whoever said that it ended may say that it holds again from then on, or from later."""
-        ended = _relation_body(held).valid_to
-        return bool(ended) and self.valid_from >= ended and may_correct(
-            state.said_by(held, "valid_to", partial(_value, field="valid_to")), origin
-        )  # fmt: skip
 
 
 class Unrelate(NamedTuple):
@@ -230,7 +224,8 @@ class Unrelate(NamedTuple):
                 other=f"0x{other.id:016x}",
             )  # fmt: skip
         ended = _relation_body(held).valid_to
-        if ended == self.valid_to or (self.now and ended and ended < self.valid_to):
+        is_known = has_date(_relation_body(held), "valid_to", self.valid_to)
+        if is_known or (self.now and ended and ended < self.valid_to):
             return Receipt(held.id, fingerprint, held.data_offset, "unchanged")
         offset = _change(
             state, held, Kind.RELATION_ENDED, {"valid_to": self.valid_to}, origin.metadata()
@@ -264,27 +259,46 @@ def _value(body: DataBody, field: str) -> _Value:
     return body.valid_from if field == "valid_from" else body.valid_to
 
 
+def _says(body: RelationBody, field: str, value: _Value) -> bool:
+    if field in DATES:
+        assert isinstance(value, int)
+        return has_date(body, field, value)
+    return value == _value(body, field)
+
+
+def _value_of(field: str, value: _Value) -> Callable[[DataBody], object]:
+    """How to read a field from a state; of a date, whether a period has it."""
+    if field not in DATES:
+        return partial(_value, field=field)
+
+    def has(body: DataBody) -> bool:
+        assert isinstance(body, RelationBody) and isinstance(value, int)
+        return has_date(body, field, value)
+
+    return has
+
+
 def _text(value: _Value) -> str:
     """As conflicts hold it."""
     return str(value) if isinstance(value, int) else ratio_text(value)
 
 
-def _with(body: RelationBody, words: Mapping[str, _Value]) -> RelationBody:
+def _with(body: RelationBody, words: Mapping[str, object]) -> RelationBody:
     fields: dict[str, object] = {f: value for f, value in words.items() if f != "ratio"}
     ratio = words.get("ratio")
-    if isinstance(ratio, tuple):
-        fields.update(ratio_fields(ratio))
+    if ratio is not None:
+        fields.update(ratio_fields(cast("Ratio", ratio)))
     return replace(body, **fields)
 
 
 def _change(
-    state: State, held: Held, kind: Kind, changes: Mapping[str, _Value], metadata: bytes
+    state: State, held: Held, kind: Kind, changes: Mapping[str, object], metadata: bytes
 ) -> int:
     known = _relation_body(held)
     body = _with(replace(known, revision=known.revision + 1), changes)
-    if is_backward(body.valid_from, body.valid_to):
+    if broken := flaw(body):
         raise InvalidInput(
-            DOING, problem="the relation would end before it begins",
+            DOING, problem=f"the relation would be wrong: {broken}",
             valid_from=format_time(body.valid_from), valid_to=format_time(body.valid_to),
             cure="`alphapulse related KEY --ended` shows what is known; give dates that agree",
         )  # fmt: skip

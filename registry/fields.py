@@ -92,6 +92,7 @@ def _of_listing(body: ListingBody) -> tuple[int, Fields]:
         "symbol": body.symbol, "symbol_from": time_text(body.symbol_from), "primary": body.primary,
         "valid_from": time_text(body.valid_from), "valid_to": time_text(body.valid_to),
         **{field: getattr(body, field) for field in ORDER_FIELDS}, "figi": body.figi,
+        "earlier": _periods(body),
     }  # fmt: skip
     name = f"listing {body.venue} {body.currency or '-'} {body.line}"
     fields: Fields = {name: True}
@@ -99,12 +100,17 @@ def _of_listing(body: ListingBody) -> tuple[int, Fields]:
     return body.instrument, fields
 
 
+def _periods(body: ListingBody | RelationBody) -> str:
+    """`2010-01-04T00:00:00Z/2015-06-30T00:00:00Z`, of several with blanks between."""
+    return " ".join(f"{time_text(f) or '..'}/{time_text(t) or '..'}" for f, t in body.earlier)
+
+
 def _of_relation(body: RelationBody) -> tuple[int, Fields]:
     if body.group:
         return body.instrument, {f"group {body.group_source} {body.group}": True}
     known: dict[str, Shown | None] = {
         "ratio": ratio_text(ratio_in(body)), "valid_from": time_text(body.valid_from),
-        "valid_to": time_text(body.valid_to),
+        "valid_to": time_text(body.valid_to), "earlier": _periods(body),
     }
     name = f"{relation_text(body.relation)} {id_text(body.other)}"
     if body.missing_key:

@@ -54,6 +54,7 @@ from .errors import Ambiguous, RequestReused, UnknownInstrument
 from .formula import canonical_text
 from .generations import OVER
 from .identity import fingerprint_of, id_candidates, security_key, token_key
+from .periods import holds
 from .readers import BIRTH_SCHEMES, asset_of
 from .valid_time import NOW, When, state_at, symbol_before
 
@@ -244,13 +245,13 @@ class Lookup:
         table = self._views.table("listings")
         for cell in table.postings(index, key):
             body = self.listing_at(table, cell, when)
-            if body is not None and (when.valid is None or is_listed(body, when.valid)):
+            if body is not None and (when.valid is None or holds(body, when.valid)):
                 yield body
 
     def listing_at(self, table: TableReader, cell: int, when: When) -> ListingBody | None:
         """A listing as it was known, under the symbol that it had; None before it was known.
 
-        Its dates are not asked: `is_listed` does. Cost: 8 µs; 8 µs for each event of it when it
+        Its dates are not asked: `periods.holds` does. Cost: 8 µs; 8 µs for each event of it when it
         changed since.
         """
         trailer, id = table.trailer(table.position_of(cell)), table.key_of(cell)
@@ -474,12 +475,6 @@ def _cases(text: str) -> list[str]:
     """Other ways to write it."""
     spellings = dict.fromkeys((text.upper(), text.lower(), text.capitalize(), text.strip()))
     return [spelling for spelling in spellings if spelling != text]
-
-
-def is_listed(listing: ListingBody, at: int) -> bool:
-    """Whether its dates include `at` (ns); one that is not known leaves that side open."""
-    ended = bool(listing.valid_to) and listing.valid_to <= at
-    return listing.valid_from <= at and not ended
 
 
 def split_address(key: str) -> tuple[str, str, str]:

@@ -30,6 +30,7 @@ from alphapulse.projections import (
 )
 
 from .identity import id_candidates
+from .periods import periods_of
 from .relation_rules import Ratio, ratio_in
 
 
@@ -37,7 +38,7 @@ class Related(NamedTuple):
     """`instrument` RELATION `other`, as in: this one wraps that one."""
 
     id: int
-    """Of the relation."""
+    """Of the relation. One that held in several periods comes once for each that is asked for."""
     instrument: int
     relation: RelationKind
     other: int
@@ -198,17 +199,23 @@ class Relations:
                 if not (link.instrument and link.other):
                     continue  # a group, or it waits for its other end
                 trailer = table.trailer(position)
-                if stop is None or trailer.data_offset < stop:
-                    yield Related(id, *link, depth, trailer.data_offset)
+                is_newest = stop is None or trailer.data_offset < stop
+                if is_newest and not link.has_earlier:
+                    yield Related(id, *link[:6], depth, trailer.data_offset)
                     continue
-                event = state_before(self._log, trailer.last_offset, stop, id)
+                event = (
+                    state_named(self._log, trailer.data_offset, id)
+                    if stop is None or is_newest
+                    else state_before(self._log, trailer.last_offset, stop, id)
+                )
                 if event is None or not isinstance(body := event.body, RelationBody):
                     continue
                 if not body.missing_key:
-                    yield Related(
-                        id, body.instrument, RelationKind(body.relation), body.other,
-                        ratio_in(body), body.valid_from, body.valid_to, depth, event.offset,
-                    )  # fmt: skip
+                    for begins, ends in periods_of(body):
+                        yield Related(
+                            id, body.instrument, RelationKind(body.relation), body.other,
+                            ratio_in(body), begins, ends, depth, event.offset,
+                        )  # fmt: skip
 
 
 def _waiting(table: TableReader) -> Iterator[int]:

@@ -18,7 +18,8 @@ from typing import Final, NamedTuple, Protocol
 
 from alphapulse.log import RELATIONS_BY_NAME, RelationBody, RelationKind
 
-from .validation import is_backward, refuse
+from . import periods
+from .validation import refuse
 
 Ratio = tuple[int, int]
 
@@ -58,9 +59,15 @@ class Link(NamedTuple):
     valid_to: int
 
 
+def links_in(body: RelationBody) -> list[Link]:
+    """One for each period."""
+    return [Link(body.other, *period) for period in periods.periods_of(body)]
+
+
 class Links(Protocol):
     def links_from(self, instrument: int, relation: int) -> Iterable[Link]:
-        """The links of one relation that start at an instrument, ended ones too."""
+        """The links of one relation that start at an instrument, once for each period, ended ones
+        too."""
 
 
 def link_named(name: object) -> RelationKind:
@@ -120,8 +127,8 @@ def ratio_fields(ratio: Ratio | None) -> dict[str, int | bool]:
 def flaw(body: RelationBody) -> str:
     """Which rule of its own a relation's state breaks; empty when it breaks none."""
     numerator, denominator = body.ratio_numerator, body.ratio_denominator
-    if is_backward(body.valid_from, body.valid_to):
-        return "it ends before it begins"
+    if broken := periods.flaw(body):
+        return broken
     if not (0 < numerator <= _I64_MAX and 0 < denominator <= _I64_MAX):
         return "its ratio is not above zero"
     if gcd(numerator, denominator) != 1:
@@ -170,8 +177,9 @@ def way_back(state: Links, body: RelationBody) -> list[int] | None:
 
 def _together(link: Link, body: RelationBody) -> bool:
     """Whether there is a time at which both hold."""
-    return (not link.valid_to or link.valid_to > body.valid_from) and (
-        not body.valid_to or body.valid_to > link.valid_from
+    return any(
+        (not link.valid_to or link.valid_to > begins) and (not ends or ends > link.valid_from)
+        for begins, ends in periods.periods_of(body)
     )
 
 

@@ -87,6 +87,7 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "asset_class": class_text, "status": status_text, "relation": _known_relation,
     "valid_from": time_text, "valid_to": time_text, "symbol_from": time_text,
     "key": key_text, "holder_key": key_text,
+    "earlier": lambda periods: [list(map(time_text, period)) for period in periods],
     "missing_key": lambda value: key_text(value) if value else None,
     "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,

@@ -56,7 +56,7 @@ from .check import NEW_KINDS, Entity, check_body, entity_of, evidence_hash
 from .formula import components_of
 from .identity import fingerprint_of, id_candidates, primary_id, rules_key, snapshots_key
 from .precedence import outranks
-from .relation_rules import Link
+from .relation_rules import Link, links_in
 from .snapshots import Members
 from .synthetics import formula_of
 
@@ -229,13 +229,15 @@ class State:
             held = self._overlay.get((Space.RELATION, id))
             if held is None:
                 link = RelationRecord(table.arena, table.find(id)).link()
-                if link.relation == relation and link.other:
+                if link.relation != relation or not link.other:
+                    continue
+                if not link.has_earlier:
                     yield Link(link.other, link.valid_from, link.valid_to)
-            elif (
-                isinstance(held.body, RelationBody) and held.body.relation == relation
-                and held.body.other
-            ):  # fmt: skip
-                yield Link(held.body.other, held.body.valid_from, held.body.valid_to)
+                    continue
+                held = self.held(Space.RELATION, id)
+            body = None if held is None else held.body
+            if isinstance(body, RelationBody) and body.relation == relation and body.other:
+                yield from links_in(body)
 
     def waiting_for(self, fingerprint: bytes) -> list[Held]:
         """The relations that wait for this instrument. Cost: 1 µs when there are none."""

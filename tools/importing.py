@@ -76,8 +76,8 @@ def import_(
     relations_new, relations_waiting, relations_met (they had waited for what
     this file registers), relations_quarantined. Of a dry run before that, one
     line for each thing that a row would do: file, place, what (new, amended,
-    collision, conflict, quarantined), kind (of the event, null when there would be none),
-    id (of the instrument), changes (a list of field, before, after; of a
+    collision, conflict, quarantined), kind (of the event, null when there would
+    be none), id (of the instrument), changes (a list of field, before, after; of a
     conflict `after` is what the row says, taken only where its source has
     precedence), reason.
     """

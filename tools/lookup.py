@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -13,6 +13,7 @@ from .output import Column, short_time, shown
 from .verb import Cli, brief, find, find_one, place_of, settings, time_asked
 
 if TYPE_CHECKING:
+    from alphapulse.log import ListingBody
     from alphapulse.registry import Match, Registry
 
 FORMS: Final = (
@@ -123,7 +124,8 @@ def _components(
     valid_to, figi, tick, lot, ticks, min_size, max_size, min_notional, status,
     current.
 
-    A status of pending, active or delisted follows from the dates at the time asked (--valid-at,
+    A listing that ended and was there again later has a row for each period. A
+    status of pending, active or delisted follows from the dates at the time asked (--valid-at,
     else --as-of, else now), and where it would be active it is that of the instrument; a date that
     is not known is null.
     """)  # fmt: skip
@@ -197,8 +199,28 @@ def _listing_rows(
             owner = registry.describe(match.id, as_of=as_of, valid=valid)
             # Of a time before its registration holds, only the listing speaks.
             status = Status.ACTIVE if owner is None else owner.record.status_at(at)
-            rows += [listing_dict(body, at, status) for _, body in bodies]
+            rows += [
+                listing_dict(period, at, status) for id, body in bodies
+                for period in _periods(registry, id, body, as_of)
+            ]
     return rows
+
+
+def _periods(
+    registry: Registry, id: int, body: ListingBody, as_of: str | None
+) -> Iterator[ListingBody]:
+    """A listing once for each time that it was there, under the symbol that it had at its end."""
+    from msgspec.structs import replace
+
+    from alphapulse.registry.periods import each_period
+
+    for period in each_period(body):
+        if period.valid_to and period.valid_to <= body.symbol_from:
+            then = registry.listing_bodies(
+                body.instrument, as_of=as_of, valid=period.valid_to - 1
+            )
+            period = replace(period, symbol=dict(then)[id].symbol)
+        yield period
 
 
 @click.command(help=f"""Show every event about an instrument, its listings, groups and

@@ -365,7 +365,7 @@ def _state_of_seen(registry: Registry, command: Command, receipt: Receipt) -> st
 def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
     """That what was said to hold or to end had ended before: then nothing was changed."""
     from alphapulse.log import ListingBody, RelationBody, format_time
-    from alphapulse.registry import EndListing, Relate, Unrelate
+    from alphapulse.registry import AddListing, EndListing, Relate, Unrelate
 
     if not isinstance(known, ListingBody | RelationBody):
         return
@@ -374,6 +374,8 @@ def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
     ended = format_time(known.valid_to)
     if isinstance(command, Relate) and not command.valid_to:
         cli.note(f"note: that relation ended at {ended}; --valid-from TIME begins it again")
+    elif isinstance(command, AddListing) and not command.listing.valid_to:
+        cli.note(f"note: that listing ended at {ended}; --valid-from TIME begins it again")
     elif isinstance(command, EndListing | Unrelate) and command.now:
         cli.note(f"note: it ended at {ended} already; --valid-to TIME corrects that")
 

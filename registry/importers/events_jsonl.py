@@ -23,6 +23,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from alphapulse.log import (
     CLASS_NAMES,
     AlphaPulseError,
@@ -46,6 +48,7 @@ from alphapulse.registry.facts import facts_from
 from alphapulse.registry.formula import components_of
 from alphapulse.registry.identity import key_text
 from alphapulse.registry.instruments import ORDER_FIELDS, Listing
+from alphapulse.registry.periods import each_period
 from alphapulse.registry.relation_rules import ratio_in, ratio_text
 from alphapulse.registry.synthetics import formula_of
 
@@ -100,11 +103,11 @@ class EventsReading:
                     event.space == space and event.kind in DATA_KINDS
                     and not self._is_replaced(event.offset)
                 ):  # fmt: skip
-                    row = _row(event, line)
-                    if isinstance(row, Row) and (formula := formula_of(event.body)):
-                        synthetics.append(Synthetic(event.entity, components_of(formula), row))
-                    else:
-                        yield row
+                    for row in _rows(event, line):
+                        if isinstance(row, Row) and (formula := formula_of(event.body)):
+                            synthetics.append(Synthetic(event.entity, components_of(formula), row))
+                        else:
+                            yield row
             yield from in_order(synthetics)
 
     def _lines(self) -> Iterator[Line]:
@@ -154,17 +157,35 @@ def _event(line: Line) -> Event | Refused:
     return event
 
 
-def _row(event: Event, line: Line) -> Row | Relation | Refused:
+def _rows(event: Event, line: Line) -> list[Row | Relation | Refused]:
+    """One; of a relation one for each of its periods."""
     place, is_relation = f"line {line.number}", False
     try:
         body = event.body
         if isinstance(body, RelationBody) and body.relation != RelationKind.GROUPED:
             is_relation = True
-            return Relation(place, _relate(body), raw(line), _names(body))
-        return Row(place, (_command(event),), raw(line))
+            relates = [_relate(period) for period in each_period(body)]
+            return [Relation(place, relate, raw(line), _names(body)) for relate in relates]
+        if isinstance(body, ListingBody):
+            return [Row(place, tuple(_listings(body)), raw(line))]
+        return [Row(place, (_command(event),), raw(line))]
     # ValueError: a frame can be whole and hold a number, or bytes of a text, that mean nothing.
     except (AlphaPulseError, ValueError) as error:
-        return Refused(place, str(error), raw(line), is_relation)
+        return [Refused(place, str(error), raw(line), is_relation)]
+
+
+def _listings(body: ListingBody) -> Iterator[AddListing]:
+    """The newest period first, which all else that is said of it is about."""
+    for period in reversed(each_period(body)):
+        listing = Listing(
+            instrument=0, venue=period.venue, symbol=period.symbol, currency=period.currency,
+            line=period.line, primary=period.primary, valid_from=period.valid_from,
+            valid_to=period.valid_to, figi=period.figi, symbol_from=period.symbol_from,
+            **{field: getattr(period, field) for field in ORDER_FIELDS},
+        )  # fmt: skip
+        if period.valid_from != body.valid_from:
+            listing = replace(listing, symbol_from=0)
+        yield AddListing.make(listing, of=period.instrument_fingerprint)
 
 
 def _command(event: Event) -> Command:
@@ -174,14 +195,6 @@ def _command(event: Event) -> Command:
         # day since which it is, the words of today would claim that they were true then.
         is_first = event.kind == Kind.INSTRUMENT_REGISTERED
         return _register(body, event.valid_from if is_first else 0)
-    if isinstance(body, ListingBody):
-        listing = Listing(
-            instrument=0, venue=body.venue, symbol=body.symbol, currency=body.currency,
-            line=body.line, primary=body.primary, valid_from=body.valid_from,
-            valid_to=body.valid_to, figi=body.figi, symbol_from=body.symbol_from,
-            **{field: getattr(body, field) for field in ORDER_FIELDS},
-        )  # fmt: skip
-        return AddListing.make(listing, of=body.instrument_fingerprint)
     if isinstance(body, RelationBody) and body.relation == RelationKind.GROUPED:
         group_source, group = (
             validation.text(text, "group", GROUP_SIZE_BYTES_MAX)

@@ -89,7 +89,8 @@ def test_a_relation(id: int, instrument: int, other: int, valid_from: int, valid
     record = RelationRecord(pack_relation(id, body))
     assert (record.id, record.fingerprint, record.instrument) == (id, PRINT, instrument)
     assert (record.other, record.group) == (other, 0)
-    assert record.link() == (instrument, RelationKind.WRAPS, other, None, valid_from, valid_to)
+    link = (instrument, RelationKind.WRAPS, other, None, valid_from, valid_to, False)
+    assert tuple(record.link()) == link
 
 
 @pytest.mark.parametrize(

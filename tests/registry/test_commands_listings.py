@@ -106,9 +106,11 @@ def test_a_listing_cannot_end_before_it_begins(registry: Registry, apple: int) -
             registry.end_listing(id, valid_to=valid_to)
         with pytest.raises(InvalidInput):
             registry.add_listing(listed(apple, valid_from=10, valid_to=valid_to))
-        with pytest.raises(InvalidInput):  # each word alone is fine, together they are not
-            registry.add_listing(listed(apple, valid_to=valid_to), source="a")
     assert registry.log.head == 2
+    again = registry.add_listing(listed(apple, valid_to=9), source="a")
+    assert again.outcome == "amended", "it was there before, too"
+    (found,) = registry.listings(apple)
+    assert (found.valid_from, found.valid_to, found.has_earlier) == (10, 0, True)
 
 
 def test_what_is_not_there_has_no_listing(registry: Registry) -> None:

@@ -158,11 +158,11 @@ def test_relations_are_counted_apart(run: Run, tmp_path: Path) -> None:
     ran = run("import", str(path), "--json")
     assert (ran.code, ran.rows[0]["quarantine_file"]) == (0, None)
     assert [ran.rows[0][name] for name in FIELDS[-5:]] == [1, 0, 1, 0, 0]
-    (waits,) = run("related", "--waiting", "--json").rows
-    assert waits["missing"] == waits["from"] == f"token|eip155:10|erc20|{far}"
-    assert (waits["to"], waits["refused"], waits["source"]) == (
-        run("lookup", f"eip155:1:{token['address']}", "--json").rows[0]["id"], False, "l")
-    assert run("related", "T", "--waiting", "--json").rows == [waits]
+    (waiting,) = run("related", "--waiting", "--json").rows
+    assert waiting["missing"] == waiting["from"] == f"token|eip155:10|erc20|{far}"
+    id = run("lookup", f"eip155:1:{token['address']}", "--json").rows[0]["id"]
+    assert (waiting["to"], waiting["refused"], waiting["source"]) == (id, False, "l")
+    assert run("related", "T", "--waiting", "--json").rows == [waiting]
     assert "1 waiting" in run("related", "--waiting").err
     assert "wait for an end: 1; see `alphapulse related --waiting`" in run("stats").err
     assert run("related", "T", "--waiting", "--ended").code == 2
