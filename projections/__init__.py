@@ -11,7 +11,13 @@ from .entity_view import CONFLICT_FIELDS, fields_in_conflict
 from .errors import ViewFull, ViewUnusable
 from .feed_views import find_import
 from .history import DATA_KINDS, backwards, event_named, state_before, state_named
-from .instrument_view import CUSIP_COUNTRIES, IDENTIFIER_INDEXES, cusip_in, native_id_of
+from .instrument_view import (
+    CUSIP_COUNTRIES,
+    IDENTIFIER_INDEXES,
+    MANY_USED,
+    cusip_in,
+    native_id_of,
+)
 from .keys import address_key, hash_key, isin_key, pair_key, text_key
 from .layout import SUPERSEDED
 from .listings import Listings, listings_of_isin
@@ -38,6 +44,7 @@ __all__ = [
     "CUSIP_COUNTRIES",
     "DATA_KINDS",
     "IDENTIFIER_INDEXES",
+    "MANY_USED",
     "SUPERSEDED",
     "VIEWS",
     "VIEWS_BY_NAME",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,6 +13,7 @@ from alphapulse.log import (
     INSTRUMENT_KINDS,
     MESSAGE_SIZE_BYTES,
     AnyBody,
+    AssetClass,
     Event,
     InstrumentBody,
     InstrumentRecord,
@@ -25,9 +27,18 @@ from .keys import address_key, bytes_key, interleaved, isin_key, text_key
 from .layout import TableSchema
 from .table import TableWriter
 
+MANY_USED: Final = 1
+"""Key under which those stand that use more than USED_MAX others: they are few, and looked through.
+A key for each would make room for thousands in every event."""
+USED_MAX: Final = 2
+
 
 class _Terms(msgspec.Struct):
     native_id: str = ""
+    tokens: str = ""
+    formula: str = ""
+    base: str = ""
+    quote: str = ""
 
 
 class _Indexed(msgspec.Struct):
@@ -41,6 +52,9 @@ class _Indexed(msgspec.Struct):
 
 CUSIP_COUNTRIES: Final = ("US", "CA")
 """How the ISINs begin that contain a CUSIP."""
+_NO_PARENT: Final = bytes(8)
+_NO_TERMS: Final = _Terms()
+_IDS: Final = re.compile(r"0x[0-9a-f]{16}").findall
 _decode_indexed: Final = msgspec.msgpack.Decoder(_Indexed).decode
 IDENTIFIER_INDEXES: Final = {
     "lei": "isin", "figi": "address", "composite_figi": "address", "cusip": "number",
@@ -52,10 +66,11 @@ have room."""
 
 
 class InstrumentView(EntityView):
-    """Instruments by id, ISIN, symbol (a venue's native id is one too), address, and the other
-    identifiers (`IDENTIFIER_INDEXES`). The payload is the 128-byte message."""
+    """Instruments by id, ISIN, symbol (a venue's native id is one too), address, the other
+    identifiers (`IDENTIFIER_INDEXES`), and by what they derive from or are made of. The payload is
+    the 128-byte message."""
 
-    schema = TableSchema("instruments", 2, ("isin", "symbol", "address", "number"))
+    schema = TableSchema("instruments", 3, ("isin", "symbol", "address", "number", "uses"))
     space = Space.INSTRUMENT
     first_kind = Kind.INSTRUMENT_REGISTERED
     links_per_event = (7, 2)  # a security's; no class has an address and a native id
@@ -84,15 +99,23 @@ class InstrumentView(EntityView):
         for scheme, number in _NUMBERS:
             if scheme in identifiers:
                 table.link(number, text_key(identifiers[scheme]), cell)
+        for key in _used_keys(body.message, _terms_of(body)):
+            table.link(_USES, key, cell)
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
-        rows, isins, symbols, natives, addresses = [], [], [], [], []
+        rows: list[tuple[int, bytes, int, bytes]] = []
+        isins, symbols, natives, addresses = [], [], [], []
         identified: list[tuple[int, dict[str, str]]] = []
         """Places in `rows` with what `_indexed` gives of them."""
+        used: list[tuple[int, int]] = []
+        """Keys, each with the number of its row."""
         for entity, offset, data in new:
             message, rest = data[:MESSAGE_SIZE_BYTES], data[MESSAGE_SIZE_BYTES:]
             indexed = _decode_indexed(rest)
             row = b"".join((data[:40], data[48:84], data[88:124], rest))
+            if indexed.terms is not None or message[32:40] != _NO_PARENT:
+                terms = indexed.terms or _NO_TERMS
+                used += [(key, len(rows)) for key in _used_keys(message, terms)]
             rows.append((entity, message, offset, blake3(row).digest()))
             isins.append(isin_key(data[96:108]) if data[96] else 0)
             symbol = indexed.symbol.encode() or data[108 : 108 + data[82]]
@@ -116,6 +139,8 @@ class InstrumentView(EntityView):
             table.link_all(
                 number, [text_key(value) for _, value in said], [cells[at] for at, _ in said]
             )
+        used = [(key, row) for key, row in used if row < done]
+        table.link_all(_USES, [key for key, _ in used], [cells[row] for _, row in used])
         return done
 
 
@@ -123,6 +148,7 @@ _NUMBERS: Final = [
     (scheme, InstrumentView.schema.secondaries.index(name))
     for scheme, name in IDENTIFIER_INDEXES.items()
 ]
+_USES: Final = InstrumentView.schema.secondaries.index("uses")
 
 
 def _indexed(identifiers: dict[str, str], isin: str) -> dict[str, str]:
@@ -135,6 +161,24 @@ def _indexed(identifiers: dict[str, str], isin: str) -> dict[str, str]:
 def cusip_in(isin: str) -> str:
     """The CUSIP that an ISIN contains; empty outside of `CUSIP_COUNTRIES`."""
     return isin[2:11] if isin.startswith(CUSIP_COUNTRIES) else ""
+
+
+def _terms_of(body: InstrumentBody) -> _Terms:
+    terms = body.extension.terms
+    return _Terms(**{field: str(terms.get(field, "")) for field in _Terms.__struct_fields__})
+
+
+def _used_keys(message: bytes, terms: _Terms) -> list[int]:
+    """Of the underlying and the components: ids, addresses of tokens and codes of currencies."""
+    keys = [int.from_bytes(message[32:40], "little")] if message[32:40] != _NO_PARENT else []
+    if message[2] == AssetClass.FX_PAIR:
+        keys += [text_key(terms.base), text_key(terms.quote or message[92:95].decode("ascii"))]
+    elif message[2] == AssetClass.DEX_POOL:
+        keys += map(address_key, terms.tokens.split())
+    elif message[2] == AssetClass.SYNTHETIC:
+        keys += (int(id, 16) for id in _IDS(terms.formula))
+    keys = list(dict.fromkeys(keys))
+    return [MANY_USED] if len(keys) > USED_MAX else keys
 
 
 def native_id_of(body: InstrumentBody) -> str:

@@ -75,7 +75,8 @@ class ImportReport(NamedTuple):
     quarantined: int
     collisions: int
     conflicts: int
-    """Disagreements that this import raised; those raised before are open alerts already."""
+    """Open conflicts that its words are in, each once, however many rows are in it and whoever
+    raised it: as long as nobody decides, the same file again tells of the same ones."""
     relations: int
     """Said by good rows, those that wait and the quarantined ones included."""
     relations_new: int
@@ -231,7 +232,9 @@ class _Run:
         self._name = str(file.path)
         self._counts = dict.fromkeys(("new", "unchanged", "amended", "quarantined"), 0)
         self._relations = dict.fromkeys((*self._counts, "waiting"), 0)
-        self._collisions = self._conflicts = self._met = 0
+        self._collisions = self._met = 0
+        self._conflicts: set[int] = set()
+        """Their offsets."""
         self._problems: dict[str, list[Problem]] = {"quarantined": [], "conflict": []}
         self._rehearsal: Rehearsal | None = None
         self._plan: Plan | None = None
@@ -330,8 +333,10 @@ class _Run:
         for receipt in receipts:
             self._collisions += receipt.outcome == "collision"
             self._met += receipt.met
-            self._conflicts += len(receipt.conflicts)
             for offset in receipt.conflicts:
+                if offset in self._conflicts:
+                    continue
+                self._conflicts.add(offset)
                 if len(self._problems["conflict"]) < PROBLEMS_MAX:
                     body = executor.body_at(offset)
                     assert isinstance(body, ConflictBody), "receipts name conflicts only"
@@ -356,7 +361,7 @@ class _Run:
             relations=self.relations, relations_new=self._relations["new"],
             relations_waiting=self._relations["waiting"], relations_met=self._met,
             relations_quarantined=self._relations["quarantined"],
-            collisions=self._collisions, conflicts=self._conflicts, quarantine_file=self._kept,
+            collisions=self._collisions, conflicts=len(self._conflicts), quarantine_file=self._kept,
             source=self._source, content_hash=self.reading.content_hash,
             unknown_columns=self.reading.unknown_columns,
             problems=tuple(self._problems["quarantined"] + self._problems["conflict"]),

@@ -106,7 +106,7 @@ class Registry(
         self.log = log
         self.views = Views(log)
         self.lookup = Lookup(log, self.views)
-        self.relations = Relations(log, self.views)
+        self.relations = Relations(log, self.views, self.lookup)
         self.alike = Candidates(log, self.views)
         self.sources = Sources(log, self.views)
         self._writer = Writer(log, self.views, wait_s)
@@ -257,8 +257,8 @@ class Registry(
         self, key: str, *, by: str = "", as_of: AsOf = None, valid: ValidAt = None,
         known: AsOf = None,
     ) -> list[tuple[Match, Joined | None]]:  # fmt: skip
-        """All that a key means, and then who is joined to them: what is `same_as` them and what
-        succeeds them, with the relation.
+        """All that a key means, and then who is joined to them: what is `same_as` them, what
+        succeeds them and what they succeed, with the relation.
 
         Also who is joined to an id or ISIN that was not there yet at that time. by: only in this
         form of `FORMS`. Raises InvalidInput.
@@ -268,7 +268,8 @@ class Registry(
         _, matches = self.lookup.find(key, by, when)
         found: list[tuple[Match, Joined | None]] = [(match, None) for match in matches]
         ids = [match.id for match in matches or self.lookup.whom(key, when, by)]
-        for joined in self.joined(ids, as_of=as_of, valid=valid):
+        at = self._moment(valid, as_of)
+        for joined in self.relations.around(ids, at=at, stop=when.known):
             match = self.lookup.match(joined.id, when)
             if match is not None:
                 found.append((match, joined))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from alphapulse.log import (
@@ -30,8 +31,11 @@ from alphapulse.projections import (
 )
 
 from .identity import id_candidates
+from .lookup import Lookup
 from .periods import periods_of
 from .relation_rules import Ratio, ratio_in
+from .uses import KINDS, Use, Uses
+from .valid_time import When
 
 
 class Related(NamedTuple):
@@ -52,6 +56,9 @@ class Related(NamedTuple):
     """How many relations away from what was asked about, from 1."""
     offset: int
     """Of the event that holds this state."""
+    field: str = ""
+    """Of `instrument`, when its own state says so, and no relation (then `id` is 0): underlying,
+    base, quote, tokens, formula."""
 
     def holds(self, at: int) -> bool:
         return self.valid_from <= at and (self.valid_to == 0 or at < self.valid_to)
@@ -84,14 +91,17 @@ class Joined(NamedTuple):
     relation: RelationKind
     to: int
     """The instrument that it has this relation to."""
+    is_former: bool = False
+    """It is `to` that has this relation to it, and took its place."""
 
 
 class Relations:
     """Read-only questions about links. `stop`: as when the head was there; None = now."""
 
-    def __init__(self, log: EventLog, views: Views) -> None:
+    def __init__(self, log: EventLog, views: Views, lookup: Lookup) -> None:
         self._log = log
         self._views = views
+        self._lookup = lookup
 
     def moment(self, as_of: int | str | None) -> int:
         """The time (ns) that a question is about: now, that time, or when that event was
@@ -118,7 +128,10 @@ class Relations:
             found.append(link)
             return link.far_from(instrument)
 
-        self._walk(starts, depth, at, stop, take)
+        uses = None
+        if relations is None or not KINDS.isdisjoint(relations):
+            uses = Uses(self._lookup, self._views, When(stop, at))
+        self._walk(starts, depth, at, stop, take, uses)
         return found
 
     def waiting(self) -> Iterator[Waiting]:
@@ -149,15 +162,31 @@ class Relations:
 
     def joined(self, starts: Iterable[int], *, at: int, stop: int | None) -> list[Joined]:
         """Who else is meant by these: what is `same_as` them, and what succeeds them."""
+        return self._joined(list(starts), at, stop, former=False)
+
+    def around(self, starts: Iterable[int], *, at: int, stop: int | None) -> list[Joined]:
+        """As `joined`, and then those whose place these took: others, to be hinted at."""
         starts = list(starts)
+        found = self._joined(starts, at, stop, former=False)
+        known = {joined.id for joined in found}
+        before = self._joined(starts, at, stop, former=True)
+        return found + [joined for joined in before if joined.id not in known]
+
+    def _joined(
+        self, starts: list[int], at: int, stop: int | None, *, former: bool
+    ) -> list[Joined]:
+        """By `same_as`, and by `succeeds` in one direction: to the former ones, or to the later."""
         found: dict[int, Joined] = {}
 
         def take(link: Related, instrument: int) -> int | None:
             is_same = link.relation == RelationKind.SAME_AS
-            if not is_same and (link.relation, link.other) != (RelationKind.SUCCEEDS, instrument):
+            near = link.instrument if former else link.other
+            if not is_same and (link.relation, near) != (RelationKind.SUCCEEDS, instrument):
                 return None
             far = link.far_from(instrument)
-            found.setdefault(far, Joined(far, link.relation, instrument))
+            found.setdefault(
+                far, Joined(far, link.relation, instrument, former and not is_same)
+            )
             return far
 
         self._walk(starts, None, at, stop, take)
@@ -165,17 +194,21 @@ class Relations:
 
     def _walk(
         self, starts: Iterable[int], depth: int | None, at: int | None, stop: int | None,
-        take: Callable[[Related, int], int | None],
+        take: Callable[[Related, int], int | None], uses: Uses | None = None,
     ) -> None:  # fmt: skip
-        """take: told each link once, with the side it was reached from; says where to go on."""
+        """take: told each link once, with the side it was reached from; says where to go on.
+        uses: what instruments say of others is a link, too."""
         table = self._views.table("relations")
         frontier = list(dict.fromkeys(starts))
-        reached, seen, level = set(frontier), set[int](), 0
+        reached, seen, level, used = set(frontier), set[int](), 0, set[Use]()
         while frontier and (depth is None or level < depth):
             level += 1
             further = []
             for instrument in frontier:
-                for link in self._links(table, instrument, level, stop, seen):
+                links = self._links(table, instrument, level, stop, seen)
+                if uses is not None:
+                    links = chain(links, _derived(uses, instrument, level, used))
+                for link in links:
                     if at is not None and not link.holds(at):
                         continue
                     far = take(link, instrument)
@@ -216,6 +249,16 @@ class Relations:
                             id, body.instrument, RelationKind(body.relation), body.other,
                             ratio_in(body), begins, ends, depth, event.offset,
                         )  # fmt: skip
+
+
+def _derived(uses: Uses, instrument: int, depth: int, seen: set[Use]) -> Iterator[Related]:
+    """Those of one instrument, on either side, that were not seen yet."""
+    for use in uses.of(instrument):
+        if use not in seen:
+            seen.add(use)
+            yield Related(
+                0, use.user, use.relation, use.used, None, 0, 0, depth, use.offset, use.field
+            )
 
 
 def _waiting(table: TableReader) -> Iterator[int]:

@@ -204,9 +204,14 @@ def match_dict(match: Match, at: int, joined: Joined | None = None) -> Json:
         "revision": record.revision,
         "offset": match.offset,
         "key": key_text(body.extension.key),
-        "joined": None if joined is None else f"{relation_text(joined.relation)}"
-        f" {id_text(joined.to)}",
+        "joined": None if joined is None else joined_text(joined),
     }
+
+
+def joined_text(joined: Joined) -> str:
+    """`same_as 0x…`, `succeeds 0x…` or `succeeded_by 0x…`."""
+    word = "succeeded_by" if joined.is_former else relation_text(joined.relation)
+    return f"{word} {id_text(joined.to)}"
 
 
 def related_dict(related: Related, source: str) -> Json:
@@ -219,6 +224,7 @@ def related_dict(related: Related, source: str) -> Json:
         "valid_to": time_text(related.valid_to),
         "source": source or None,
         "depth": related.depth,
+        "field": related.field or None,
     }
 
 

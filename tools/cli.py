@@ -31,6 +31,7 @@ _VERBS: Final[dict[str, Verb]] = {
     "register": Verb("write", "register", "Register an instrument, or say more of it."),
     "amend": Verb("write", "amend", "Correct what is known of an instrument."),
     "delist": Verb("write", "delist", "Say that an instrument is delisted."),
+    "status": Verb("write", "status", "Halt or resume an instrument, or end its life."),
     "add-listing": Verb("write", "add_listing", "Say that an instrument is listed at a venue."),
     "end-listing": Verb("write", "end_listing", "Say when a listing ends."),
     "relate": Verb("write", "relate", "Say how two instruments are related."),

@@ -49,6 +49,16 @@ def _delist(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     return SetStatus(id, Status.DELISTED, _time(valid_from, "valid_from"))
 
 
+def _status(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+    from alphapulse.registry import SetStatus
+    from alphapulse.registry.validation import status
+
+    id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
+    wanted = status(fields.pop("status", None))
+    _nothing_else(fields, "key, status, valid_from")
+    return SetStatus(id, wanted, _time(valid_from, "valid_from"))
+
+
 def _add_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
     from alphapulse.registry import AddListing, Listing, from_mapping
 
@@ -102,8 +112,9 @@ def _sides(registry: Registry, fields: Fields, as_of: AsOf) -> tuple[bytes, obje
 
 
 COMMANDS: Final[dict[str, Callable[[Registry, Fields, AsOf], Command]]] = {
-    "register": _register, "amend": _amend, "delist": _delist, "add-listing": _add_listing,
-    "end-listing": _end_listing, "relate": _relate, "unrelate": _unrelate, "seen": _seen,
+    "register": _register, "amend": _amend, "delist": _delist, "status": _status,
+    "add-listing": _add_listing, "end-listing": _end_listing, "relate": _relate,
+    "unrelate": _unrelate, "seen": _seen,
 }  # fmt: skip
 
 

@@ -77,8 +77,8 @@ def import_(
     this file registers), relations_quarantined. Of a dry run before that, one
     line for each thing that a row would do: file, place, what (new, amended,
     collision, conflict, quarantined), kind (of the event, null when there would
-    be none), id (of the instrument), changes (a list of field, before, after; of a
-    conflict `after` is what the row says, taken only where its source has
+    be none), id (of the instrument), changes (a list of field, before, after;
+    of a conflict `after` is what the row says, taken only where its source has
     precedence), reason.
     """
     from alphapulse.log import AlphaPulseError, Home

@@ -49,8 +49,8 @@ def _moment(registry: Registry, as_of: str | None, valid: int | None) -> int:
 
 @click.command(help=f"""Find instruments.
     {KEY_HELP}
-    Exit 1 with near misses when nothing matches. Instruments that are same_as a match,
-    and those that succeed it, are shown too: `joined` says by which relation.
+    Exit 1 with near misses when nothing matches. Instruments that are same_as a match, those
+    that succeed it and those it succeeds are shown too: `joined` says by which relation.
 
     \b
     JSON fields: id, fingerprint, class, status, symbol, name, decimals, isin,
@@ -70,7 +70,7 @@ def _moment(registry: Registry, as_of: str | None, valid: int | None) -> int:
 def lookup(
     cli: Cli, key: str, by: str | None, as_of: str | None, valid_at: str | None
 ) -> None:
-    from alphapulse.registry.render import match_dict
+    from alphapulse.registry.render import joined_text, match_dict
 
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
@@ -80,14 +80,20 @@ def lookup(
             find(registry, key, by=form, as_of=as_of, valid=valid)  # says what is near
         at = _moment(registry, as_of, valid)
         rows = [match_dict(match, at, joined) for match, joined in found]
-        uses = _components(registry, found[0][0].id, as_of, valid) if len(found) == 1 else []
+        direct = [match.id for match, joined in found if joined is None]
+        uses = _components(registry, direct[0], as_of, valid) if len(direct) == 1 else []
+    count = sum(joined is None for _, joined in found)
     if cli.json:
         cli.out.records(rows)
-    elif len(rows) == 1:
+    elif len(rows) == 1 or count == 1:
         rows[0].pop("components", None)
-        cli.out.fields((*((name, shown(value)) for name, value in rows[0].items()), *uses))
+        fields = [(name, shown(value)) for name, value in rows[0].items()]
+        others = [
+            (joined_text(joined).replace("_", " ").split(" 0x")[0], brief(match))
+            for match, joined in found[1:] if joined is not None
+        ]
+        cli.out.fields((*fields, *uses, *others))
     else:
-        count = sum(joined is None for _, joined in found)
         also = f", {len(rows) - count} more by relations" if count < len(rows) else ""
         cli.note(f"{count} instrument{' matches' if count == 1 else 's match'} {key}{also}")
         cli.out.table(

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     shows siblings.
     {KEY_HELP}
     \b
-    JSON fields: from, relation, to, ratio, valid_from, valid_to, source, depth.
-    One of `from` stands for `ratio` of `to`; what is not known is null.
+    JSON fields: from, relation, to, ratio, valid_from, valid_to, source, depth,
+    field. One of `from` stands for `ratio` of `to`; what is not known is null.
+    Where an instrument says so itself and no relation, field is what says it:
+    underlying; base, quote (of an fx_pair), tokens (of a dex_pool), formula.
     With --waiting: id, from, relation, to, missing (the key that is to be
     registered, which stands for the id of that end), refused, source, offset.
     """)  # fmt: skip
@@ -80,7 +82,7 @@ def related(
         [Column("depth", right=True), Column("from", whole=True), Column("from_symbol", "symbol"),
          Column("relation"), Column("ratio"), Column("to", whole=True),
          Column("to_symbol", "symbol"), Column("valid_from", "since"), Column("valid_to", "until"),
-         Column("source")],
+         Column("field"), Column("source")],
         [
             row | {
                 "from_symbol": symbols[each.instrument], "to_symbol": symbols[each.other],
@@ -125,6 +127,8 @@ def _symbols(registry: Registry, found: Iterable[Related]) -> dict[int, str]:
     symbols = {}
     for id in {id for each in found for id in (each.instrument, each.other)}:
         match = registry.describe(id)
-        assert match is not None  # a relation is between registered instruments
-        symbols[id] = symbol_of(match.body) or match.body.extension.name
+        if match is None:  # an underlying need not be registered
+            symbols[id] = "(not registered)"
+        else:
+            symbols[id] = symbol_of(match.body) or match.body.extension.name
     return symbols

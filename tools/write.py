@@ -230,6 +230,31 @@ def delist(cli: Cli, key: str, **flags: str | None) -> int:
     return _run(cli, "delist", key, "key", _given(flags))
 
 
+@click.command(help=f"""Move an instrument through its life: pending, active, halted, delisted,
+    expired or migrated.
+
+    \b
+      status AAPL halted --valid-from 2026-01-31T14:30:00Z
+      status AAPL active
+
+    From pending it becomes active or delisted; active and halted become each
+    other, delisted, expired or migrated; delisted becomes active again. What
+    took the place of a migrated one is said by relate NEW succeeds OLD.
+    {_LINES_HELP.format(line='{"key": …, "status": …}')}
+    """)  # fmt: skip
+@click.argument("key", metavar="KEY|-")
+@click.argument("status", required=False)
+@_flags({"valid-from": REGISTER_FLAGS["valid-from"]})
+@_origin_flags
+@settings
+def status(cli: Cli, key: str, status: str | None, **flags: str | None) -> int:
+    if key == "-" and status is not None:
+        raise click.UsageError("with - statuses come from stdin alone")
+    if key != "-" and status is None:
+        raise click.UsageError("say what it becomes: status KEY halted")
+    return _run(cli, "status", key, "key", _given({"status": status, **flags}))
+
+
 @click.command(help=f"""Say that an instrument is listed at a venue; again with more, fills in or
     amends. The answer's id is the listing's.
 

@@ -220,6 +220,18 @@ def test_a_source_does_not_correct_decimals(registry: Registry, tmp_path: Path) 
     assert (report.amended, report.conflicts) == (0, 1)
 
 
+def test_a_conflict_is_counted_once_however_many_rows_are_in_it(
+    registry: Registry, tmp_path: Path
+) -> None:
+    import_file(registry, token_list(tmp_path / "a.json", token(7), name="one"))
+    rows = [token(7, symbol="OTHER"), token(7, symbol="OTHER"), token(7, symbol="THIRD")]
+    path = token_list(tmp_path / "b.json", *rows, name="two")
+    assert import_file(registry, path, dry_run=True).conflicts == 2
+    for _ in range(2):
+        report = import_file(registry, path)
+        assert (report.conflicts, len(registry.alerts()), len(report.problems)) == (2, 2, 2)
+
+
 def test_duplicate_rows_are_unchanged(registry: Registry, tmp_path: Path) -> None:
     report = import_file(registry, token_list(tmp_path / "a.json", token(7), token(7)))
     assert (report.new, report.unchanged, report.is_clean) == (1, 1, True)
@@ -312,18 +324,21 @@ def test_good_rows_are_imported_and_bad_ones_kept_with_line_and_reason(
 def test_a_row_that_the_registry_refuses_is_kept_in_its_place(
     registry: Registry, tmp_path: Path
 ) -> None:
-    """The file's words are fine one by one; the state says that the listing would end before."""
+    """The file's words are fine one by one; with the state two periods would overlap."""
     first, second = tmp_path / "1.csv", tmp_path / "2.csv"
-    first.write_text("isin,mic,valid_from\nUS0378331005,XNAS,2020\n")
-    second.write_text(
-        "isin,mic,valid_to\nUS0378331005,XNAS,2019\nbad,XNAS,\nGB00BP6MXD84,XLON,2021\n"
+    head_line = "isin,mic,valid_from,valid_to\n"
+    first.write_text(
+        f"{head_line}US0378331005,XNAS,2010,2015\nUS0378331005,XNAS,2020,\n"
     )
-    import_file(registry, first)
+    second.write_text(
+        f"{head_line}US0378331005,XNAS,2012,2022\nbad,XNAS,,\nGB00BP6MXD84,XLON,,2021\n"
+    )
+    import_file(registry, first, source="x")
     head = registry.statistics().head
-    report = import_file(registry, second)
+    report = import_file(registry, second, source="x")
     assert (report.new, report.quarantined) == (1, 2)
     assert [problem.place for problem in report.problems] == ["line 2", "line 3"]
-    assert "end before it begins" in report.problems[0].reason
+    assert "its periods overlap" in report.problems[0].reason
     assert registry.statistics().head == head + 2
 
 

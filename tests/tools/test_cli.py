@@ -24,7 +24,7 @@ from alphapulse.tools.cli import main
 from .conftest import APPLE, MODULE, Run, environment, start
 
 VERBS = [
-    "demo", "init", "import", "watch", "register", "amend", "delist", "add-listing",
+    "demo", "init", "import", "watch", "register", "amend", "delist", "status", "add-listing",
     "end-listing", "relate", "unrelate", "seen", "proposals", "rules", "lookup", "listings",
     "related", "candidates", "history", "diff",
     "blame", "tail", "replay", "audit", "rebuild", "backup", "restore", "fork", "export",

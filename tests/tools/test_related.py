@@ -11,7 +11,8 @@ from alphapulse.registry import Equity, Registry, Token
 
 from .conftest import Run
 
-FIELDS = ["from", "relation", "to", "ratio", "valid_from", "valid_to", "source", "depth"]
+FIELDS = ["from", "relation", "to", "ratio", "valid_from", "valid_to", "source", "depth",
+          "field"]
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_relate_and_related(run: Run, three: list[str]) -> None:
     assert list(first) == FIELDS
     assert first == {
         "from": three[0], "relation": "wraps", "to": three[1], "ratio": "1/1", "valid_from": None,
-        "valid_to": None, "source": "me", "depth": 1,
+        "valid_to": None, "source": "me", "depth": 1, "field": None,
     }  # fmt: skip
     assert (second["from"], second["ratio"], second["depth"]) == (three[2], None, 2)
     assert run("related", "ETH", "--json").rows == [first]
@@ -199,14 +200,17 @@ def test_lookups_follow_what_joins(run: Run, three: list[str]) -> None:
     assert [(row["id"], row["joined"]) for row in rows] == [
         (old, None), (new, f"succeeds {old}")
     ]  # fmt: skip
-    assert [row["id"] for row in run("lookup", "NEW", "--json").rows] == [new]
+    assert [(row["id"], row["joined"]) for row in run("lookup", "NEW", "--json").rows] == [
+        (new, None), (old, f"succeeded_by {new}")
+    ]  # fmt: skip
+    assert f"succeeded by  {old} equity OLD US0378331005" in run("lookup", "NEW").out
     for one, other in (three[0:3:2], three[2::-2]):
         assert [row["joined"] for row in run("lookup", one, "--json").rows] == [
             None, f"same_as {one}"
         ], other  # fmt: skip
     people = run("lookup", "OLD")
-    assert people.err == "1 instrument matches OLD, 1 more by relations\n"
-    assert people.out.splitlines()[0].split()[-1] == "joined"
+    assert (people.err, people.out.splitlines()[-1].split()) == (
+        "", ["succeeds", new, "equity", "NEW", "US5949181045"])  # fmt: skip
     assert [row["venue"] for row in run("listings", "OLD", "--json").rows] == ["XETR"]
     assert len(run("lookup", "OLD", "--json", "--as-of", "4").rows) == 1
 

@@ -448,3 +448,21 @@ def test_a_listing_may_have_ended_before_1970(run: Run, apple: int) -> None:
     assert run("audit").code == 0
     backward = run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "1960-01-01")
     assert (backward.code, "valid_from=1980-12-12" in backward.err) == (2, True)
+
+
+def test_the_life_of_an_instrument(run: Run) -> None:
+    apple = ("--isin", "US0378331005", "--symbol", "AAPL", "--valid-from", "1980-12-12")
+    run("register", "equity", *apple)
+    halted = run("status", "AAPL", "halted", "--source", "venue", "--json").rows[0]
+    assert (halted["outcome"], halted["offset"]) == ("amended", 1)
+    assert run("lookup", "AAPL", "--json").rows[0]["status"] == "halted"
+    assert run("status", "AAPL", "halted", "--json").rows[0]["outcome"] == "unchanged"
+    lines = '{"key": "AAPL", "status": "active"}\n{"key": "AAPL", "status": "pending"}\n'
+    ran = run("status", "-", "--json", stdin=lines)
+    assert (ran.code, ran.rows[0]["offset"]) == (1, 2)
+    assert "active cannot become pending" in str(ran.rows[1])
+    assert run("lookup", "AAPL", "--as-of", "1", "--json").rows[0]["status"] == "halted"
+    assert run("status", "AAPL", "migrated", "--valid-from", "2199-01-01").code == 0
+    assert run("lookup", "AAPL", "--valid-at", "2198-01-01", "--json").rows[0]["status"] == "active"
+    for words in (("AAPL",), ("AAPL", "gone"), ("-", "active"), ()):
+        assert run("status", *words).code == 2, words
