@@ -121,8 +121,9 @@ def _waiting(cli: Cli, key: str | None) -> None:
 
 
 def _symbols(registry: Registry, found: Iterable[Related]) -> dict[int, str]:
-    """The symbol or name of every side, as it is known now."""
+    """The symbol, name or native id of every side, as it is known now."""
     from alphapulse.log import symbol_of
+    from alphapulse.projections import native_id_of
 
     symbols = {}
     for id in {id for each in found for id in (each.instrument, each.other)}:
@@ -130,5 +131,6 @@ def _symbols(registry: Registry, found: Iterable[Related]) -> dict[int, str]:
         if match is None:  # an underlying need not be registered
             symbols[id] = "(not registered)"
         else:
-            symbols[id] = symbol_of(match.body) or match.body.extension.name
+            names = symbol_of(match.body), match.body.extension.name, native_id_of(match.body)
+            symbols[id] = next(filter(None, names), "")
     return symbols
