@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
-from alphapulse.log import InvalidInput, Kind, Pattern, RelationBody
+from alphapulse.log import InvalidInput, Kind, Pattern, RelationBody, RelationKind, Space
 from alphapulse.registry import (
+    IllegalEvent,
     Origin,
     Register,
     Registry,
@@ -21,7 +23,8 @@ from alphapulse.registry import (
     Unrelate,
     import_file,
 )
-from alphapulse.registry.audit import audit_meaning
+from alphapulse.registry.audit import Remembered, audit_meaning
+from alphapulse.registry.check import check_body
 from alphapulse.registry.deciding import Receipt
 from alphapulse.registry.discovery import ANY, Discovery
 from tests.registry.test_importing import token, token_list
@@ -242,3 +245,37 @@ def test_another_home_waits_too(registry: Registry, tmp_path: Path) -> None:
         assert other.register(token_of(2)).met == 1
         registry.register(token_of(2))
         assert digest(other) == digest(registry)
+
+
+@pytest.mark.parametrize(
+    ("at", "changes", "why"),
+    [
+        (1, {"other": 5}, "only one end"),
+        (1, {"instrument": 0}, "only one end"),
+        (1, {"missing_key": b"\x01a"}, "key and fingerprint do not belong together"),
+        (1, {"missing_key": b""}, "far end is not registered"),
+        (1, {"relation": RelationKind.GROUPED, "group": "g"}, "only one end"),
+        (3, {}, "the end that it waits for is registered"),
+        (4, {}, "an end that was there is missing"),
+        (2, {"earlier": ((5, 0),), "valid_from": 9}, "periods overlap"),
+    ],
+)  # fmt: skip
+def test_what_no_event_may_say(
+    registry: Registry, at: int, changes: dict[str, Any], why: str
+) -> None:
+    """Before each offset, the event that waits (1) is said otherwise, again or anew."""
+    registry.register(token_of(1))
+    say(registry, 1, "wraps", 2)
+    registry.register(token_of(2))
+    state = Remembered(64)
+    first = registry.log.event(1)
+    assert isinstance(first.body, RelationBody)
+    events = [event for event in registry.read() if at != 3 or event.offset != 1]
+    for event in events:
+        if event.offset < at:
+            state.fold(event)
+    held = state.entity(Space.RELATION, first.entity)
+    kind = Kind.RELATION_AMENDED if held else Kind.RELATION_ADDED
+    body = replace(first.body, **{"revision": 1 + (held.revision if held else 0), **changes})
+    with pytest.raises(IllegalEvent, match=why):
+        check_body(state, kind, Space.RELATION, first.entity, held, body)
