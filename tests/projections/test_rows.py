@@ -123,3 +123,20 @@ def test_relation_rows() -> None:
     said = replace(relation, one_to_one=True)
     assert canonical_row(said) != canonical_row(relation)
     assert canonical_row(said, frozenset({"ratio"})) == canonical_row(relation)
+
+
+@pytest.mark.parametrize("field", ["valid_from", "valid_to"])
+def test_disputed_dates_may_be_those_of_any_period(field: str) -> None:
+    relation = RelationBody(
+        fingerprint=bytes(16), relation=2, asset_class=1, instrument=1,
+        instrument_fingerprint=bytes(16), other=2, other_fingerprint=bytes(16),
+    )  # fmt: skip
+    listing = ListingBody(
+        fingerprint=bytes(16), instrument=1, instrument_fingerprint=bytes(16), asset_class=1,
+        venue="XNAS",
+    )  # fmt: skip
+    for body in (relation, listing):
+        once, twice = (replace(body, earlier=periods, **{field: 9}) for periods in ((), ((1, 2),)))
+        assert canonical_row(once) != canonical_row(twice)
+        disputed = frozenset({field})
+        assert canonical_row(once, disputed) == canonical_row(twice, disputed)

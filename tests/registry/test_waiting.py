@@ -279,3 +279,13 @@ def test_what_no_event_may_say(
     body = replace(first.body, **{"revision": 1 + (held.revision if held else 0), **changes})
     with pytest.raises(IllegalEvent, match=why):
         check_body(state, kind, Space.RELATION, first.entity, held, body)
+
+
+def test_what_waits_is_no_way_to_anywhere(registry: Registry) -> None:
+    """Both missing ends have the id 0, and are not one."""
+    registry.register_many([token_of(1, name="Same Name"), token_of(2, name="Same Name")])
+    say(registry, 1, "wraps", 8)
+    say(registry, 9, "wraps", 2)
+    assert len(registry.look_alikes().pairs) == 1
+    assert say(registry, 2, "wraps", 1).outcome == "new"
+    assert audit_meaning(registry.log).ok
