@@ -15,6 +15,7 @@ from .instrument_view import (
     CUSIP_COUNTRIES,
     IDENTIFIER_INDEXES,
     MANY_USED,
+    USED_BY_NAME,
     cusip_in,
     native_id_of,
 )
@@ -46,6 +47,7 @@ __all__ = [
     "IDENTIFIER_INDEXES",
     "MANY_USED",
     "SUPERSEDED",
+    "USED_BY_NAME",
     "VIEWS",
     "VIEWS_BY_NAME",
     "AlertRecord",

@@ -31,6 +31,8 @@ MANY_USED: Final = 1
 """Key under which those stand that use more than USED_MAX others: they are few, and looked through.
 A key for each would make room for thousands in every event."""
 USED_MAX: Final = 2
+USED_BY_NAME: Final = 2
+"""Key under which those stand that name others by an address or a code, and not by an id."""
 
 
 class _Terms(msgspec.Struct):
@@ -73,7 +75,7 @@ class InstrumentView(EntityView):
     schema = TableSchema("instruments", 3, ("isin", "symbol", "address", "number", "uses"))
     space = Space.INSTRUMENT
     first_kind = Kind.INSTRUMENT_REGISTERED
-    links_per_event = (7, 2)  # a security's; no class has an address and a native id
+    links_per_event = (7, 3)  # a security's; no class has an address and a native id
     data_kinds: frozenset[int] = INSTRUMENT_KINDS
     kinds: frozenset[int] = data_kinds | NOTES
 
@@ -178,7 +180,10 @@ def _used_keys(message: bytes, terms: _Terms) -> list[int]:
     elif message[2] == AssetClass.SYNTHETIC:
         keys += (int(id, 16) for id in _IDS(terms.formula))
     keys = list(dict.fromkeys(keys))
-    return [MANY_USED] if len(keys) > USED_MAX else keys
+    if len(keys) > USED_MAX:
+        keys = [MANY_USED]
+    by_name = message[2] in (AssetClass.FX_PAIR, AssetClass.DEX_POOL)
+    return [*keys, USED_BY_NAME] if keys and by_name else keys
 
 
 def native_id_of(body: InstrumentBody) -> str:

@@ -118,7 +118,8 @@ class Relations:
         """By depth, and then in the order in which they became known.
 
         depth: None = as far as they lead. at: None = at any time. relations: None = all. Cost:
-        5 µs for each; 8 µs more for each event of one that changed since `stop`.
+        5 µs for each, and what `Uses.of` costs for each instrument; 8 µs more for each event of one
+        that changed since `stop`.
         """
         found: list[Related] = []
 
