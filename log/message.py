@@ -209,6 +209,8 @@ class InstrumentRecord(Flyweight):
 
     @property
     def status(self) -> Status:
+        """As it was last said; of a record that was asked for by a valid time, as it was then. An
+        expiry comes without a word: `status_at` tells it."""
         return Status(self._buffer[self._at + 3])
 
     @property

@@ -20,7 +20,7 @@ from .instrument_view import (
     native_id_of,
 )
 from .keys import address_key, hash_key, isin_key, pair_key, text_key
-from .layout import SUPERSEDED
+from .layout import PENDING_BIT, SUPERSEDED
 from .listings import Listings, listings_of_isin
 from .records import (
     ALL_MISSING,
@@ -33,6 +33,7 @@ from .records import (
     RequestRecord,
     fingerprint_key,
     group_key,
+    pack_listing,
 )
 from .request_view import request_key
 from .rows import canonical_row
@@ -46,6 +47,7 @@ __all__ = [
     "DATA_KINDS",
     "IDENTIFIER_INDEXES",
     "MANY_USED",
+    "PENDING_BIT",
     "SUPERSEDED",
     "USED_BY_NAME",
     "VIEWS",
@@ -81,6 +83,7 @@ __all__ = [
     "isin_key",
     "listings_of_isin",
     "native_id_of",
+    "pack_listing",
     "pair_key",
     "request_key",
     "state_before",

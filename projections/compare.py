@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from .errors import ViewUnusable
+from .layout import PENDING_BIT
 from .table_reader import TableReader
 
 KEYS_MAX: Final = 20
@@ -41,8 +42,10 @@ def _is_whole(table: TableReader, position: int) -> bool:
     return position >= 0 and position & 7 == 0 and table.intact(position)
 
 
-def _row(table: TableReader, position: int) -> tuple[bytes, int] | None:
+def _row(table: TableReader, position: int) -> tuple[bytes, int, int, bool] | None:
     """None when there is no whole record."""
     if not _is_whole(table, position):
         return None
-    return table.payload(position), table.trailer(position).row_digest
+    trailer = table.trailer(position)
+    pending = bool(position & PENDING_BIT)
+    return table.payload(position), trailer.row_digest, trailer.pending_until_s, pending

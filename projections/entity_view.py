@@ -27,7 +27,9 @@ from alphapulse.log import (
     RelationBody,
     Space,
 )
+from alphapulse.log.times import NS
 
+from .layout import Trailer
 from .rows import canonical_row
 from .table import TableWriter
 from .view import EventView, Fetch, row_digest_of
@@ -52,8 +54,11 @@ ALERT_KINDS: Final[frozenset[int]] = frozenset(
 )
 NOTES: Final[frozenset[int]] = ALERT_KINDS | {Kind.REQUEST_ANSWERED, Kind.WORD_ENDORSED}
 """Kinds that stand in the chain of any entity and leave its state as it is."""
-_unpack_brief: Final = struct.Struct("<10xHBxH24xQ8x").unpack_from
-"""Of a frame's header: version and codec, flags, size of the metadata, entity."""
+_unpack_brief: Final = struct.Struct("<10xHBxH8xQqQ8x").unpack_from
+"""Of a frame's header: version and codec, flags, size of the metadata, recorded time, valid-from,
+entity."""
+_NEW: Final = Trailer(0, 0, 0, 0)
+_UNTIL_S_MAX: Final = (1 << 32) - 1
 _CLASS_FIELD: Final = b"\xabasset_class"
 """In MessagePack; before it in a body stand only other names, ids and fingerprints."""
 
@@ -89,8 +94,9 @@ class EntityView(EventView):
     def fold_block(self, block: Block, start: int, table: TableWriter, fetch: Fetch) -> None:
         """As event by event, with a short way for what nearly every event is: the first one.
 
-        It is right when the table does not know the entity yet and the frame is of the newest
-        version and not packed: then its bytes are the canonical row, or contain it.
+        It is right when the table does not know the entity yet, the frame is of the newest version
+        and not packed, so that its bytes are the canonical row or contain it, and it names no
+        later day than its own.
         """
         data, offset, first_kind, kinds = block.data, block.first, self.first_kind, self.kinds
         plain = VERSIONS[first_kind] | Codec.NONE << 8
@@ -98,8 +104,8 @@ class EntityView(EventView):
         at = block.frame_bounds(0)[0]
         for kind, end in zip(block.kinds.tolist(), block.ends.tolist(), strict=True):
             if kind in kinds and offset >= start:
-                packing, flags, metadata_size, entity = _unpack_brief(data, at)
-                if kind == first_kind and packing == plain:
+                packing, flags, metadata_size, recorded, since, entity = _unpack_brief(data, at)
+                if kind == first_kind and packing == plain and since <= recorded:
                     body_end = end - metadata_size - (flags >> 2 & 7)
                     body = data[at + FRAME_HEADER_SIZE_BYTES : body_end]
                     new.append((entity, offset, body))
@@ -128,11 +134,13 @@ class EntityView(EventView):
         if event.kind in self.data_kinds:
             body = event.body
             if fresh:
-                aux = table.trailer(position).aux if position >= 0 else 0
+                held = table.trailer(position) if position >= 0 else _NEW
+                aux = held.aux
                 row = _row_of(body, aux)
                 cell = table.put(
                     entity, self.payload(event, body), last_offset=event.offset,
                     data_offset=event.offset, row_digest=row_digest_of(row), aux=aux,
+                    pending_until_s=_pending(event, held.pending_until_s) if self.dated else 0,
                 )  # fmt: skip
             else:
                 cell = table.cell(entity)
@@ -158,7 +166,15 @@ class EntityView(EventView):
         table.put(
             event.entity, table.payload(position), last_offset=event.offset,
             data_offset=held.data_offset, row_digest=row_digest, aux=aux,
+            pending_until_s=held.pending_until_s,
         )  # fmt: skip
+
+
+def _pending(event: Event, until_s: int) -> int:
+    """By when all words of an entity are true, after an event that says something of it. until_s:
+    the same before it. 0 when they all are once it is recorded."""
+    until_s = max(until_s, min(-(-event.valid_from // NS), _UNTIL_S_MAX))
+    return until_s if until_s * NS > event.recorded else 0
 
 
 def _row_of(body: AnyBody, aux: int) -> bytes:

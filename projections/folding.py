@@ -36,7 +36,8 @@ def count_for(view: View, block: Block, kinds: Mapping[int, int]) -> int:
 def has_room(view: View, writer: TableWriter, count: int) -> bool:
     """Whether so many events fit for certain; `writer.refresh()` comes before."""
     most, each = view.links_per_event
-    return writer.room_for(count, most * count, links_each_index=each * count)
+    pending = count if view.dated else 0
+    return writer.room_for(count, most * count, links_each_index=each * count, pending=pending)
 
 
 def fold_block(

@@ -70,11 +70,13 @@ have room."""
 class InstrumentView(EntityView):
     """Instruments by id, ISIN, symbol (a venue's native id is one too), address, the other
     identifiers (`IDENTIFIER_INDEXES`), and by what they derive from or are made of. The payload is
-    the 128-byte message."""
+    the 128-byte message of the newest event, whatever date that names; a pending record says that
+    the log has to be asked what is true."""
 
     schema = TableSchema("instruments", 3, ("isin", "symbol", "address", "number", "uses"))
     space = Space.INSTRUMENT
     first_kind = Kind.INSTRUMENT_REGISTERED
+    dated = True
     links_per_event = (7, 3)  # a security's; no class has an address and a native id
     data_kinds: frozenset[int] = INSTRUMENT_KINDS
     kinds: frozenset[int] = data_kinds | NOTES

@@ -14,7 +14,9 @@ All integers are little-endian; every word is 8 bytes and 8-aligned; sections ar
                │ record arena                 │ records of 192 B, appended, never changed
                └──────────────────────────────┘
 
-    position      byte offset of a record in the file (so never 0); an update swings it
+    position      byte offset of a record in the file (so never 0); an update swings it. Records
+                  stand at multiples of 64; one whose words are not all true yet stands 8 bytes
+                  further, so that its position says so (PENDING_BIT) to who reads nothing else
     cell          word number, inside the primary index, of an entity's position: always odd
     posting word  0 none · odd: the only cell · even: word number of a block in the posting area
     block         u64 capacity, u64 count, capacity × u64 cell; 2^k words, so capacity is 2^k - 2
@@ -33,7 +35,9 @@ All integers are little-endian; every word is 8 bytes and 8-aligned; sections ar
                   number of blocks in force of each size 2^k words (64 words)
 
     record     0  payload, 128 B          128  u64 last offset      136  u64 data offset
-             144  row digest, 32 B        176  u64 aux              184  u32 zero
+             144  row digest, 32 B        176  u64 aux
+             184  u32 pending until: seconds since 1970, rounded up, at which the last of its words
+                  comes true, the largest u32 = then or later; 0 = all of them are true
              188  u32 crc32 over bytes 0..187, so crc32 of the whole record is a constant
 """
 
@@ -59,6 +63,7 @@ BITS_MAX: Final = 40
 PAYLOAD_SIZE_BYTES: Final = 128
 TRAILER_SIZE_BYTES: Final = 64
 RECORD_SIZE_BYTES: Final = 192
+PENDING_BIT: Final = 8
 TRAILER: Final = struct.Struct("<QQ32sQII")
 RECORD_BODY: Final = struct.Struct("<128sQQ32sQI")
 CRC: Final = struct.Struct("<I")
@@ -107,6 +112,8 @@ if PAYLOAD_SIZE_BYTES + TRAILER_SIZE_BYTES != RECORD_SIZE_BYTES:
     raise ImportError("payload and trailer do not fill the record")
 if RECORD_BODY.size + CRC.size != RECORD_SIZE_BYTES:
     raise ImportError(f"record body and crc are {RECORD_BODY.size + CRC.size} bytes")
+if PAGE_SIZE_BYTES % 64 or RECORD_SIZE_BYTES % 64 or PENDING_BIT != WORD_SIZE_BYTES:
+    raise ImportError("positions of records do not leave the bit that says pending")
 if (BLOCKS + BLOCKS_COUNT) * WORD_SIZE_BYTES > PAGE_SIZE_BYTES:
     raise ImportError("the header words do not fit the header page")
 if (KEYS_USED - CELLS_USED < 1) or BLOCKS - KEYS_USED < SECONDARIES_MAX:
@@ -135,12 +142,16 @@ class TableSchema:
 
 
 class Trailer(NamedTuple):
-    """What stands behind a record's payload. Offsets are of events; aux belongs to the view."""
+    """What stands behind a record's payload. Offsets are of events; aux belongs to the view.
+
+    pending_until_s: when the last of its words comes true, in UTC seconds; 0 = they all are.
+    """
 
     last_offset: int
     data_offset: int
     row_digest: int
     aux: int
+    pending_until_s: int = 0
 
 
 class Totals(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Final, overload
 
 import msgspec
 
-from .layout import BLOCK_HEAD_WORDS, MIX, SUPERSEDED
+from .layout import BLOCK_HEAD_WORDS, MIX, PENDING_BIT, SUPERSEDED
 from .records import ListingRecord
 from .table_reader import Cells, TableReader
 
@@ -79,8 +79,9 @@ def listings_of_isin(
 ) -> Listings | None:  # fmt: skip
     """The listings of the one instrument that ever carried this ISIN, and still does.
 
-    None when it is not this simple: there is none, or several, or no listing, a view was
-    superseded, or the text is no ISIN. Raises ViewUnusable when a view is damaged.
+    None when it is not this simple: there is none, or several, or no listing, a change of it is
+    announced, a view was superseded, or the text is no ISIN. Raises ViewUnusable when a view is
+    damaged.
     """
     if instruments.words[SUPERSEDED] or listings.words[SUPERSEDED]:
         return None
@@ -102,7 +103,7 @@ def listings_of_isin(
         return None
     index = instruments._index
     try:
-        if _ISIN(instruments.arena, index[cell])[0] != text:
+        if (key := index[cell]) & PENDING_BIT or _ISIN(instruments.arena, key)[0] != text:
             return None
         key = index[cell - 1]
     except (IndexError, OverflowError, struct.error) as error:

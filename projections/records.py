@@ -154,6 +154,8 @@ class ListingRecord(_LinkRecord):
 
     @property
     def symbol(self) -> str:
+        """The newest, also when it is announced for a later day; `listing_bodies` has it as of now,
+        and a record that was asked for by a valid time as of then."""
         return self._text(96, 57)
 
     def current(self, at: int) -> bool:

@@ -33,6 +33,7 @@ from .layout import (
     IN_PROGRESS,
     MIX,
     PAYLOAD_SIZE_BYTES,
+    PENDING_BIT,
     POSTING_WORDS_EACH,
     POSTINGS_USED,
     RECORD_BODY,
@@ -121,12 +122,12 @@ class TableWriter(TableFolds):
 
     def put(
         self, key: int, payload: bytes, *, last_offset: int, data_offset: int, row_digest: int,
-        aux: int = 0,
+        aux: int = 0, pending_until_s: int = 0,
     ) -> int:
         """Insert or replace the entity's record; returns its cell. About 1.5 µs.
 
-        payload: 128 bytes. row_digest: below 2^256, 0 when the row is not counted. Raises ViewFull
-        before it changes anything.
+        payload: 128 bytes. row_digest: below 2^256, 0 when the row is not counted. pending_until_s:
+        as in `Trailer`. Raises ViewFull before it changes anything.
         """
         assert self._folding, "begin() comes before put()"
         assert key, "0 marks a free slot"
@@ -138,15 +139,19 @@ class TableWriter(TableFolds):
             i = (i + 2) & mask
             found = index[i]
         position = self._arena_next
-        if position > self._arena_stop or not (found or self._cells_used < self._cells_max):
+        stop = position + RECORD_SIZE_BYTES
+        if pending_until_s:
+            position, stop = position + PENDING_BIT, stop + RECORD_SIZE_BYTES
+        room = stop - RECORD_SIZE_BYTES <= self._arena_stop
+        if not room or not (found or self._cells_used < self._cells_max):
             raise self._full("a record", rows=self._cells_used, records=self.arena_used)
         body = RECORD_BODY.pack(
             payload, last_offset, data_offset,
-            row_digest.to_bytes(ROW_DIGEST_SIZE_BYTES, "little"), aux, 0,
+            row_digest.to_bytes(ROW_DIGEST_SIZE_BYTES, "little"), aux, pending_until_s,
         )
         mapped = self._map
         mapped[position : position + RECORD_SIZE_BYTES] = body + CRC.pack(crc32(body))
-        words[ARENA_NEXT] = self._arena_next = position + RECORD_SIZE_BYTES
+        words[ARENA_NEXT] = self._arena_next = stop
         if found:
             at = index[i + 1] + ROW_DIGEST_AT
             old_digest = int.from_bytes(mapped[at : at + ROW_DIGEST_SIZE_BYTES], "little")
@@ -320,14 +325,17 @@ class TableWriter(TableFolds):
 
     # Space
 
-    def room_for(self, rows: int, links: int, *, links_each_index: int | None = None) -> bool:
+    def room_for(
+        self, rows: int, links: int, *, links_each_index: int | None = None, pending: int = 0
+    ) -> bool:
         """Whether so many puts and links fit for certain, whatever their keys: each put takes a
         record, each link a new key or the growth of the largest block not yet grown.
 
         links_each_index: how many of the links one index may get at most; None = all of them.
+        pending: how many of the rows may be pending.
         """
         new_keys = links if links_each_index is None else links_each_index
-        if self._arena_next + (rows - 1) * RECORD_SIZE_BYTES > self._arena_stop:
+        if self._arena_next + (rows + pending - 1) * RECORD_SIZE_BYTES > self._arena_stop:
             return False
         if self._cells_used + rows > self._cells_max:
             return False
@@ -358,7 +366,7 @@ class TableWriter(TableFolds):
         ViewFull, or ViewUnusable when something here is damaged, leaving no new file; this table
         is not changed. The caller makes the new one current and then calls `supersede` here.
         """
-        rows = max(rows, 2 * self._cells_used, ROWS_MIN)
+        rows = max(rows, 2 * self._cells_used, ROWS_MIN)  # room for them if each were pending
         in_force = sum(count << size_class for size_class, count in enumerate(self._blocks))
         geometry = new_geometry(
             generation, self.geometry.log_id, bits_for(rows),
@@ -402,13 +410,16 @@ class TableWriter(TableFolds):
             record = arena[old_position : old_position + RECORD_SIZE_BYTES]
             if crc32(record) != CRC_RESIDUE:
                 raise old.damaged("a record", key=f"{key:#018x}", position=old_position)
+            stop = position + RECORD_SIZE_BYTES
+            if old_position & PENDING_BIT:
+                position, stop = position + PENDING_BIT, stop + RECORD_SIZE_BYTES
             mapped[position : position + RECORD_SIZE_BYTES] = record
             i = (key << 1) & mask
             while index[i]:
                 i = (i + 2) & mask
             index[i + 1] = position
             index[i] = key
-            position += RECORD_SIZE_BYTES
+            position = stop
             self._cells_used += 1
         self.words[ARENA_NEXT] = self._arena_next = position
 

@@ -225,8 +225,9 @@ class TableReader(Closing):
             raise Closed("reading a view") from None
         except (OverflowError, struct.error) as error:
             raise self.damaged("an index slot", position=position) from error
-        last_offset, data_offset, row_digest, aux, _, _ = fields
-        return Trailer(last_offset, data_offset, int.from_bytes(row_digest, "little"), aux)
+        last_offset, data_offset, row_digest, aux, pending_until_s, _ = fields
+        row = int.from_bytes(row_digest, "little")
+        return Trailer(last_offset, data_offset, row, aux, pending_until_s)
 
     def last_offset(self, position: int) -> int:
         """`trailer(position).last_offset` at a fifth of the cost, for a fold that asks each time
@@ -340,7 +341,7 @@ class TableReader(Closing):
 
     @property
     def arena_used(self) -> int:
-        """Records appended so far, garbage included."""
+        """Places of records taken so far, garbage included; a pending one takes two."""
         return (self.words[ARENA_NEXT] - self.geometry.arena_at) // RECORD_SIZE_BYTES
 
     @property

@@ -43,6 +43,9 @@ class View(Protocol):
     @property
     def links_per_event(self) -> tuple[int, int]:
         """How many links one event makes at most: in all, and in one index."""
+    @property
+    def dated(self) -> bool:
+        """Whether words of its events may come true later than they are recorded."""
 
     def concerns(self, block: Block, kinds: Set[int]) -> bool:
         """False when folding the block, whose events are of these kinds, would change nothing."""
@@ -62,6 +65,7 @@ class EventView:
     kinds: frozenset[int]
     sees_all = False
     links_per_event = (0, 0)
+    dated = False
 
     def fold(self, event: Event, table: TableWriter, fetch: Fetch) -> None:
         raise TypeError("each view has its own fold")

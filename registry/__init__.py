@@ -74,11 +74,13 @@ from .lifecycle import import_log, replay_into, restore
 from .lookup import FORMS, Lookup, Match
 from .planning import FieldChange, Planned
 from .readers import facts_of
-from .registry import AsOf, Registry, RegistryStatistics
+from .registry import Registry, RegistryStatistics
 from .related import Joined, Related
 from .relation_rules import LINKS, RULES
 from .state import Origin
 from .tickets import Outcome, Unit
+from .times_asked import AsOf, ValidAt
+from .valid_time import When
 from .validation import time_ns
 from .writing import AsyncWriting
 
@@ -176,7 +178,9 @@ __all__ = [
     "UnknownProposal",
     "UnknownRelation",
     "Unrelate",
+    "ValidAt",
     "ValueMissing",
+    "When",
     "audit",
     "canonical_text",
     "class_named",

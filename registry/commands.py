@@ -21,16 +21,20 @@ from typing import Final, NamedTuple, Protocol
 from alphapulse.log import (
     CLASSES_BY_NAME,
     AcknowledgedBody,
+    AssetClass,
     CollisionBody,
     ConflictBody,
     InstrumentBody,
     InstrumentRecord,
+    InvalidInput,
     Kind,
     Space,
     Status,
+    format_time,
 )
 
 from .check import NEXT
+from .dating import Step, steps
 from .deciding import (
     DOING,
     Disagreement,
@@ -46,6 +50,7 @@ from .deciding import (
 )
 from .errors import IllegalTransition, UnknownAlert
 from .facts import (
+    DERIVED,
     Facts,
     Value,
     amendable_fields,
@@ -64,6 +69,7 @@ from .readers import facts_of, status_of, valid_from_of
 from .retries import identified, keep_answer, replayed
 from .state import DataBody, Held, Origin, State
 from .terms import agree
+from .valid_time import NEVER, facts_words, words_of
 from .validation import offset, text
 from .waiting import met
 
@@ -204,6 +210,10 @@ class Register(NamedTuple):
                 state, held, amended(known, changes), self.valid_from, origin.metadata()
             )
             outcome = "amended"
+        elif self.valid_from:
+            dated = _date_back(state, held, self.valid_from, origin.metadata())
+            if dated is not None:
+                offset, outcome = dated, "amended"
         if self.status is not None and self.status != held.entity.status:
             status_offset = self._restatus(state, origin, held.id, conflicts)
             if status_offset is not None:
@@ -279,22 +289,70 @@ def _set_status(
 
 
 class Amend(NamedTuple):
-    """A person's correction: always applies. changes: field to value, None = no longer known."""
+    """A person's correction: always applies. changes: field to value, None = no longer known; none
+    at all with a valid-from before it was there only dates it back.
+
+    valid_to: with it what held from then on before goes on to hold; see `dating`.
+    """
 
     id: int
     changes: Mapping[str, object]
     valid_from: int = 0
+    valid_to: int = 0
 
     def decide(self, state: State, origin: Origin) -> Receipt:
-        held = held_instrument(state, self.id)
+        if self.valid_to and not 0 != self.valid_from < self.valid_to:
+            raise InvalidInput(
+                DOING, problem="valid_to needs a valid_from before it",
+                cure="say from when to when it holds", valid_from=format_time(self.valid_from),
+                valid_to=format_time(self.valid_to),
+            )  # fmt: skip
+        held, metadata = held_instrument(state, self.id), origin.metadata()
         known = facts_from(instrument_body(held))
         facts = amended(known, self.changes)
         agree(facts.values, self.changes.keys())
-        fingerprint = held.entity.fingerprint
-        if facts == known:
-            return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
-        offset = _amend(state, held, facts, self.valid_from, origin.metadata())
-        return Receipt(self.id, fingerprint, offset, "amended")
+        before, after = words_of(instrument_body(held)), facts_words(facts)
+        fields = {*self.changes, *(field for field, of in DERIVED.items() if of in self.changes)}
+        wanted = {field: after.get(field) for field in fields}
+        offset = None
+        is_held = any(before.get(field) == value for field, value in wanted.items())
+        if self.valid_to or (is_held and (self.valid_from or state.is_pending(held))):
+            since = self.valid_from or state.now
+            for step in steps(state.said_of(held), wanted, since, self.valid_to):
+                offset = _say(state, self.id, step, self.valid_from and step.since, metadata)
+        elif facts != known:
+            offset = _amend(state, held, facts, self.valid_from, metadata)
+        if offset is None and self.valid_from:
+            offset = _date_back(state, held, self.valid_from, metadata)
+        outcome = "unchanged" if offset is None else "amended"
+        offset = held.data_offset if offset is None else offset
+        return Receipt(self.id, held.entity.fingerprint, offset, outcome)
+
+
+def _say(state: State, id: int, step: Step, valid_from: int, metadata: bytes) -> int:
+    """Writes some fields, whatever the others are."""
+    held = held_instrument(state, id)
+    known = facts_from(instrument_body(held))
+    said = {**known.values, "class": int(known.asset_class), **step.words}
+    asset_class = AssetClass(int(said.pop("class") or 0))
+    values = {field: value for field, value in said.items() if value is not None}
+    return _amend(state, held, Facts(known.key, asset_class, values), valid_from, metadata)
+
+
+def _date_back(state: State, held: Held, valid_from: int, metadata: bytes) -> int | None:
+    """Says that it was there from a time (ns) on, with no word beside; None when that is known."""
+    said = state.said_of(held)
+    if valid_from >= min(said[0].since, *(each.valid_from or NEVER for each in said)):
+        return None
+    return _amend(state, held, facts_from(instrument_body(held)), valid_from, metadata)
+
+
+_ASIDE: Final = {
+    Status.ACTIVE: Status.HALTED, Status.HALTED: Status.ACTIVE, Status.DELISTED: Status.ACTIVE,
+}
+"""What a status becomes for the moment in which it is said again, for an earlier day: `dating`."""
+if any(other not in NEXT[status] or status not in NEXT[other] for status, other in _ASIDE.items()):
+    raise ImportError("no way leads back to a status that is said again")
 
 
 class SetStatus(NamedTuple):
@@ -308,7 +366,7 @@ class SetStatus(NamedTuple):
         held = held_instrument(state, self.id)
         before, fingerprint = Status(held.entity.status), held.entity.fingerprint
         if before == self.status:
-            return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
+            return self._again(state, held, origin)
         if self.status not in NEXT[before]:
             allowed = ", ".join(status.name.lower() for status in NEXT[before]) or "nothing"
             raise IllegalTransition(
@@ -317,6 +375,22 @@ class SetStatus(NamedTuple):
             )  # fmt: skip
         offset = _set_status(state, held, self.status, self.valid_from, origin.metadata())
         return Receipt(self.id, fingerprint, offset, "amended")
+
+
+    def _again(self, state: State, held: Held, origin: Origin) -> Receipt:
+        """Of a status that is held already: it may be announced, or true since an earlier day."""
+        aside, receipt = _ASIDE.get(self.status), Receipt(
+            self.id, held.entity.fingerprint, held.data_offset, "unchanged"
+        )  # fmt: skip
+        if aside is None or not (self.valid_from or state.is_pending(held)):
+            return receipt
+        wanted, since = {"status": int(self.status)}, self.valid_from or state.now
+        if not steps(state.said_of(held), wanted, since, 0):
+            return receipt
+        for status in (aside, self.status):
+            held, metadata = held_instrument(state, self.id), origin.metadata()
+            offset = _set_status(state, held, status, self.valid_from, metadata)
+        return receipt._replace(offset=offset, outcome="amended")
 
 
 class Acknowledge(NamedTuple):

@@ -10,7 +10,7 @@ from .lookup import Lookup
 from .valid_time import When
 
 if TYPE_CHECKING:
-    from .registry import AsOf, ValidAt
+    from .times_asked import AsOf, ValidAt
 
 
 class _Asked(Protocol):

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, NamedTuple, Protocol
 from alphapulse.log import AlphaPulseError, AnyBody, ConflictBody, Home, InvalidInput
 
 from . import validation
-from .commands import Register
+from .commands import Command, Register
 from .commands_listings import AddListing
 from .deciding import Receipt
 from .errors import GenerationOver, IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
@@ -104,7 +104,7 @@ def import_file(
     dry_run: bool | Rehearsal = False, plan: Plan | None = None,
     quarantine: str | os.PathLike[str] | Quarantine | None = None,
     progress: Progress | None = None, opened: BinaryIO | None = None,
-    named: set[int] | None = None,
+    named: set[int] | None = None, valid_from: str | int = 0,
 ) -> ImportReport:  # fmt: skip
     """Registers what is in a file.
 
@@ -114,19 +114,22 @@ def import_file(
     rehearsal of this registry instead of True has seen the files before. plan: of a dry run, called
     with each thing that a row would do, as it is decided; the write session is held meanwhile.
     opened: a regular file that is read, and closed, instead of the one at `path`.
-    named: gets the ids of the instruments that good rows register.
+    named: gets the ids of the instruments that good rows register. valid_from: since when what rows
+    say of instruments is true, where they name no date of their own [since it is recorded]; what
+    was registered for later is dated back.
     Raises InvalidInput for a file that is unusable as a whole. LogFull, LogBusy, ViewFull,
     ReadOnly, ChainBroken and the like stop the import; their facts say how far it came, the rows
     before are recorded, and importing again completes it. Cost: 100 µs a row, bounded memory.
     """
     if source:
         source = validation.text(source, "source", TEXT_SIZE_BYTES_MAX)
+    since = validation.time_ns(valid_from, "valid_from")
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(InputFile(path, opened))
         importer = importer_for(file, format)
         reading = importer.open(file)
         run = _Run(file, reading, source or reading.source, progress)
-        run.named = named
+        run.named, run.since = named, since
         if dry_run:
             rehearsal = (
                 stack.enter_context(registry.rehearsal()) if dry_run is True else dry_run
@@ -226,6 +229,8 @@ class _Run:
         """The quarantine of an earlier import, removed when this one refuses nothing."""
         self.named: set[int] | None = None
         """Gets the ids of the instruments that rows register."""
+        self.since = 0
+        """Valid-from (ns) of the registrations that name none."""
         self._source = source
         self._origin = Origin(source, reading.content_hash, "")
         self._progress = progress
@@ -288,9 +293,8 @@ class _Run:
     ) -> None:
         """Executes the good rows in one session, and counts all of them in their order."""
         units = [
-            Unit(row.commands if isinstance(row, Row) else (row.command,), self._origin)
-            for row in chunk if not isinstance(row, Refused)
-        ]  # fmt: skip
+            Unit(self._commands(row), self._origin) for row in chunk if not isinstance(row, Refused)
+        ]
         outcomes = executor.execute(units)
         for row in chunk:
             if not isinstance(row, Refused):
@@ -304,6 +308,17 @@ class _Run:
             self._refuse(row, quarantine)
         if self._progress is not None:
             self._progress(self.reading.done, self.reading.total)
+
+    def _commands(self, row: Row | Relation) -> Sequence[Command]:
+        if isinstance(row, Relation):
+            return (row.command,)
+        if not self.since:
+            return row.commands
+        return [
+            each._replace(valid_from=each.valid_from or self.since)
+            if isinstance(each, Register) else each
+            for each in row.commands
+        ]  # fmt: skip
 
     def _count(
         self, executor: _Executor, row: Row | Relation, receipts: Sequence[Receipt]

@@ -10,7 +10,6 @@ command line uses: the first form with matches wins, and all its matches are ret
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Final, NamedTuple
@@ -26,8 +25,10 @@ from alphapulse.log import (
     InstrumentRecord,
     InvalidInput,
     ListingBody,
+    format_time,
     symbol_of,
 )
+from alphapulse.log.times import NS
 from alphapulse.projections import (
     CUSIP_COUNTRIES,
     IDENTIFIER_INDEXES,
@@ -56,7 +57,7 @@ from .generations import OVER
 from .identity import fingerprint_of, id_candidates, security_key, token_key
 from .periods import holds
 from .readers import BIRTH_SCHEMES, asset_of
-from .valid_time import NOW, When, state_at, symbol_before
+from .valid_time import NOW, When, begins_of, holds_from, state_at, symbol_before
 
 SCHEMES: Final = ("figi", "cusip", "sedol", "lei")
 """Identifiers with a check digit beside the ISIN."""
@@ -98,7 +99,8 @@ class Lookup:
     # One instrument by id
 
     def match(self, id: int, when: When = NOW) -> Match | None:
-        """The full state of one instrument. Cost: 8 µs now; 8 µs an event of it for other times."""
+        """The full state of one instrument. Cost: 8 µs now; 8 µs an event of it for other times and
+        while a change of it is announced."""
         table = self._views.table("instruments")
         position = table.find(id)
         if position < 0:
@@ -110,8 +112,10 @@ class Lookup:
     def _state(self, table: TableReader, position: int, id: int, when: When) -> Match | None:
         trailer = table.trailer(position)
         if when.valid is None and (when.known is None or trailer.data_offset < when.known):
-            event = state_named(self._log, trailer.data_offset, id)
-            return Match(id, event.instrument_body, event.offset)
+            until = trailer.pending_until_s * NS
+            if not until or until <= when.moment(self._log):  # then all that was said is true
+                event = state_named(self._log, trailer.data_offset, id)
+                return Match(id, event.instrument_body, event.offset)
         state = state_at(self._log, trailer.last_offset, when, id)
         return None if state is None else Match(id, *state)
 
@@ -230,16 +234,8 @@ class Lookup:
                     found[body.instrument] = found_match
         if len(found) < 2:
             return list(found.values())
-        at = self._moment(when)
+        at = when.moment(self._log)
         return sorted(found.values(), key=lambda match: match.record.status_at(at) in OVER)
-
-    def _moment(self, when: When) -> int:
-        """The time (ns) that a question is about."""
-        if when.valid is not None:
-            return when.valid
-        if when.known:
-            return int(self._log.event(when.known - 1).recorded)
-        return time.time_ns()
 
     def _listing_bodies(self, index: str, key: int, when: When) -> Iterator[ListingBody]:
         table = self._views.table("listings")
@@ -261,8 +257,8 @@ class Lookup:
             event = state_before(self._log, trailer.last_offset, when.known, id)
         if event is None or not isinstance(body := event.body, ListingBody):
             return None
-        if when.valid is not None and body.symbol_from > when.valid:
-            symbol = symbol_before(backwards(self._log, event.offset), when.valid)
+        if body.symbol_from and body.symbol_from > (at := when.moment(self._log)):
+            symbol = symbol_before(backwards(self._log, event.offset), at)
             body = replace(body, symbol=symbol)
         return body
 
@@ -299,12 +295,17 @@ class Lookup:
         form, found = self.find(key, by, When(when.known))
         return [] if form in _CHANGES_HANDS else found
 
-    def since(self, id: int) -> int:
-        """The valid-from (ns) that an instrument's registration names; 0 = none. Cost: 12 µs for
-        each event of it."""
+    def begins(self, id: int, known: int | None = None) -> tuple[int, bool]:
+        """The earliest time (ns) at which an instrument is said to be there, and whether that is a
+        date that somebody named, or only when it was recorded. known: as in `When`; it was known
+        then. Cost: 12 µs for each event of it."""
         table = self._views.table("instruments")
-        *_, first = backwards(self._log, table.last_offset(table.find(id)), id)
-        return int(first.valid_from)
+        events = [
+            event for event in backwards(self._log, table.last_offset(table.find(id)), id)
+            if event.kind in INSTRUMENT_KINDS and (known is None or event.offset < known)
+        ]  # fmt: skip
+        begins = begins_of(events[::-1])
+        return begins, any(event.valid_from == begins for event in events)
 
     def _form(self, form: str, key: str, when: When) -> list[Match]:
         if form == "id":
@@ -350,7 +351,7 @@ class Lookup:
         Raises FormulaInvalid; UnknownInstrument and Ambiguous, which names the candidates.
         """
         first = self.offset_of_request(request_id) if request_id else None
-        when = When(first)
+        when = self.before_request(first)
 
         def one(key: str) -> int:
             matches = self.find(key, when=when)[1]
@@ -371,6 +372,11 @@ class Lookup:
                 error.doing, request_id=request_id[:40], offset=first,
                 used_for=f"0x{event_named(self._log, first).entity:016x}",
             ) from error  # fmt: skip
+
+    def before_request(self, first: int | None) -> When:
+        """When a request was made that led to an event at `first`, and not to those before it; now
+        when it led to none. first: 0 or None = none."""
+        return When(first, None, self._log.event(first).recorded) if first else NOW
 
     def offset_of_request(self, request_id: str) -> int | None:
         """Of the first event that a request id led to; None when it led to none."""
@@ -406,12 +412,9 @@ class Lookup:
         symbol, at, venue = key.rpartition("@")
         if at:
             found += self._near_at(symbol, venue)
-        found += [
-            ("it had this symbol before", match)
-            for match in self._formerly(
-                table.postings("symbol", text_key(key)), lambda body: symbol_of(body) == key
-            )
-        ]  # fmt: skip
+        found += self._at_other_times(
+            table.postings("symbol", text_key(key)), lambda body: symbol_of(body) == key, "symbol"
+        )
         unique = {match.id: (why, match) for why, match in reversed(found)}
         return list(reversed(unique.values()))[:most]
 
@@ -425,6 +428,22 @@ class Lookup:
                 yield from (("the symbol or venue in another case", match) for match in matches)
         for match in self.by_symbol(symbol):
             yield f"the symbol, but not at {venue}", match
+
+    def _at_other_times(
+        self, cells: Cells, said: Callable[[InstrumentBody], bool], what: str
+    ) -> Iterator[tuple[str, Match]]:
+        """Who carries what these say at another time, and since when it will."""
+        table, now = self._views.table("instruments"), NOW.moment(self._log)
+        for match in self._matches(table, cells, NOW, lambda match: True):
+            events = backwards(self._log, table.last_offset(table.find(match.id)), match.id)
+            since = [
+                holds_from(event) for event in events
+                if event.kind in INSTRUMENT_KINDS and said(event.instrument_body)
+            ]  # fmt: skip
+            if since and min(since) > now:
+                yield f"it will have this {what} from {format_time(min(since))} on", match
+            elif since:
+                yield f"it had this {what} before", match
 
     def _carried(self, scheme: str, key: str) -> list[Match]:
         try:

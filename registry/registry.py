@@ -20,21 +20,18 @@ from alphapulse.log import (
     Home,
     HomeExists,
     InstrumentRecord,
-    ListingBody,
-    OffsetOutOfRange,
     Pattern,
     RelationBody,
     Start,
     Subscription,
-    offset_given,
-    parse_time,
 )
 from alphapulse.log.eventlog import Durability, Mode, check_choices
 from alphapulse.log.interrupts import opened
+from alphapulse.log.times import NS
 from alphapulse.projections import (
+    PENDING_BIT,
     SUPERSEDED,
     VIEWS_BY_NAME,
-    Listings,
     Progress,
     Rebuilt,
     RelationRecord,
@@ -42,7 +39,6 @@ from alphapulse.projections import (
     ViewState,
     find_import,
     group_key,
-    listings_of_isin,
     state_named,
 )
 
@@ -51,13 +47,14 @@ from .candidate_finder import CandidateQuestions
 from .candidates import Candidates
 from .changes import Blame, Change, between, blamed, changes
 from .deciding import Receipt
-from .errors import Ambiguous, UnknownListing
+from .errors import Ambiguous
 from .facts import Facts, facts_from
 from .formula import components_of
 from .histories import alerts_of, history_of
 from .identifiers import IdentifierQuestions
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
+from .listing_questions import ListingQuestions
 from .lookup import Lookup, Match
 from .readers import facts_of
 from .related import Joined, Related, Relations
@@ -65,19 +62,13 @@ from .relation_rules import link_named
 from .sources import Sources
 from .synthetics import formula_of
 from .tickets import Outcome, Unit
-from .valid_time import When, either
+from .times_asked import AsOf, ValidAt
+from .valid_time import NOW, either
 from .writer import Rehearsal, Writer
 from .writing import AsyncWriting, Writing, batches, receipts, told, whole
 
 if TYPE_CHECKING:
     from .discovery import Found
-
-AsOf = int | str | None
-"""An offset (after that event; a bare integer as text is one too), or RFC 3339 text (all that was
-recorded by then); None = now."""
-ValidAt = int | str | None
-"""ns since 1970 UTC, or RFC 3339 text; None = by the newest word, whatever date it names."""
-
 
 class RegistryStatistics(NamedTuple):
     head: int
@@ -95,7 +86,8 @@ class RegistryStatistics(NamedTuple):
 
 
 class Registry(
-    Writing[Receipt, list[Receipt]], CandidateQuestions, IdentifierQuestions, Closing
+    Writing[Receipt, list[Receipt]], ListingQuestions, CandidateQuestions, IdentifierQuestions,
+    Closing,
 ):  # fmt: skip
     """Open with `Registry.open`; a context manager. Thread-safe, one for each home and process.
 
@@ -202,9 +194,12 @@ class Registry(
         """The instrument with this id, read in place; None when there is none.
 
         as_of: as it was known then; `known`, here and wherever there is a `valid`, is another word
-        for it. valid: as it was true at that time, by what was known as of then; what names no
-        date is true since it was recorded. Cost: about that of `dict.get` (benchmarks/README.md);
-        with one of them, an event read for each event about it.
+        for it. valid: as it was true at that time, by what was known as of then, with the status
+        at that time; None before it was there. What names no date is true since it was recorded.
+        Without `valid`: as it is true now, or was when as_of was; what is announced for later
+        counts from its day on, and what is registered for later is pending till then.
+        Cost: about that of `dict.get` (benchmarks/README.md); with one of them, and while a change
+        of it is announced, an event read for each event about it.
         """
         if as_of is not None or valid is not None or known is not None:
             match = self.describe(id, as_of=as_of, valid=valid, known=known)
@@ -217,39 +212,22 @@ class Registry(
         except TypeError:
             validation.id64(id)
             raise
-        if position < 0:
-            return self._get_after_miss(id)
+        if position & PENDING_BIT:  # a miss has it too: -1 has every bit
+            return self._get_slowly(id, position)
         return InstrumentRecord(table.arena, position)
 
-    def _get_after_miss(self, id: int) -> InstrumentRecord | None:
-        table = self.views.recheck("instruments")
-        if table is None:
-            return None
-        self._instruments = table
-        position = table.find(id)
-        return None if position < 0 else InstrumentRecord(table.arena, position)
-
-    def listings(self, id: int) -> Listings:
-        """Every listing of an instrument, past ones too, in the order they became known."""
-        table = self.views.table("listings")
-        try:
-            cells = table.postings(0, id)
-        except (TypeError, OverflowError):
-            validation.id64(id)
-            raise
-        return Listings(table, cells, len(cells))
-
-    def listings_by_isin(self, isin: str) -> Listings:
-        """The listings of whoever carries this ISIN. Raises InvalidInput. Cost: 1 to 2 µs."""
-        found = listings_of_isin(self._instruments, self._listings, isin)
-        if found is not None:
-            return found
-        self.views.recheck("listings")  # nothing, or not this simple: then by the table in force
-        self._instruments = self.views.table("instruments")
-        listings = self._listings = self.views.table("listings")
-        holders = [match.id for match in self.lookup.by_isin(isin)]
-        cells = [cell for id in holders for cell in listings.postings(0, id)]
-        return Listings(listings, cells, len(cells))
+    def _get_slowly(self, id: int, position: int) -> InstrumentRecord | None:
+        """What is not in the table as it was, and what a change is or was announced of."""
+        table = self._instruments
+        if position < 0:
+            found = self.views.recheck("instruments")
+            if found is None or (position := found.find(id)) < 0:
+                return None
+            table = self._instruments = found
+        if NOW.moment(self.log) >= table.trailer(position).pending_until_s * NS:
+            return InstrumentRecord(table.arena, position)
+        match = self.lookup.match(id)
+        return None if match is None else match.record
 
     # Reading: everything else
 
@@ -342,43 +320,6 @@ class Registry(
         match = self.describe(id, as_of=as_of, valid=valid, known=known)
         return () if match is None else components_of(formula_of(match.body))
 
-    def listing_bodies(
-        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
-    ) -> list[tuple[int, ListingBody]]:
-        """(listing id, full state) of every listing of an instrument, from the log, under the
-        symbol that it had at `valid`, whether it was listed then or not."""
-        table, when = self.views.table("listings"), self.when(as_of, valid, known)
-        found = []
-        for cell in table.postings("instrument", validation.id64(id)):
-            body = self.lookup.listing_at(table, cell, when)
-            if body is not None:
-                found.append((table.key_of(cell), body))
-        return found
-
-    def find_listing(
-        self, id: int, venue: str, *, currency: str = "", line: int | None = None,
-        as_of: AsOf = None,
-    ) -> int:
-        """Id of the one listing of an instrument at a venue.
-
-        Raises InvalidInput, UnknownListing, Ambiguous.
-        """
-        venue = validation.venue(venue)
-        currency = currency if currency == "" else validation.listing_currency(currency)
-        line = None if line is None else validation.line(line)
-        found = [
-            listing for listing, body in self.listing_bodies(id, as_of=as_of)
-            if body.venue == venue and currency in ("", body.currency)
-            and line in (None, body.line)
-        ]  # fmt: skip
-        if not found:
-            raise UnknownListing("looking for a listing", instrument=f"0x{id:016x}", venue=venue)
-        if len(found) > 1:
-            raise Ambiguous(
-                "looking for a listing", venue=venue, cure="name its currency or its line too"
-            )
-        return found[0]
-
     def groups(self, id: int, *, as_of: AsOf = None) -> list[tuple[str, str]]:
         """(source, group) of every group that counts this instrument."""
         return [(body.group_source, body.group) for body in self._groups(id, as_of)]
@@ -423,8 +364,7 @@ class Registry(
         if depth is not None and (type(depth) is not int or depth < 1):
             validation.refuse("depth", "it must be 1 or more", depth)
         if isinstance(key, str):
-            at = None if valid is None else validation.moment(valid, "valid")
-            ids = [match.id for match in self.lookup.whom(key, When(stop, at))]
+            ids = [match.id for match in self.lookup.whom(key, self.when(as_of, valid))]
         else:
             ids = [validation.id64(key)]
         return self.relations.related(
@@ -443,11 +383,6 @@ class Registry(
             map(validation.id64, ids), at=self._moment(valid, as_of), stop=self._stop(as_of)
         )
 
-    def _moment(self, valid: ValidAt, as_of: AsOf) -> int:
-        if valid is None:
-            return self.relations.moment(as_of)
-        return validation.moment(valid, "valid")
-
     def diff(self, a: int | str, b: int | str, ids: Sequence[int] = ()) -> Iterator[Change]:
         """What is otherwise after `b` than after `a`, of these instruments or of all.
 
@@ -457,14 +392,18 @@ class Registry(
         start, stop = between(self.stop_of, a, b)
         return changes(self.log, start, stop, [validation.id64(id) for id in ids])
 
-    def blame(self, id: int, *, as_of: AsOf = None) -> list[Blame]:
-        """For each field of an instrument, the event that set the value it has.
+    def blame(
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
+    ) -> list[Blame]:
+        """For each field of an instrument, the event that set the value it has, or had at `valid`.
 
         Fields of its listings, its groups and the relations that start from it are among them;
         empty when there is no instrument.
         """
-        stop = self._stop(as_of)
-        return blamed(id, (e for e in self.history(id) if stop is None or e.offset < stop))
+        as_of = either(as_of, known, "as_of", "known")
+        stop, at = self._stop(as_of), self._moment(valid, as_of)
+        events = (e for e in self.history(id) if stop is None or e.offset < stop)
+        return blamed(id, events, at)
 
     def history(self, id: int) -> list[Event]:
         """Every event about an instrument, its listings, relations, candidates and proposals,
@@ -493,30 +432,6 @@ class Registry(
         if not isinstance(content_hash, bytes):
             validation.refuse("content_hash", "it must be 32 bytes", content_hash)
         return find_import(self.views.table("imports"), content_hash)
-
-    def stop_of(self, as_of: int | str, doing: str = "reading as_of") -> int:
-        """The head that `as_of` means: after that event, or after all recorded by that time.
-
-        A time may lie ahead and then means: as known now. Raises InvalidInput, and
-        OffsetOutOfRange for an event that is not there yet.
-        """
-        offset = offset_given(doing, as_of)
-        if offset is None:
-            return self.log.offset_at(parse_time(str(as_of)) + 1)
-        if offset >= (head := self.log.head):
-            raise OffsetOutOfRange(
-                doing, problem="the log has no such event yet", offset=offset, head=head
-            )
-        return offset + 1
-
-    def when(self, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None) -> When:
-        """What a question is about, for `lookup`. Raises InvalidInput, OffsetOutOfRange."""
-        as_of = either(as_of, known, "as_of", "known")
-        at = None if valid is None else validation.moment(valid, "valid")
-        return When(self._stop(as_of), at)
-
-    def _stop(self, as_of: AsOf) -> int | None:
-        return None if as_of is None else self.stop_of(as_of)
 
     # The log
 

@@ -36,6 +36,7 @@ from alphapulse.log import (
     decode_metadata,
     encode_metadata,
 )
+from alphapulse.log.times import NS
 from alphapulse.projections import (
     AlertRecord,
     ProposalRecord,
@@ -59,6 +60,7 @@ from .precedence import outranks
 from .relation_rules import Link, links_in
 from .snapshots import Members
 from .synthetics import formula_of
+from .valid_time import Said, holds_from, words_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -405,6 +407,35 @@ class State:
             if isinstance(body, _DATA):
                 return body
         raise AssertionError(f"the entity of event {offset} was never registered")
+
+    @property
+    def now(self) -> int:
+        """A time (ns) that has come: when the newest event of the log was recorded."""
+        head = self.head - len(self._pending)
+        return int(self._log.event(head - 1).recorded) if head else 0
+
+    def is_pending(self, held: Held) -> bool:
+        """Whether some words of an instrument may not be true yet. Cost: 1 µs."""
+        table = self._tables[Space.INSTRUMENT]
+        position = table.find(held.id)
+        announced = position >= 0 and table.trailer(position).pending_until_s * NS > self.now
+        return announced or any(
+            draft.entity == held.id and draft.valid_from > self.now
+            for draft in self._pending.values() if draft.valid_from
+        )  # fmt: skip
+
+    def said_of(self, held: Held) -> list[Said]:
+        """What was said of an instrument, oldest first. What names no date and is decided in this
+        group holds since the newest event of the log. Cost: 15 µs for each of its events."""
+        now, found = self.now, list[Said]()
+        at: int | None = held.entity.last_offset
+        while at is not None:
+            event = self._pending.get(at) or event_named(self._log, at)
+            if isinstance(event.body, InstrumentBody):
+                since = holds_from(event) if isinstance(event, Event) else event.valid_from or now
+                found.append(Said(since, words_of(event.body), event.valid_from))
+            at = event.previous
+        return found[::-1]
 
     def said_by(
         self, held: Held, field: str, value_of: Callable[[DataBody], object]

@@ -6,12 +6,21 @@ the event before. What was true at T, as known at K, is the words of the events 
 hold by T, in the order in which they were recorded: who speaks later is right about all that comes
 after the date he names. So a correction that is recorded in March and holds from January is not
 known in February; and what is announced for next year is not true yet, however long it is known.
+
+The registration holds from the earliest date that any of these events names: who says what was so
+in 2020 says that it was there. So an instrument is dated back by an event that names an earlier
+day, be it with no word beside. One that names none says nothing of that.
+
+A question that names no valid time is about the moment as of which it asks, or about now. It finds
+also what is registered for a later day, as it will be on that day and pending until then; one that
+names a valid time finds nothing before it was there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
 
 from alphapulse.log import (
     INSTRUMENT_KINDS,
@@ -23,18 +32,34 @@ from alphapulse.log import (
     InvalidInput,
     ListingBody,
     Status,
+    decode_message,
+    encode_message,
 )
 from alphapulse.projections import backwards
 
 from .facts import Facts, Value, body_of, facts_from
 
+NEVER: Final = 1 << 63
+TRADED: Final = frozenset({Status.ACTIVE, Status.HALTED})
+
 
 class When(NamedTuple):
-    """What a question is about. known: the head of the log then, None = now. valid: ns since 1970
-    UTC, None = the newest word, whatever date it names."""
+    """What a question is about. known: the head of the log then, None = now. valid: the time (ns
+    since 1970 UTC) that it names. at: the moment it is about when it names none, None = when the
+    last event before `known` was recorded, or now."""
 
     known: int | None = None
     valid: int | None = None
+    at: int | None = None
+
+    def moment(self, log: EventLog) -> int:
+        """The time (ns) that it is about. Cost: up to 5 µs."""
+        for at in (self.valid, self.at):
+            if at is not None:
+                return at
+        if self.known is None:
+            return time.time_ns()
+        return int(log.event(self.known - 1).recorded) if self.known else 0
 
 
 NOW = When()
@@ -64,19 +89,52 @@ def state_at(
 ) -> tuple[InstrumentBody, int] | None:
     """An instrument's state, and the offset of the newest event that it is made of.
 
-    last_offset: of its newest event, as a view names it. None when nothing was known of it then, or
-    nothing true yet. Cost: 10 µs for each of its events; 25 µs when some of them are not true yet.
+    last_offset: of its newest event, as a view names it. None when nothing was known of it then,
+    or, if the question names a valid time, when it was not there yet. Asked for a time that it
+    names, the status is that at that time, EXPIRED from the expiry on. Cost: 10 µs for each of its
+    events; 25 µs when some of them are not true yet.
     """
-    if when.valid is None:
-        event = next(_known(log, last_offset, when.known, id), None)
-        return None if event is None else (event.instrument_body, event.offset)
     events = list(_known(log, last_offset, when.known, id))[::-1]
-    true = [holds_from(event) <= when.valid for event in events]
-    if not events or not true[0]:
+    if not events:
         return None
-    if all(true):
-        return events[-1].instrument_body, events[-1].offset
-    return _folded(events, true)
+    at, begins = when.moment(log), begins_of(events)
+    if at < begins:
+        if when.valid is not None:
+            return None
+        body, offset = _true_at(events, begins)
+        return _with_status(body, Status.PENDING), offset
+    body, offset = _true_at(events, at)
+    if when.valid is not None:
+        body = _with_status(body, InstrumentRecord(body.message).status_at(at))
+    return body, offset
+
+
+def begins_of(events: Sequence[Event]) -> int:
+    """Since when (ns) an instrument is there, by what these events say, oldest first: since its
+    registration holds, or the earliest date that another one names."""
+    return min(holds_from(events[0]), *(event.valid_from or NEVER for event in events))
+
+
+def _true_at(events: list[Event], at: int) -> tuple[InstrumentBody, int]:
+    """events: of an instrument that is there at that time, oldest first."""
+    true = [event for event in events if event is events[0] or holds_from(event) <= at]
+    newest = true[-1]
+    if len(true) == len(events):
+        return newest.instrument_body, newest.offset
+    said = [
+        Said(holds_from(event), words_of(event.instrument_body), event.valid_from)
+        for event in events
+    ]
+    return _body(newest, words_at(said, at)), newest.offset
+
+
+def _with_status(body: InstrumentBody, status: Status) -> InstrumentBody:
+    """A status that nobody wrote. PENDING is only of what would be traded."""
+    said = body.message[3]
+    if said == status or (status is Status.PENDING and said not in TRADED):
+        return body
+    fields = decode_message(body.message)._replace(status=status)
+    return InstrumentBody(encode_message(*fields), body.extension)
 
 
 def symbol_before(events: Iterable[Event], valid: int) -> str:
@@ -101,23 +159,35 @@ def _known(log: EventLog, last_offset: int, known: int | None, id: int) -> Itera
             yield event
 
 
-def _folded(events: list[Event], true: list[bool]) -> tuple[InstrumentBody, int]:
-    """The words of those that are true, each against the event before it, true or not."""
-    before, state, newest = dict[str, Value](), dict[str, Value](), events[0]
-    for event, counts in zip(events, true, strict=True):
-        said = _words(event.instrument_body)
-        if counts:
-            newest = event
-            for field in before.keys() - said.keys():
+class Said(NamedTuple):
+    """An event about an instrument: since when (ns) its words hold, the state it leaves, and the
+    date that it names, 0 = none."""
+
+    since: int
+    words: dict[str, Value]
+    valid_from: int
+
+
+def words_at(said: Iterable[Said], at: int) -> dict[str, Value]:
+    """The words of those that are true at a time, each against the event before it, true or not;
+    those of the first one always. said: all of an instrument that are known, oldest first."""
+    before, state = dict[str, Value](), dict[str, Value]()
+    for since, words, _ in said:
+        if since <= at or not before:
+            for field in before.keys() - words.keys():
                 state.pop(field, None)
-            state.update((f, value) for f, value in said.items() if before.get(f) != value)
-        before = said
-    return _body(newest, state), newest.offset
+            state.update((f, value) for f, value in words.items() if before.get(f) != value)
+        before = words
+    return state
 
 
-def _words(body: InstrumentBody) -> dict[str, Value]:
-    facts = facts_from(body)
-    return {**facts.values, "class": int(facts.asset_class), "status": body.message[3]}
+def words_of(body: InstrumentBody) -> dict[str, Value]:
+    """Its facts, its class and its status, by name."""
+    return {**facts_words(facts_from(body)), "status": body.message[3]}
+
+
+def facts_words(facts: Facts) -> dict[str, Value]:
+    return {**facts.values, "class": int(facts.asset_class)}
 
 
 def _body(event: Event, state: dict[str, Value]) -> InstrumentBody:

@@ -146,18 +146,22 @@ class Writing(ABC, Generic[One, Many]):
         return self._carry_out(Unit((StateRules.make(precedence, seen),), origin))
 
     def amend(
-        self, id: int, *, valid_from: str | int = 0, source: str = "", request_id: str = "",
-        **changes: object,
+        self, id: int, *, valid_from: str | int = 0, valid_to: str | int = 0, source: str = "",
+        request_id: str = "", **changes: object,
     ) -> One:  # fmt: skip
         """Corrects fields by name (`symbol="NEW"`, `name=None`); always applies.
 
-        A rebalance of a synthetic is `formula="…"`; it is refused as in a registration.
+        valid_from: since when that is true; before the instrument was there it dates that back, and
+        may do so with no field beside. A time that lies ahead announces it. valid_to: until when;
+        from then on goes on what was known to hold. A rebalance of a synthetic is `formula="…"`; it
+        is refused as in a registration.
         """
         origin = self.origin(source, request_id)
         if changes.get("formula"):
             changes["formula"] = self.lookup.formula(changes["formula"], request_id)
         begins = validation.time_ns(valid_from, "valid_from")
-        command = Amend(validation.id64(id), changes, begins)
+        ends = validation.time_ns(valid_to, "valid_to")
+        command = Amend(validation.id64(id), changes, begins, ends)
         return self._carry_out(Unit((command,), origin))
 
     def set_status(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from .lookup import KEY_HELP, as_of_option
+from .lookup import KEY_HELP, as_of_option, valid_at_option
 from .output import Column, short_time, short_value
-from .verb import Cli, find_one, settings
+from .verb import Cli, find_one, settings, time_asked
 
 
 @click.command(help=f"""Show what differs after B from after A: instruments, and as fields of
@@ -27,7 +27,7 @@ def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
 
     with cli.registry() as registry:
         between(registry.stop_of, first, second)  # before a key is looked for at the wrong moment
-        ids = [find_one(registry, key, as_of=second).id for key in keys]
+        ids = [find_one(registry, key, when=registry.when(second)).id for key in keys]
         found = registry.diff(first, second, ids)
         if cli.json:
             cli.out.records(change_dict(change) for change in found)
@@ -64,17 +64,21 @@ def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
 @click.argument("key")
 @click.argument("field", nargs=-1)
 @as_of_option
+@valid_at_option
 @settings
-def blame(cli: Cli, key: str, field: tuple[str, ...], as_of: str | None) -> None:
+def blame(
+    cli: Cli, key: str, field: tuple[str, ...], as_of: str | None, valid_at: str | None
+) -> None:
     from alphapulse.registry import UnknownField
     from alphapulse.registry.render import blame_dict
 
     wanted = " ".join(field)
     with cli.registry() as registry:
-        match = find_one(registry, key, as_of=as_of)
+        valid = time_asked(registry, valid_at, "--valid-at")
+        match = find_one(registry, key, when=registry.when(as_of, valid))
         rows = [
             blame_dict(each)
-            for each in registry.blame(match.id, as_of=as_of)
+            for each in registry.blame(match.id, as_of=as_of, valid=valid)
             if f"{each.field} ".startswith(f"{wanted} ") or not wanted
         ]
     if not rows:

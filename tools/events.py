@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from .output import shown
+from .output import short_time, shown
 from .verb import Cli
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ def print_event(cli: Cli, event: Event, after: str = "") -> None:
 
 def describe(event: Event) -> str:
     """What an event says, in a few words; `--json` has all of it."""
+    from alphapulse.log import format_time
     from alphapulse.registry.render import body_dict
 
     body = body_dict(event.body)
@@ -70,6 +71,8 @@ def describe(event: Event) -> str:
             words.append(f"revision {text['revision']}")
         if text["status"] != "active":
             words.append(text["status"])
+        if event.valid_from:
+            words.append(f"from {short_time(format_time(event.valid_from))}")
     elif event.is_listing:
         words = [text["symbol"] or "(no symbol)", "at", text["venue"], text["currency"],
                  "of", text["instrument"]]  # fmt: skip

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .verb import find_one
 
 if TYPE_CHECKING:
-    from alphapulse.registry import AsOf, Command, Register, Registry, Unit
+    from alphapulse.registry import Command, Register, Registry, Unit, When
 
 Fields = dict[str, Any]
 _TIMES: Final = ("valid_from", "valid_to", "symbol_from", "expiry", "last_trade")
@@ -17,101 +17,103 @@ _ENDING: Final = {"end-listing": "listing", "unrelate": "relation"}
 """Verbs whose default is now, and what they end."""
 
 
-def _register(registry: Registry, fields: Fields, as_of: AsOf) -> Register:
+def _register(registry: Registry, fields: Fields, when: When) -> Register:
     from alphapulse.registry import Register, class_named, from_mapping
 
     kind = class_named(fields.pop("class", None))
-    _name_others(registry, fields, as_of)
+    _name_others(registry, fields, when)
     return Register.of(from_mapping(kind, _known(fields)))
 
 
-def _seen(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+def _seen(registry: Registry, fields: Fields, when: When) -> Command:
     from alphapulse.registry import Seen, policy_named
 
     policy = fields.pop("policy", None)
-    command = _register(registry, fields, as_of)
+    command = _register(registry, fields, when)
     return Seen(command, "" if policy is None else policy_named(policy))
 
 
-def _amend(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+def _amend(registry: Registry, fields: Fields, when: When) -> Command:
     from alphapulse.registry import Amend
 
-    id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
-    _name_others(registry, fields, as_of)
-    return Amend(id, fields, _time(valid_from, "valid_from"))
+    times = {name: fields.pop(name, None) for name in ("valid_from", "valid_to")}
+    id = _id_of(registry, fields, when)
+    _name_others(registry, fields, when)
+    return Amend(id, fields, **{name: _time(time, name) for name, time in times.items()})
 
 
-def _delist(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+def _delist(registry: Registry, fields: Fields, when: When) -> Command:
     from alphapulse.registry import SetStatus, Status
 
-    id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
+    id, valid_from = _id_of(registry, fields, when), fields.pop("valid_from", None)
     _nothing_else(fields, "key, valid_from")
     return SetStatus(id, Status.DELISTED, _time(valid_from, "valid_from"))
 
 
-def _status(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+def _status(registry: Registry, fields: Fields, when: When) -> Command:
     from alphapulse.registry import SetStatus
     from alphapulse.registry.validation import status
 
-    id, valid_from = _id_of(registry, fields, as_of), fields.pop("valid_from", None)
+    id, valid_from = _id_of(registry, fields, when), fields.pop("valid_from", None)
     wanted = status(fields.pop("status", None))
     _nothing_else(fields, "key, status, valid_from")
     return SetStatus(id, wanted, _time(valid_from, "valid_from"))
 
 
-def _add_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+def _add_listing(registry: Registry, fields: Fields, when: When) -> Command:
     from alphapulse.registry import AddListing, Listing, from_mapping
 
-    id = _id_of(registry, fields, as_of)
+    id = _id_of(registry, fields, when)
     return AddListing.make(from_mapping(Listing, {**_known(fields), "instrument": id}))
 
 
-def _end_listing(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+def _end_listing(registry: Registry, fields: Fields, when: When) -> Command:
     from alphapulse.log import InvalidInput
     from alphapulse.registry import EndListing
 
-    id, venue = _id_of(registry, fields, as_of), fields.pop("venue", None)
+    id, venue = _id_of(registry, fields, when), fields.pop("venue", None)
     now = fields.get("valid_to") is None
     narrowed = _known({name: fields.pop(name, None) for name in ("currency", "line")})
     valid_to = _end(fields)
     _nothing_else(fields, "key, venue, currency, line, valid_to")
     if venue is None:
         raise InvalidInput("ending a listing", problem="the venue is missing", cure="name it")
+    as_of = when.known - 1 if when.known else None
     return EndListing(registry.find_listing(id, venue, as_of=as_of, **narrowed), valid_to, now)
 
 
-def _relate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+def _relate(registry: Registry, fields: Fields, when: When) -> Command:
     from alphapulse.registry import Relate
 
-    of, relation, other = _sides(registry, fields, as_of)
+    of, relation, other = _sides(registry, fields, when)
     said = _known({name: fields.pop(name, None) for name in ("ratio", "valid_from", "valid_to")})
     _nothing_else(fields, "from, relation, to, ratio, valid_from, valid_to")
     return Relate.make(of, relation, other, **said)
 
 
-def _unrelate(registry: Registry, fields: Fields, as_of: AsOf) -> Command:
+def _unrelate(registry: Registry, fields: Fields, when: When) -> Command:
     from alphapulse.registry import Unrelate
 
-    of, relation, other = _sides(registry, fields, as_of)
+    of, relation, other = _sides(registry, fields, when)
     now = fields.get("valid_to") is None
     valid_to = _end(fields)
     _nothing_else(fields, "from, relation, to, valid_to")
     return Unrelate.make(of, relation, other, valid_to, now=now)
 
 
-def _sides(registry: Registry, fields: Fields, as_of: AsOf) -> tuple[bytes, object, bytes]:
+def _sides(registry: Registry, fields: Fields, when: When) -> tuple[bytes, object, bytes]:
     from alphapulse.registry.commands_relations import be_two
     from alphapulse.registry.relation_rules import link_named
 
     relation = link_named(fields.pop("relation", None))
     of, other = (
-        find_one(registry, _key_in(fields, name), as_of=as_of) for name in ("from", "to")
+        find_one(registry, _key_in(fields, name), when=when) for name in ("from", "to")
     )
     be_two(of.id, other.id)
     return of.record.fingerprint, relation.name.lower(), other.record.fingerprint
 
 
-COMMANDS: Final[dict[str, Callable[[Registry, Fields, AsOf], Command]]] = {
+COMMANDS: Final[dict[str, Callable[[Registry, Fields, When], Command]]] = {
     "register": _register, "amend": _amend, "delist": _delist, "status": _status,
     "add-listing": _add_listing, "end-listing": _end_listing, "relate": _relate,
     "unrelate": _unrelate, "seen": _seen,
@@ -141,9 +143,9 @@ def _end(fields: Fields) -> int:
     )  # fmt: skip
 
 
-def _id_of(registry: Registry, fields: Fields, as_of: AsOf) -> int:
+def _id_of(registry: Registry, fields: Fields, when: When) -> int:
     key = _key_in(fields, "key", "instrument")
-    return find_one(registry, key, as_of=None if is_lasting(key) else as_of).id
+    return find_one(registry, key, when=None if is_lasting(key) else when).id
 
 
 def _key_in(fields: Fields, *names: str) -> str:
@@ -160,19 +162,19 @@ def _key_in(fields: Fields, *names: str) -> str:
     return key
 
 
-def _name_others(registry: Registry, fields: Fields, as_of: AsOf) -> None:
+def _name_others(registry: Registry, fields: Fields, when: When) -> None:
     """Keys of the underlying and in a formula become ids. An id stays, known or not."""
     from alphapulse.log import AlphaPulseError
     from alphapulse.registry import canonical_text
 
     if fields.get("formula"):
         fields["formula"] = canonical_text(
-            fields["formula"], lambda key: find_one(registry, key, as_of=as_of).id
+            fields["formula"], lambda key: find_one(registry, key, when=when).id
         )
     key = fields.get("underlying")
     if isinstance(key, str) and key and not key.startswith("0x"):
         try:
-            fields["underlying"] = find_one(registry, key, as_of=as_of).id
+            fields["underlying"] = find_one(registry, key, when=when).id
         except AlphaPulseError as error:
             error.doing = f"reading field underlying: {error.doing}"
             raise
@@ -199,7 +201,7 @@ def unit_of(registry: Registry, verb: str, fields: Fields) -> Unit:
     from alphapulse.projections import event_named
     from alphapulse.registry import RequestReused, Unit, UnknownInstrument
 
-    _check_times(fields)
+    check_times(fields)
     origin = _known({name: fields.pop(name, None) for name in ("source", "request_id")})
     said_by = registry.origin(**origin)
     first = registry.offset_of_request(said_by.request_id) if said_by.request_id else None
@@ -209,7 +211,7 @@ def unit_of(registry: Registry, verb: str, fields: Fields) -> Unit:
             cure="give valid_to too",
         )  # fmt: skip
     try:
-        command = COMMANDS[verb](registry, fields, first - 1 if first else None)
+        command = COMMANDS[verb](registry, fields, registry.lookup.before_request(first))
     except UnknownInstrument as error:
         if first is None:
             raise
@@ -220,7 +222,7 @@ def unit_of(registry: Registry, verb: str, fields: Fields) -> Unit:
     return Unit((command,), said_by)
 
 
-def _check_times(fields: Fields) -> None:
+def check_times(fields: Fields) -> None:
     """2020 could be a year, an offset or nanoseconds: a flag and a line must not differ on it."""
     from alphapulse.registry.validation import refuse
 

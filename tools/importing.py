@@ -7,10 +7,11 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import click
 
+from .fields import check_times
 from .output import Column, Report, json_line, note, print_error, progress, short_value, shown
 from .verb import FINE, NO, Cli, exit_code, settings
 
@@ -23,6 +24,14 @@ FIELDS: Final = (
     "conflicts", "quarantine_file", "relations", "relations_new", "relations_waiting",
     "relations_met", "relations_quarantined",
 )  # fmt: skip
+class Said(TypedDict):
+    """What the options say of all files, as `import_file` takes it."""
+
+    format: str
+    source: str
+    valid_from: str | int
+
+
 COUNTS: Final = (*FIELDS[2:9], *FIELDS[10:])
 QUIET_WHEN_ZERO: Final = COUNTS[4:]
 """Columns that people see only when a file has any."""
@@ -53,10 +62,15 @@ class _FormatOption(click.Option):
 @click.option(
     "--quarantine", metavar="FILE", help="Where refused rows go [a file in the home's quarantine]."
 )
+@click.option(
+    "--valid-from", metavar="TIME",
+    help="Since when what the files say of instruments is true, where a row names no date of its "
+    "own [since it is recorded]. What was registered for later is dated back.",
+)  # fmt: skip
 @settings
 def import_(
     cli: Cli, files: tuple[str, ...], format: str, source: str, dry_run: bool,
-    quarantine: str | None,
+    quarantine: str | None, valid_from: str | None,
 ) -> int:  # fmt: skip
     """Register what is in token lists, CSV files and the like. The same file again adds no event.
 
@@ -85,8 +99,10 @@ def import_(
     from alphapulse.registry.importers import Quarantine
     from alphapulse.registry.importing import import_file
 
+    check_times({"valid_from": valid_from})
+    said: Said = {"format": format, "source": source, "valid_from": valid_from or 0}
     if dry_run:
-        return _dry_run(cli, files, format, source)
+        return _dry_run(cli, files, said)
     if not Home(cli.home).exists():
         refused = _unusable(files, format)
         if len(refused) == len(files):  # then no home is made for nothing
@@ -100,9 +116,7 @@ def import_(
             kept = None if quarantine is None else stack.enter_context(Quarantine.named(quarantine))
 
             def run(path: str, show: Report) -> None:
-                done = import_file(
-                    registry, path, format=format, source=source, quarantine=kept, progress=show
-                )
+                done = import_file(registry, path, **said, quarantine=kept, progress=show)
                 reports.append(done)
                 _report(cli, done)
 
@@ -114,7 +128,7 @@ def import_(
     return worst if all(report.is_clean for report in reports) else max(worst, NO)
 
 
-def _dry_run(cli: Cli, files: tuple[str, ...], format: str, source: str) -> int:
+def _dry_run(cli: Cli, files: tuple[str, ...], said: Said) -> int:
     """Decides all files in one rehearsal, as if those before had been imported.
 
     What it says waits in a temporary file until others may write again: whoever reads it in a pager
@@ -129,7 +143,7 @@ def _dry_run(cli: Cli, files: tuple[str, ...], format: str, source: str) -> int:
 
             def run(path: str, show: Report) -> None:
                 done = import_file(
-                    registry, path, format=format, source=source, dry_run=rehearsal,
+                    registry, path, **said, dry_run=rehearsal,
                     plan=lambda planned: kept.write(json_line(planned_dict(planned, path))),
                     progress=show,
                 )  # fmt: skip

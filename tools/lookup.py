@@ -77,7 +77,7 @@ def lookup(
         form = (by or "").replace("-", "_")
         found = registry.find(key, by=form, as_of=as_of, valid=valid)
         if not found:
-            find(registry, key, by=form, as_of=as_of, valid=valid)  # says what is near
+            find(registry, key, by=form, when=registry.when(as_of, valid))  # says what is near
         at = _moment(registry, as_of, valid)
         rows = [match_dict(match, at, joined) for match, joined in found]
         direct = [match.id for match, joined in found if joined is None]
@@ -142,7 +142,7 @@ def _components(
 def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> None:
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
-        matches = find(registry, key, as_of=as_of, valid=valid, lasting=True)
+        matches = find(registry, key, when=registry.when(as_of, valid), lasting=True)
         rows = _listing_rows(registry, matches, as_of, valid)
     if cli.json:
         cli.out.records(rows)
@@ -199,7 +199,8 @@ def _listing_rows(
     for match in asked.values():
         if match.record.asset_class.name.lower() in ON_CHAIN:
             then = registry.describe(match.id, as_of=as_of, valid=valid)
-            rows.append(on_chain_dict(match, registry.lookup.since(match.id), then))
+            begins, is_named = registry.lookup.begins(match.id, registry.when(as_of).known)
+            rows.append(on_chain_dict(match, begins if is_named else 0, then))
         bodies = registry.listing_bodies(match.id, as_of=as_of, valid=valid)
         if bodies:
             owner = registry.describe(match.id, as_of=as_of, valid=valid)

@@ -63,7 +63,7 @@ def related(
         raise click.UsageError("--ended shows those of all times: leave out --valid-at")
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
-        find(registry, key, as_of=as_of, valid=valid, lasting=True)  # for its near misses
+        find(registry, key, when=registry.when(as_of, valid), lasting=True)  # for its near misses
         found = registry.related(
             key, depth=depth, as_of=as_of, ended=ended, relations=relations or None, valid=valid
         )

@@ -21,7 +21,7 @@ from .output import Output, note
 
 if TYPE_CHECKING:
     from alphapulse.log import AlphaPulseError, EventLog
-    from alphapulse.registry import AsOf, Match, Registry
+    from alphapulse.registry import Match, Registry, When
 
 HOME_DEFAULT: Final = "./alphapulse-home"
 FINE: Final = 0
@@ -187,30 +187,23 @@ def time_asked(registry: Registry, text: str | None, option: str) -> int | None:
 
 
 def find(
-    registry: Registry, key: str, *, by: str = "", as_of: AsOf = None, valid: int | None = None,
-    lasting: bool = False,
-) -> Sequence[Match]:  # fmt: skip
+    registry: Registry, key: str, *, by: str = "", when: When | None = None, lasting: bool = False
+) -> Sequence[Match]:
     """All matches of the first form of KEY that has any. Raises UnknownInstrument, near misses.
 
     lasting: what never changes hands is found at any time (`Lookup.whom`).
     """
-    from alphapulse.registry import UnknownInstrument
+    from alphapulse.registry import UnknownInstrument, When
 
-    when = registry.when(as_of, valid)
+    when = when or When()
     matches = (
         registry.lookup.whom(key, when) if lasting else registry.lookup.find(key, by, when)[1]
     )
     if matches:
         return matches
-    others = [] if as_of is None and valid is None else registry.lookup.find(key, by)[1]
+    others = [] if when == When() else registry.lookup.find(key, by)[1]
     if others:
-        what = "nothing matched then" if valid is None else "nothing that is known matched then"
-        cure = (
-            "ask about a time when it was known" if valid is None
-            else "ask about another time; --valid-from says since when a registration holds"
-        )  # fmt: skip
-        at = "later" if valid is None else "at another time"
-        lines = [f"{at}: {brief(match)}" for match in others[:CANDIDATES_MAX]]
+        what, cure, lines = _at_another_time(registry, others, when)
     else:
         what = "nothing matches"
         near = registry.lookup.near(key)
@@ -224,11 +217,39 @@ def find(
     raise with_lines(error, lines)
 
 
-def find_one(registry: Registry, key: str, *, as_of: AsOf = None) -> Match:
+def _at_another_time(
+    registry: Registry, others: Sequence[Match], when: When
+) -> tuple[str, str, list[str]]:
+    """What is said of who matches now and did not then: the problem, the cure, who they are."""
+    from alphapulse.log import format_time
+
+    if when.valid is None:
+        lines = [f"later: {brief(match)}" for match in others[:CANDIDATES_MAX]]
+        return "nothing matched then", "ask about a time when it was known", lines
+    lines, late = [], []
+    for match in others[:CANDIDATES_MAX]:
+        begins, is_named = registry.lookup.begins(match.id)
+        line = f"at another time: {brief(match)}"
+        if begins > when.valid:
+            late.append(match)
+            how = "" if is_named else ", when it was recorded"
+            line += f" (known to be there only since {format_time(begins)}{how})"
+        lines.append(line)
+    cure = "ask about another time"
+    if late:
+        date = format_time(when.valid)
+        cure += (
+            "; if it was there before, date it back: "
+            f"`alphapulse amend 0x{late[0].id:016x} --valid-from {date}`"
+        )
+    return "nothing that is known matched then", cure, lines
+
+
+def find_one(registry: Registry, key: str, *, when: When | None = None) -> Match:
     """The one instrument that KEY means. Raises UnknownInstrument, Ambiguous with candidates."""
     from alphapulse.registry import Ambiguous
 
-    matches = find(registry, key, as_of=as_of)
+    matches = find(registry, key, when=when)
     if len(matches) == 1:
         return matches[0]
     lines = [brief(match) for match in matches[:CANDIDATES_MAX]]

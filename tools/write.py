@@ -83,7 +83,8 @@ REGISTER_FLAGS: Final[dict[str, str]] = {
     "max-size": "Largest order, decimal text.",
     "min-notional": "Smallest price × size of an order, decimal text.",
     "status": "pending, active, halted, … [active when new].",
-    "valid-from": "RFC 3339 time or date from which this holds.",
+    "valid-from": "RFC 3339 time or date from which this holds. Of what is registered: an earlier "
+    "one dates it back.",
 }
 AMEND_FLAGS: Final[dict[str, str]] = {
     **{name: REGISTER_FLAGS[name] for name in (
@@ -91,8 +92,11 @@ AMEND_FLAGS: Final[dict[str, str]] = {
         "cfi", "currency", "coupon", "coupon-frequency", "maturity", "issue-date", "denomination",
         "min-denomination", "day-count", "native-id", "tokens", "fee-bps", "base", "quote",
         "settlement", "payoff", "multiplier", "underlying", "expiry", "last-trade", "tick", "ticks",
-        "lot", "min-size", "max-size", "min-notional", "formula", "valid-from")},
+        "lot", "min-size", "max-size", "min-notional", "formula")},
     "class": "equity, etf, bond: another of these.",
+    "valid-from": "RFC 3339 time or date from which this holds [now]. It may lie ahead; before the "
+    "instrument was there it dates that back, and needs no field beside.",
+    "valid-to": "Until when; from then on goes on what was known to hold.",
 }  # fmt: skip
 LISTING_FLAGS: Final[dict[str, str]] = {
     "venue": "MIC, or slug of a venue without one: binance, binance:test.",
@@ -200,10 +204,13 @@ def seen(cli: Cli, asset_class: str, **flags: str | None) -> int:
 
 
 @click.command(help=f"""Correct what is known of an instrument. It always applies, whoever said
-    otherwise before; an empty value means: no longer known.
+    otherwise before; an empty value means: no longer known. What is announced for later counts
+    from its day on.
 
     \b
-      amend AAPL --symbol APPL --valid-from 2026-01-01
+      amend AAPL --symbol APPL --valid-from 2027-01-01
+      amend AAPL --currency EUR --valid-from 2026-01-01 --valid-to 2026-02-01
+      amend AAPL --valid-from 1980-12-12
       amend - < corrections.jsonl
     {_LINES_HELP.format(line='{"key": …, "symbol": …}; null forgets')}
     """)  # fmt: skip
@@ -213,7 +220,7 @@ def seen(cli: Cli, asset_class: str, **flags: str | None) -> int:
 @settings
 def amend(cli: Cli, key: str, **flags: str | None) -> int:
     fields = _given(flags)
-    if key != "-" and not fields.keys() - {"valid_from", "source", "request_id"}:
+    if key != "-" and not fields.keys() - {"valid_to", "source", "request_id"}:
         raise click.UsageError(f"say what to change: --{', --'.join(AMEND_FLAGS)}")
     return _run(cli, "amend", key, "key", fields)
 

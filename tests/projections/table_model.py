@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from alphapulse.projections.layout import TableSchema, Trailer
+from alphapulse.projections.layout import PENDING_BIT, TableSchema, Trailer
 from alphapulse.projections.table import Table, TableWriter
 from alphapulse.projections.table_reader import TableReader
 
@@ -67,7 +67,10 @@ class Model:
             assert table.intact(position)
             assert table.payload(position) == payload_of(key, offset)
             row_digest = digest_of(key, offset)
-            assert table.trailer(position) == Trailer(offset, offset // 2, row_digest, key & 255)
+            until = until_of(offset)
+            trailer = Trailer(offset, offset // 2, row_digest, key & 255, until)
+            assert table.trailer(position) == trailer
+            assert bool(position & PENDING_BIT) == bool(until)
             assert table.last_offset(position) == offset
             counted += row_digest != 0
             total += row_digest
@@ -87,10 +90,15 @@ class Model:
         assert table.sum_rows()[1:] == (counted, digest)
 
 
+def until_of(offset: int) -> int:
+    """Of some records that they are pending."""
+    return offset if offset % 7 == 3 else 0
+
+
 def put(table: TableWriter, key: int, offset: int) -> int:
     return table.put(
         key, payload_of(key, offset), last_offset=offset, data_offset=offset // 2,
-        row_digest=digest_of(key, offset), aux=key & 255,
+        row_digest=digest_of(key, offset), aux=key & 255, pending_until_s=until_of(offset),
     )
 
 

@@ -25,6 +25,7 @@ from alphapulse.projections.layout import (
     APPLIED,
     CRC_RESIDUE,
     PAGE_SIZE_BYTES,
+    PENDING_BIT,
     POSTINGS_FIRST,
     RECORD_SIZE_BYTES,
     TableSchema,
@@ -44,6 +45,7 @@ from .table_model import (
     model_of,
     payload_of,
     put,
+    until_of,
     write,
 )
 
@@ -73,7 +75,7 @@ class TableMachine(RuleBasedStateMachine):
     @rule(key=KEYS)
     def put(self, key: int) -> None:
         self.offset += 1
-        if not self.table.room_for(1, 0):
+        if not self.table.room_for(1, 0, pending=1):
             self.grow(1)
         put(self.table, key, self.offset)
         self.model.put(key, self.offset)
@@ -92,9 +94,9 @@ class TableMachine(RuleBasedStateMachine):
     @rule(count=st.integers(1, 120), seed=st.integers(0, 1 << 32), spread=st.integers(1, 200))
     def many(self, count: int, seed: int, spread: int) -> None:
         """When room_for says yes, any such puts and links fit."""
-        if not self.table.room_for(count, count):
+        if not self.table.room_for(count, count, pending=count):
             self.grow(1)
-        if not self.table.room_for(count, count):
+        if not self.table.room_for(count, count, pending=count):
             return
         rng = random.Random(seed)
         for _ in range(count):
@@ -114,7 +116,8 @@ class TableMachine(RuleBasedStateMachine):
             new = self.table.grow_into(path, number, rows=self.table.arena_capacity + 1)
             self.table.supersede(number)
             assert self.table.superseded == number
-            assert new.arena_used == len(self.model.rows)
+            pending = sum(bool(until_of(offset)) for offset in self.model.rows.values())
+            assert new.arena_used == len(self.model.rows) + pending
             self.table.close()
             self.path.unlink()
             self.path, self.table = path, new
@@ -151,7 +154,7 @@ class TableMachine(RuleBasedStateMachine):
             other.begin(other.applied + 1)
             self.offset += 1
             key = self.offset
-            if other.room_for(1, 1):
+            if other.room_for(1, 1, pending=1):
                 cell = put(other, key, self.offset)
                 self.model.put(key, self.offset)
                 other.link(1, 1, cell)
@@ -258,6 +261,24 @@ def test_a_full_table_says_so_and_changes_nothing(tmp_path: Path) -> None:
                 for secondary in range(1, 20):
                     table.link(1, secondary, table.cell(key))
         assert max(map(len, (cells for _, cells in table.posting_keys(1)))) < 128
+
+
+def test_pending_records_take_twice_the_room(tmp_path: Path) -> None:
+    """Room that was promised is there, and a table of nothing else grows."""
+    with create(tmp_path / "v", postings=0) as table:
+        table.begin(10)
+        for key in range(1, 65):
+            assert table.room_for(1, 0, pending=1)
+            put(table, key, 3)
+        assert not table.room_for(1, 0)
+        with pytest.raises(ViewFull):
+            put(table, 65, 3)
+        positions = dict(table.keys())
+        assert len(positions) == 64 and all(at & PENDING_BIT for at in positions.values())
+        with table.grow_into(tmp_path / "w", 2, 128) as grown:
+            assert grown.arena_used == 128
+            found = dict(grown.keys()).values()
+            assert {grown.trailer(at).pending_until_s for at in found} == {3}
 
 
 @pytest.mark.parametrize("links", [1, 2, 3, 7, 40])

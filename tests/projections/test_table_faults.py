@@ -254,12 +254,12 @@ def test_room_and_growth_count_what_another_process_wrote(tmp_path: Path) -> Non
     path = tmp_path / "view.1"
     with create(path) as first, write(path) as second:
         fold_range(first, 8, 10, 10)
-        assert second.arena_used == 10
+        assert second.arena_used == 11, "one of ten is pending"
         second.refresh()
         with second.grow_into(tmp_path / "view.2", 2, rows=1) as grown:
             assert grown.totals == first.totals
-        fold_range(second, 8, 128, 118)
+        fold_range(second, 8, 112, 102)  # 16 of them are pending
         assert first.room_for(1, 0)
         first.refresh()
         assert not first.room_for(1, 0)
-        model_of(8, 128).check(first)
+        model_of(8, 112).check(first)

@@ -76,21 +76,23 @@ def test_a_rebalance_is_an_event_and_the_old_formula_stays(
     assert (after.outcome, after.offset) == ("amended", 4)
     event = registry.log.event(4)
     assert (event.kind, event.instrument_body.message[84]) == (Kind.INSTRUMENT_AMENDED, 2)
-    assert formula(registry, made.id) == second
+    assert formula(registry, made.id) == first
     assert formula(registry, made.id, as_of=made.offset) == first
     assert formula(registry, made.id, valid="2198-12-31") == first
     assert formula(registry, made.id, valid="2199-01-02") == second
     assert formula(registry, made.id, valid="2199-01-02", as_of=3) == first
-    assert registry.components(made.id) == (three.a, three.c)
+    assert registry.components(made.id) == (three.a, three.b)
+    assert registry.components(made.id, valid="2199-01-02") == (three.a, three.c)
     assert registry.components(made.id, as_of=3) == (three.a, three.b)
     assert registry.components(made.id, valid="2198-12-31") == (three.a, three.b)
     assert registry.components(three.a) == registry.components(5) == ()
     changed = {change.field: change.after for change in registry.diff(3, 4)}
     assert changed["formula"] == second and changed["formula_hash"] == formula_hash(second)
-    blame = {each.field: each.offset for each in registry.blame(made.id)}
+    blame = {each.field: each.offset for each in registry.blame(made.id, valid="2199-01-02")}
     assert (blame["formula"], blame["formula_hash"], blame["owner"]) == (4, 4, 3)
     values = {three.a: Fraction(10), three.c: Fraction(1, 3)}
-    assert evaluate(parse_formula(formula(registry, made.id)), values) == Fraction(21, 5)
+    then = formula(registry, made.id, valid="2199-01-02")
+    assert evaluate(parse_formula(then), values) == Fraction(21, 5)
 
 
 def test_the_same_formula_in_another_spelling_changes_nothing(

@@ -213,3 +213,21 @@ def test_help_says_what_each_format_is(run: Run) -> None:
     shown = " ".join(run("import", "--help").out.split())
     for name, importer in FORMATS.items():
         assert f"{name}: {importer.summary}" in shown
+
+
+def test_valid_from_dates_what_rows_say(run: Run, good: Path) -> None:
+    """What is registered is dated back, and the same again adds nothing."""
+    apple = "US0378331005"
+    assert run("import", str(good)).code == 0
+    assert run("lookup", apple, "--valid-at", "2001-01-01").code == 1
+    since = ("--valid-from", "1980-12-12")
+    plan = run("import", str(good), *since, "--dry-run").out.splitlines()
+    assert plan[1].split()[4:] == ["valid_from:", "-", "->", "1980-12-12"]
+    for counts in ({"amended": 1, "unchanged": 0}, {"amended": 0, "unchanged": 1}):
+        (row,) = run("import", str(good), *since, "--json").rows
+        assert {name: row[name] for name in counts} == counts
+    assert run("lookup", apple, "--valid-at", "2001-01-01").code == 0
+    assert run("lookup", apple, "--valid-at", "1980-12-11").code == 1
+    for wrong in ("soon", "1980"):
+        refused = run("import", str(good), "--valid-from", wrong)
+        assert refused.code == 2 and "valid_from" in refused.err

@@ -186,7 +186,10 @@ def test_a_key_of_several_is_ambiguous(run: Run, apple: int, verb: list[str]) ->
 
 def test_valid_at_shows_what_was_true_then(run: Run, apple: int) -> None:
     assert run("amend", APPLE, "--symbol", "SOON", "--valid-from", "2199-01-01").code == 0
-    assert run("--json", "lookup", APPLE).rows[0]["symbol"] == "SOON"
+    assert run("--json", "lookup", APPLE).rows[0]["symbol"] == "AAPL"
+    soon = run("lookup", "SOON")
+    assert (soon.code, soon.out) == (1, "")
+    assert "(it will have this symbol from 2199-01-01T00:00:00.000000000Z on)" in soon.err
     (row,) = run("--json", "lookup", APPLE, "--valid-at", "2100-01-01").rows
     assert (row["symbol"], row["offset"]) == ("AAPL", 0)
     assert run("--json", "lookup", APPLE, "--valid-at", "0").rows[0]["symbol"] == "AAPL"
@@ -194,8 +197,15 @@ def test_valid_at_shows_what_was_true_then(run: Run, apple: int) -> None:
     assert run("lookup", APPLE, "--valid-at", "2199-01-01", "--as-of", "0").code == 0
     early = run("lookup", APPLE, "--valid-at", "2001-01-01")
     assert early.code == 1
-    assert "--valid-from says since when a registration holds" in early.err
-    assert f"at another time: 0x{apple:016x}" in early.err
+    assert f"at another time: 0x{apple:016x} equity AAPL {APPLE} (known to be there only " in (
+        early.err
+    )
+    cure = f"amend 0x{apple:016x} --valid-from 2001-01-01T00:00:00.000000000Z"
+    assert f"if it was there before, date it back: `alphapulse {cure}`" in early.err
+    assert run(*cure.split()).code == 0
+    assert run("--json", "lookup", APPLE, "--valid-at", "2001-01-01").rows[0]["symbol"] == "AAPL"
+    assert run("lookup", APPLE, "--valid-at", "2000-12-31").code == 1
+    assert run("--json", *cure.split()).rows[0]["outcome"] == "unchanged"
     assert run("lookup", APPLE, "--valid-at", "yesterday").code == 2
     assert run("lookup", APPLE, "--valid-at", "99").code == 2
 
@@ -225,7 +235,7 @@ def test_a_token_at_a_time(run: Run) -> None:
         assert found["valid_from"] == "2017-11-28T00:00:00.000000000Z"
         return {"status": found["status"], "current": found["current"]}
 
-    assert row() == {"status": "delisted", "current": False}, "the newest word"
+    assert row() == {"status": "active", "current": True}, "as of now"
     assert row("--valid-at", "2020-01-01") == {"status": "active", "current": True}
     assert row("--valid-at", "2010-01-01") == {"status": "pending", "current": False}
     assert row("--valid-at", "2199-01-01") == {"status": "delisted", "current": False}

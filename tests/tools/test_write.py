@@ -27,7 +27,8 @@ def lines(*rows: object) -> str:
 def test_flags_are_the_fields_of_the_classes() -> None:
     known = {field for kind in CLASSES.values() for field in kind.__struct_fields__}
     assert {name.replace("-", "_") for name in write.REGISTER_FLAGS} == known
-    amendable = {name.replace("-", "_") for name in write.AMEND_FLAGS} - {"valid_from"}
+    amendable = {name.replace("-", "_") for name in write.AMEND_FLAGS}
+    amendable -= {"valid_from", "valid_to"}
     assert amendable == AMENDABLE_FIELDS
     listing = {name.replace("-", "_") for name in write.LISTING_FLAGS} | {"primary", "instrument"}
     assert listing == {*Listing.__struct_fields__}
@@ -261,8 +262,11 @@ def test_delist_and_the_life_of_an_instrument(run: Run, apple: int) -> None:
     assert (row["id"], row["outcome"]) == (f"0x{apple:016x}", "amended")
     event = run("tail", "kind=instrument.status", "--json").rows[0]
     assert event["valid_from"] == "2030-01-01T00:00:00.000000000Z"
-    assert run("lookup", "AAPL", "--json").rows[0]["status"] == "delisted"
-    assert run("delist", "AAPL", "--json").rows[0]["outcome"] == "unchanged"
+    assert run("lookup", "AAPL", "--json").rows[0]["status"] == "active"
+    then = run("lookup", "AAPL", "--json", "--valid-at", "2030-01-01")
+    assert then.rows[0]["status"] == "delisted"
+    for outcome in ("amended", "unchanged"):  # now, and not only in 2030
+        assert run("delist", "AAPL", "--json").rows[0]["outcome"] == outcome
     bad = run("delist", "-", "--json", stdin=lines({"key": "AAPL", "venue": "XNAS"}, {}))
     assert bad.code == 1
     assert "no such field" in bad.rows[0]["error"]
@@ -466,3 +470,25 @@ def test_the_life_of_an_instrument(run: Run) -> None:
     assert run("lookup", "AAPL", "--valid-at", "2198-01-01", "--json").rows[0]["status"] == "active"
     for words in (("AAPL",), ("AAPL", "gone"), ("-", "active"), ()):
         assert run("status", *words).code == 2, words
+
+
+def test_amend_from_day_to_day(run: Run, apple: int) -> None:
+    """By flags and by lines; beyond the days, and before what is known, nothing is otherwise."""
+    days = {"valid_from": "2020-01-01", "valid_to": "2020-02-01"}
+    line = json.dumps({"key": "AAPL", "currency": "EUR", **days})
+    flags = [text for name, day in days.items() for text in (f"--{name.replace('_', '-')}", day)]
+    (row,) = run("amend", "AAPL", "--symbol", "JAN", *flags, "--json").rows
+    assert row["outcome"] == "amended"
+    assert run("amend", "-", stdin=line).code == 0
+    shown = [
+        run("lookup", f"0x{apple:016x}", "--valid-at", day, "--json").rows[0]
+        for day in ("2020-01-01", "2020-01-31", "2020-02-01")
+    ]
+    assert [(row["symbol"], row.get("currency")) for row in shown] == [
+        ("JAN", "EUR"), ("JAN", "EUR"), ("AAPL", None)
+    ]  # fmt: skip
+    assert "JAN 0x" in run("tail", "kind=instrument.amended").out
+    assert " from 2020-02-01" in run("history", "AAPL").out
+    refused = run("amend", "AAPL", "--symbol", "X", "--valid-to", "2020-02-01")
+    assert refused.code == 2 and "valid_to needs a valid_from before it" in refused.err
+    assert run("amend", "AAPL").code == run("amend", "AAPL", "--valid-to", "2020").code == 2
