@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Final, NamedTuple
 
@@ -24,7 +24,7 @@ from alphapulse.log.interrupts import safe_point
 from .compare import differing
 from .errors import ViewUnusable
 from .folding import checked_blocks, count_for, fold_block, has_room
-from .generations import NO_CURRENT, Generations, supersede_file
+from .generations import NO_CURRENT, Found, Generations, supersede_file
 from .helpers import Work, helping, shares
 from .layout import APPLIED, IN_PROGRESS, SUPERSEDED
 from .table import Table, TableWriter
@@ -228,8 +228,12 @@ class Views:
         elif self._are_at(head):
             return
         behind, ahead = [], dict[str, int]()
+        found = None
         for view in VIEWS:
-            writer = self._writer_locked(view)
+            writer = self._writers.get(view.schema.name)
+            if writer is None or writer.words[SUPERSEDED]:
+                found = found or self._generations.found()
+                writer = self._open_locked(view, found)
             if writer is not None and writer.in_progress > head:
                 ahead[view.schema.name], writer = writer.in_progress, None
             if writer is None:
@@ -256,15 +260,13 @@ class Views:
         """Folds the views up to the head; those without a writer are built and put in force."""
         self._create_for([fold for fold in behind if fold.writer is None])
         self._fold_range(behind, head)
-        for number, fold in enumerate(behind):
-            if fold.building:
-                try:
-                    self._switch(fold.view.schema.name, fold.table)
-                except BaseException:
-                    self._drop_all(behind[number:])
-                    raise
-                if head:
-                    self.rebuilt.append(fold.view.schema.name)
+        built = [fold for fold in behind if fold.building]
+        for fold in built:
+            fold.building = False  # a switch that fails removes what it has not put in force
+        if built:
+            self._switch({fold.view.schema.name: fold.table for fold in built})
+        if head:
+            self.rebuilt += [fold.view.schema.name for fold in built]
 
     def tables_locked(self, head: int) -> dict[str, TableReader]:
         """The tables that the next events are folded into, all at the head: what to decide on.
@@ -279,13 +281,10 @@ class Views:
                 )  # fmt: skip
         return dict(self._writers)
 
-    def _writer_locked(self, view: View) -> TableWriter | None:
-        """The writer in force, opened if need be; None when there is none that can be used."""
+    def _open_locked(self, view: View, found: Found) -> TableWriter | None:
+        """The writer in force, opened; None when there is none that can be used."""
         name = view.schema.name
-        writer = self._writers.get(name)
-        if writer is not None and not writer.words[SUPERSEDED]:
-            return writer
-        generation = self._generations.current().get(name, 0)
+        generation = found.current.get(name, 0)
         try:
             opened = TableWriter.open(
                 self._generations.path(name, generation), view.schema, self._log.genesis.log_id,
@@ -294,18 +293,18 @@ class Views:
         except ViewUnusable:
             return None
         try:
-            self._finish_switch(view, generation)
+            self._finish_switch(name, generation, found)
         except BaseException:
             opened.close()
             raise
         self._adopt(name, opened)  # only now: whoever has a writer does not look for old files
         return opened
 
-    def _finish_switch(self, view: View, generation: int) -> None:
+    def _finish_switch(self, name: str, generation: int, found: Found) -> None:
         """A switch that was cut off between CURRENT and the old file's word is completed."""
-        for number, path in self._generations.files(view.schema.name):
+        for number in found.files.get(name, ()):
             if number < generation:
-                supersede_file(path, generation)
+                supersede_file(self._generations.path(name, number), generation)
 
     def _adopt(self, name: str, writer: TableWriter) -> None:
         self._writers[name] = writer
@@ -314,17 +313,20 @@ class Views:
 
     def _create_for(self, folds: Sequence[_Fold]) -> None:
         """Gives each fold a new generation to build, with room for a fold of the whole log."""
+        if not folds:
+            return
         kinds: Counter[int] = Counter()
         with marking(self._log.home):
-            for block in self._log.blocks() if folds else ():
+            for block in self._log.blocks():
                 kinds.update(block.kinds.tolist())
         try:
+            found = self._generations.found()
             for fold in folds:
                 view = fold.view
                 rows = 0 if view.sees_all else sum(kinds[kind] for kind in view.kinds)
                 links_each = _postings_per_row(view, rows)
                 name = view.schema.name
-                generation = self._next_number(name)
+                generation = self._next_number(name, found)
                 path = self._generations.path(name, generation)
                 fold.writer = Table.create(
                     path, view.schema, log_id=self._log.genesis.log_id, generation=generation,
@@ -333,28 +335,35 @@ class Views:
                 )  # fmt: skip
                 fold.building = True
                 fold.size = rows * (1 + links_each)
-                fold.inode = path.stat().st_ino
+                fold.inode = os.stat(path).st_ino
         except BaseException:
             self._drop_all(folds)
             raise
 
-    def _next_number(self, name: str) -> int:
+    def _next_number(self, name: str, found: Found | None = None) -> int:
         """Above every file's, and above the one in use here, which may have no file any more."""
         held = self._readers.get(name)
-        return max(self._generations.next_number(name), held.generation + 1 if held else 0)
+        found = found or self._generations.found()
+        return max(found.next_number(name), held.generation + 1 if held else 0)
 
-    def _switch(self, name: str, writer: TableWriter) -> None:
-        old = self._writers.get(name) or self._readers.get(name)
+    def _switch(self, writers: Mapping[str, TableWriter]) -> None:
+        """Puts new generations in force, of all these views at once; those that it could not are
+        removed."""
+        old = {name: self._writers.get(name) or self._readers.get(name) for name in writers}
         try:
-            self._generations.switch(name, writer.generation)
+            found = self._generations.switch({n: each.generation for n, each in writers.items()})
         except BaseException:
-            if self._generations.current().get(name) != writer.generation:
-                self._drop(writer)
+            current = self._generations.current()
+            for name, writer in writers.items():
+                if current.get(name) != writer.generation:
+                    self._drop(writer)
             raise
-        if isinstance(old, TableWriter) and not old.superseded:
-            old.supersede(writer.generation)
-        self._finish_switch(VIEWS_BY_NAME[name], writer.generation)
-        self._adopt(name, writer)
+        for name, writer in writers.items():
+            before = old[name]
+            if isinstance(before, TableWriter) and not before.superseded:
+                before.supersede(writer.generation)
+            self._finish_switch(name, writer.generation, found)
+            self._adopt(name, writer)
         self._writers_stamp = self._generations.stamp()
 
     @SystemCalls("making room in the views")
@@ -389,7 +398,7 @@ class Views:
             if building:
                 self._drop(writer)
             else:
-                self._switch(name, grown)
+                self._switch({name: grown})
         return grown
 
     def apply_locked(self, block: Block) -> None:
@@ -494,7 +503,7 @@ class Views:
                     ))  # fmt: skip
                     if not check:
                         fold.writer = self._renumbered(fold.view, built, live)
-                        self._switch(name, fold.table)
+                        self._switch({name: fold.table})
                         fold.building = False
             if check:
                 # No lock is held: whoever writes meanwhile changes only what is passed over.
@@ -525,7 +534,8 @@ class Views:
         """Removes a generation that was never in force."""
         path = writer.path
         writer.close()
-        Path(path).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
     def _drop_all(self, folds: Iterable[_Fold]) -> None:
         """Removes what is still being built."""

@@ -7,10 +7,12 @@ growing and rebuilding make a new file beside, and one earlier generation is kep
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from alphapulse.log import refused
 
@@ -27,21 +29,37 @@ _DIGITS_MAX: Final = 18
 """Of a generation's number, which is a u64 in its file; more digits are damage."""
 
 
+class Found(NamedTuple):
+    """What is in `views/`: the generation in force of each view, and all that have a file."""
+
+    current: dict[str, int]
+    """Empty when there is no CURRENT or it is damaged."""
+    files: dict[str, list[int]]
+    """Oldest first."""
+
+    def next_number(self, view: str) -> int:
+        """A generation above every file's and above the one in force, whose file may be gone."""
+        return max([self.current.get(view, 0), *self.files.get(view, ())]) + 1
+
+
 class Generations:
     """Reads and switches generations in one `views/` directory. Switching needs the writer lock."""
 
     def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self._current = directory / CURRENT
-        self._current_name = os.fspath(self._current)
+        self.directory = os.fspath(directory)
+        self._current = self._place(CURRENT)
 
-    def path(self, view: str, generation: int) -> Path:
-        return self.directory / f"{view}.{generation}"
+    def _place(self, name: str) -> str:
+        return f"{self.directory}/{name}"
+
+    def path(self, view: str, generation: int) -> str:
+        return self._place(f"{view}.{generation}")
 
     def current(self) -> dict[str, int]:
         """View to generation; empty when there is no CURRENT or it is damaged."""
         try:
-            lines = self._current.read_text(encoding="ascii", errors="replace").splitlines()
+            with open(self._current, "rb") as file:
+                lines = file.read().decode("ascii", "replace").splitlines()
         except FileNotFoundError:
             return {}
         found = {}
@@ -54,7 +72,7 @@ class Generations:
     def stamp(self) -> tuple[int, int]:
         """Changes whenever CURRENT is replaced. Cost: one stat."""
         try:
-            state = os.stat(self._current_name)
+            state = os.stat(self._current)
         except FileNotFoundError:
             return NO_CURRENT
         except OSError as error:
@@ -63,47 +81,55 @@ class Generations:
 
     def forget(self) -> None:
         """Puts none in force: whoever opens the views next makes all of them."""
-        self._current.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._current)
 
-    def next_number(self, view: str) -> int:
-        """A generation above every file's and above the one in force, whose file may be gone."""
-        return max([self.current().get(view, 0), *(number for number, _ in self.files(view))]) + 1
-
-    def files(self, view: str) -> list[tuple[int, Path]]:
-        """(generation, path) of every file of a view, oldest first."""
-        found = []
-        for path in self.directory.glob(f"{view}.*"):
-            number = path.name[len(view) + 1 :]
+    def found(self) -> Found:
+        """Cost: 50 µs for all views together."""
+        files: dict[str, list[int]] = {}
+        for name in os.listdir(self.directory):
+            view, _, number = name.rpartition(".")
             if number.isdigit() and len(number) <= _DIGITS_MAX:
-                found.append((int(number), path))
-        return sorted(found)
+                files.setdefault(view, []).append(int(number))
+        for numbers in files.values():
+            numbers.sort()
+        return Found(self.current(), files)
 
-    def switch(self, view: str, generation: int) -> None:
-        """Makes a generation the one in force and removes all but the one before it.
+    def switch(self, numbers: Mapping[str, int]) -> Found:
+        """Makes a generation of each of these views the one in force, all at once, and removes all
+        but the one before it; tells what is there then.
 
         Raises ViewFull when CURRENT cannot be written; then all is as before.
         """
-        current = self.current()
-        before = current.get(view, 0)
-        current[view] = generation
+        before = self.current()
+        current = {**before, **numbers}
         text = "".join(f"{name} {number}\n" for name, number in sorted(current.items()))
-        building = self._current.with_suffix(f".{os.getpid()}")
+        building = self._place(f"{CURRENT}.{os.getpid()}")
         try:
             _write_durably(building, text.encode("ascii"))
         except OSError as error:
-            building.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(building)
             if error.errno not in NO_SPACE:
                 raise
             raise ViewFull(
-                f"switching view {view}", path=building, reason=error.strerror
+                f"switching {', '.join(sorted(numbers))}", path=building, reason=error.strerror
             ) from error
         os.rename(building, self._current)
-        for number, path in self.files(view):
-            if number < generation and number != before:
-                path.unlink(missing_ok=True)
+        found = self.found()
+        for view, generation in numbers.items():
+            kept = []
+            for number in found.files.get(view, ()):
+                if number < generation and number != before.get(view):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(self.path(view, number))
+                else:
+                    kept.append(number)
+            found.files[view] = kept
+        return found
 
 
-def _write_durably(path: Path, data: bytes) -> None:
+def _write_durably(path: str, data: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         if os.write(descriptor, data) != len(data):

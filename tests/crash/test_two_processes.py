@@ -156,9 +156,9 @@ def grow(registry: Registry, name: str) -> None:
     try:
         views.catch_up_locked()
         writer = views._writers[name]
-        generation = views._generations.next_number(name)
+        generation = views._generations.found().next_number(name)
         path = views._generations.path(name, generation)
-        views._switch(name, writer.grow_into(path, generation, writer.arena_used))
+        views._switch({name: writer.grow_into(path, generation, writer.arena_used)})
     finally:
         lock.release()
 

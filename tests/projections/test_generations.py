@@ -19,41 +19,51 @@ def test_nothing_yet(tmp_path: Path) -> None:
     generations = Generations(tmp_path)
     assert generations.current() == {}
     assert generations.stamp() == (0, 0)
-    assert generations.files("a") == []
-    assert generations.next_number("a") == 1
+    assert generations.found() == ({}, {})
+    assert generations.found().next_number("a") == 1
 
 
 def test_switching_keeps_one_generation_to_go_back_to(tmp_path: Path) -> None:
     generations = Generations(tmp_path)
     for number in range(1, 5):
         touch(tmp_path, f"a.{number}")
-        assert generations.next_number("a") == number + 1
+        assert generations.found().next_number("a") == number + 1
         before = generations.stamp()
-        generations.switch("a", number)
+        told = generations.switch({"a": number})
         assert generations.stamp() != before
         assert generations.current() == {"a": number}
-        kept = [each for each, _ in generations.files("a")]
-        assert kept == ([number - 1, number] if number > 1 else [1])
+        assert told == generations.found()
+        assert told.files["a"] == ([number - 1, number] if number > 1 else [1])
 
 
 def test_generations_that_were_never_in_force_are_swept(tmp_path: Path) -> None:
     generations = Generations(tmp_path)
     touch(tmp_path, "a.1")
-    generations.switch("a", 1)
+    generations.switch({"a": 1})
     touch(tmp_path, "a.2", "a.3", "a.4", "a.9")
-    generations.switch("a", 4)
-    assert [number for number, _ in generations.files("a")] == [1, 4, 9]
+    generations.switch({"a": 4})
+    assert generations.found().files["a"] == [1, 4, 9]
 
 
 def test_views_do_not_touch_each_other(tmp_path: Path) -> None:
     generations = Generations(tmp_path)
     touch(tmp_path, "a.1", "ab.1", "a.2", "ab.2", "a.x", "a.2.old")
-    generations.switch("ab", 1)
-    generations.switch("a", 2)
-    generations.switch("ab", 2)
+    generations.switch({"ab": 1})
+    generations.switch({"a": 2})
+    generations.switch({"ab": 2})
     assert generations.current() == {"a": 2, "ab": 2}
     assert sorted(os.listdir(tmp_path)) == ["CURRENT", "a.2", "a.2.old", "a.x", "ab.1", "ab.2"]
-    assert generations.path("a", 2) == tmp_path / "a.2"
+    assert generations.path("a", 2) == os.fspath(tmp_path / "a.2")
+
+
+def test_several_views_are_switched_at_once(tmp_path: Path) -> None:
+    generations = Generations(tmp_path)
+    touch(tmp_path, "a.1", "b.1", "b.2", "c.7")
+    generations.switch({"c": 7})
+    found = generations.switch({"a": 1, "b": 2})
+    assert found == generations.found()
+    assert found == ({"a": 1, "b": 2, "c": 7}, {"a": [1], "b": [2], "c": [7]})
+    assert sorted(os.listdir(tmp_path)) == ["CURRENT", "a.1", "b.2", "c.7"]
 
 
 def test_what_current_says(tmp_path: Path) -> None:
@@ -66,7 +76,7 @@ def test_what_current_says(tmp_path: Path) -> None:
 def test_current_is_private(tmp_path: Path) -> None:
     generations = Generations(tmp_path)
     touch(tmp_path, "a.1")
-    generations.switch("a", 1)
+    generations.switch({"a": 1})
     assert (tmp_path / "CURRENT").stat().st_mode & 0o777 == 0o600
     assert (tmp_path / "CURRENT").read_text() == "a 1\n"
 
