@@ -28,6 +28,8 @@ SCALE = float(os.environ.get("ALPHAPULSE_TEST_SCALE", "1"))
 if not 0 < SCALE < 1e6:
     raise pytest.UsageError(f"ALPHAPULSE_TEST_SCALE={SCALE} must be above 0 (1 is the default)")
 
+gc.disable()  # until all tests are collected: nearly everything that is made till then stays
+
 # A run that was started in the background ignores Ctrl-C, and so would the children that tests
 # interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -132,4 +134,5 @@ def pytest_collection_finish() -> None:
     its pages in a forked child."""
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(50_000, 20, 20)  # tests make much garbage, and little of it in cycles

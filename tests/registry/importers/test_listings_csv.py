@@ -184,7 +184,7 @@ def test_a_bad_cell_refuses_its_row(path: Path, cells: dict[str, str], reason: s
         (b"US0378331005,XNAS,AAPL,USD", "it has 4 cells, the header has 5"),
         (b"US0378331005,XNAS,AAPL,USD,Apple,Inc.", "it has 6 cells, the header has 5"),
         (b"DE0007164600,XETR,SAP,EUR,Caf\xe9 AG", "not UTF-8 (byte 0xe9 at 29)"),
-        (b"DE0007164600,XETR," + b"S" * 10_000_000 + b",EUR,SAP", "the line has 10000027 bytes"),
+        (b"DE0007164600,XETR,HUGE,EUR,SAP", "the line has 10000027 bytes"),
         (b'DE0007164600,XETR,"SAP,EUR,SAP SE', "a quote is opened here and not closed"),
         (b'DE0007164600,XETR,"SAP"x,EUR,SAP SE', "it is not CSV"),
         (b"DE0007164600,XETR,SAP\rEUR,SAP SE", "it is not CSV"),
@@ -192,6 +192,7 @@ def test_a_bad_cell_refuses_its_row(path: Path, cells: dict[str, str], reason: s
     ids=["few", "many", "latin-1", "10 MB", "open quote", "after quote", "carriage return"],
 )
 def test_damage_stays_in_its_line(path: Path, bad: bytes, reason: str) -> None:
+    bad = bad.replace(b"HUGE", b"S" * 10_000_000)
     rows = read(path, b"\n".join([HEADER.encode(), APPLE.encode(), bad, SHELL.encode(), b""]))
     assert places(rows) == [("line 2", True), ("line 3", False), ("line 4", True)]
     refused = rows[1]
