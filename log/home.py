@@ -110,9 +110,12 @@ class Home:
 
     def make_directories(self) -> None:
         """Makes what is missing around `log/`. Raises HomeUnsupported where that cannot be."""
+        wanted = (self.path, self.views, self.cursors, self.quarantine, self.run)
+        if all(map(os.path.isdir, wanted)):
+            return
         missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
-            for directory in (self.path, self.views, self.cursors, self.quarantine, self.run):
+            for directory in wanted:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for directory in missing:  # else a power cut may take a whole home by its name
                 sync_directory(directory.parent)
@@ -162,12 +165,13 @@ class Home:
         while not existing.exists():
             existing = existing.parent
         device = os.stat(existing).st_dev
-        wanted = f"{os.major(device)}:{os.minor(device)}"
-        with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as mounts:
+        wanted = f" {os.major(device)}:{os.minor(device)} ".encode()
+        with open("/proc/self/mountinfo", "rb") as mounts:
             for line in mounts:
-                before, _, after = line.partition(" - ")
-                if before.split()[2] == wanted:
-                    return after.split()[0]
+                if wanted in line:
+                    before, _, after = line.partition(b" - ")
+                    if before.split(maxsplit=3)[2] == wanted.strip():
+                        return after.split(maxsplit=1)[0].decode("utf-8", "replace")
         return "unknown"
 
     def is_durable(self) -> bool:

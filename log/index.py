@@ -70,7 +70,7 @@ class PatternIndex(Generic[Key]):
 
     def __init__(self) -> None:
         self._patterns: dict[Key, Pattern] = {}
-        self._trees: Final = tuple(_Tree[Key](family) for family in FAMILIES)
+        self._trees: Final[tuple[_Tree[Key], ...]] = tuple(map(_Tree, FAMILIES))
         self._tree_of_kind = {kind: tree for tree in self._trees for kind in tree.family.kinds}
         (self._tree_of_others,) = (tree for tree in self._trees if tree.family.open)
 
@@ -168,8 +168,8 @@ class _Tree(Generic[Key]):
         self.family: Final = family
         self._readers: Final = READERS[family]
         self._several: Final = frozenset(AT[facet] for facet in family.several)
-        self.rare: Final = _Node[Key]()
-        self.common: Final = _Node[Key]()
+        self.rare: Final[_Node[Key]] = _Node()
+        self.common: Final[_Node[Key]] = _Node()
         self.filings = self.checked = self.unguarded = 0
         self.overlapping = 0
         """Patterns of which an event may meet several filings."""

@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import groupby, islice, repeat
 from operator import gt, itemgetter, sub
 from pathlib import Path
@@ -49,7 +49,6 @@ from .kinds import SEVERITIES, SPACE_NAMES
 from .lmdb_store import LmdbStore
 from .refusals import SystemCalls
 from .sheet import (
-    Mark,
     Sheet,
     first_difference,
     is_single,
@@ -355,7 +354,7 @@ def _check_bytes(run: _Run) -> None:
     ]
     sizes = list(map(sub, sheet.ends, sheet.starts))
     marks = sheet.marks.tolist()
-    strange = {mark: problem for mark in set(marks) if (problem := _strange(mark_of(mark)))}
+    strange = {mark: problem for mark in set(marks) if (problem := _strange(mark))}
     unknown = min((marks.index(mark) for mark in strange), default=sheet.event_count)
     index, error, problem = min(
         (first_difference(crcs, sheet.crcs.tolist()), Corrupt, "a frame's CRC32 is wrong"),
@@ -371,9 +370,10 @@ def _check_bytes(run: _Run) -> None:
     check_columns(sheet)
 
 
-def _strange(mark: Mark) -> str:
-    """What no writer of this version writes; empty when it is all known."""
-    kind, version, _, flags, space, _ = mark
+@lru_cache(maxsize=4096)
+def _strange(mark: int) -> str:
+    """What no writer of this version writes; empty when it is all known. mark: see `mark_of`."""
+    kind, version, _, flags, space, _ = mark_of(mark)
     if not 0 < version <= VERSIONS.get(kind, 0) or space not in SPACE_NAMES:
         return f"unknown kind {kind} version {version} space {space}"
     return "a frame's flags are wrong" if flags & 3 != SEVERITIES[kind] or flags >> 5 else ""

@@ -39,7 +39,7 @@ class Found(NamedTuple):
 
     def next_number(self, view: str) -> int:
         """A generation above every file's and above the one in force, whose file may be gone."""
-        return max([self.current.get(view, 0), *self.files.get(view, ())]) + 1
+        return max([self.current.get(view, 0), *self.files.get(view, [])]) + 1
 
 
 class Generations:

@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from tests.places import in_memory  # found by the line above
+from tests.zygote import Zygote, forking
 
 SCALE = float(os.environ.get("ALPHAPULSE_TEST_SCALE", "1"))
 """Multiplies the counts of heavy tests; 1 keeps the whole run under three minutes."""
@@ -129,10 +130,23 @@ def pytest_make_collect_report(
     return report
 
 
-def pytest_collection_finish() -> None:
+ZYGOTE: list[Zygote] = []
+"""At most one, of the process that runs tests."""
+
+
+@pytest.fixture
+def forked_interpreters() -> Iterator[None]:
+    """For tests whose new interpreters have nothing to show but what they run."""
+    with forking(*ZYGOTE):
+        yield
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
     """What is there by now stays to the end: no collection of garbage looks at it again, nor copies
-    its pages in a forked child."""
+    its pages in a forked child. And nothing is open yet, as a zygote must have it."""
     gc.collect()
     gc.freeze()
     gc.enable()
     gc.set_threshold(50_000, 20, 20)  # tests make much garbage, and little of it in cycles
+    if any("forked_interpreters" in getattr(item, "fixturenames", ()) for item in session.items):
+        ZYGOTE.append(Zygote())

@@ -41,6 +41,8 @@ from alphapulse.registry import Equity, Registry, audit, replay_into
 from .children import forked_verification, seeds
 from .lists import tokens
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 SIZES = (3, 40, 1, 60, 2)
 """Events of each block; blocks of 40 and more stand in pages of their own."""
 PAGE_SIZE_BYTES = 4096

@@ -15,6 +15,8 @@ import pytest
 
 from alphapulse.registry import Registry, Token, audit
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 KILLED = """
 import os, signal, sys
 from alphapulse.projections import table

@@ -19,7 +19,7 @@ from alphapulse.log import AlphaPulseError, Block, Columns, Event, Kind, Verdict
 from alphapulse.log.block import CHAIN_SIZE_BYTES
 from alphapulse.log.columns import _columns_of_event, _layout_of, check_columns
 from alphapulse.log.sheet import Sheet
-from alphapulse.log.verify import _strange, verify_blocks
+from alphapulse.log.verify import verify_blocks
 from tests.crash.children import report
 from tests.log.builders import CHAIN_SEED
 
@@ -38,7 +38,7 @@ PARTS = 8
 def _cheap() -> Iterator[None]:
     """63 of 64 frames are the same each time, so what follows from their bytes is remembered:
 
-    what their columns should be, what a mark says, and that all columns are right up to a frame.
+    what their columns should be, and that all columns are right up to a frame.
     All of it is functions of these bytes alone. And nothing here makes cycles to be collected.
     """
     known_good: set[bytes] = set()
@@ -64,7 +64,6 @@ def _cheap() -> Iterator[None]:
         mock.patch("alphapulse.log.verify.check_columns", check_once),
         mock.patch("alphapulse.log.columns._columns_of_event", remembered),
         mock.patch("alphapulse.log.columns._layout_of", lru_cache(maxsize=4096)(_layout_of)),
-        mock.patch("alphapulse.log.verify._strange", lru_cache(maxsize=4096)(_strange)),
     ):
         yield
     gc.enable()

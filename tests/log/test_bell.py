@@ -17,6 +17,8 @@ from alphapulse.log.stops import start_time
 
 from .logs import fill, make_log, python, says, until
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:

@@ -28,6 +28,8 @@ from alphapulse.log.pattern import Pattern
 from .builders import TIME
 from .logs import Ticks, draft, fill, finish, make_log, python, ticking
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 SIZES = [1, 5, 2, 1, 7]
 HEAD = sum(SIZES)
 

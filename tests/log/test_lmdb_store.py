@@ -29,6 +29,8 @@ from alphapulse.log.store import BlockStore
 from .logs import GENESIS, finish, python, says
 from .store_contract import StoreContract, block_after, grow
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 SMALL = 1 << 20
 
 

@@ -16,6 +16,8 @@ from alphapulse.log.lock import Holding, WriterLock
 
 from .logs import finish, python, says, until
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 HOLDER = """
     import sys
     from pathlib import Path

@@ -16,6 +16,8 @@ from alphapulse.log.kinds import Kind
 from .builders import TIME, instrument_body
 from .logs import draft, fill, finish, make_log, python
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[EventLog]:

@@ -16,6 +16,8 @@ from alphapulse.log.verify import Verdict
 
 from .logs import make_log, python, says
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:

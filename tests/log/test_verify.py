@@ -29,6 +29,8 @@ from tests.crash.children import verify_in_fork
 from .builders import TIME, columns_of_event, instrument_body, space_of
 from .logs import draft, fill, make_log
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 SIZES = [3, 1, 4, 2]
 HEAD = sum(SIZES)
 PAGE = 4096

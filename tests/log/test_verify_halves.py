@@ -27,6 +27,8 @@ from alphapulse.log.verify_halves import share
 from .logs import draft, make_log, until
 from .test_verify import rechain, rewritten, write_blocks
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 SIZES = [3, 1, 4, 1, 1, 1, 2, 5]
 HEAD = sum(SIZES)
 

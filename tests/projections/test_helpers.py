@@ -24,6 +24,8 @@ from alphapulse.projections.helpers import Work, shares
 from alphapulse.projections.table import Table, TableWriter
 from alphapulse.registry import Listing, Origin, Register, Registry, Token, Unit
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 NAMES = [view.schema.name for view in VIEWS]
 TOKENS, LISTED = 400, 120
 

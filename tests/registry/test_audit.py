@@ -37,6 +37,8 @@ from alphapulse.registry.facts import body_of
 
 from .homes import APPLE, open_home, tokens
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:

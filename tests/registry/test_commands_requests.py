@@ -33,6 +33,8 @@ from alphapulse.registry.commands import Command
 
 from .homes import APPLE, open_home, receipts, record, token, tokens, unit
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 Work = Callable[[Registry, int, int], Command]
 """From a registry, an instrument's id and its listing's id to a command that changes something."""
 

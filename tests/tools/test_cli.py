@@ -23,6 +23,8 @@ from alphapulse.tools.cli import main
 
 from .conftest import APPLE, MODULE, Run, environment, start
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 VERBS = [
     "demo", "init", "import", "watch", "register", "amend", "delist", "status", "add-listing",
     "end-listing", "relate", "unrelate", "seen", "proposals", "rules", "lookup", "listings",
@@ -51,7 +53,8 @@ def test_help_loads_no_verb_and_no_registry() -> None:
         "assert cli.main.main(['--help'], standalone_mode=False) == 0\n"
         "assert not {'rich', 'msgspec', 'alphapulse.log', 'alphapulse.registry'} & {*sys.modules}"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+    new = [sys.executable, "-s", "-c", code]  # the flag: no fork of one that has loaded them all
+    subprocess.run(new, check=True, stdout=subprocess.DEVNULL)
 
 
 def test_version(run: Run) -> None:

@@ -11,6 +11,8 @@ from alphapulse.registry import Equity, Registry
 
 from .conftest import Run, start
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 FIELDS = ["name", "pattern", "offset", "lag_events", "lag_s", "state", "error"]
 MORE = ["policy", "skipped", "error_offset", "error_time", "saved", "holder_pid"]
 

@@ -13,6 +13,8 @@ from tests.registry.discovery.drops import content, drop
 
 from .conftest import Run, start
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 @pytest.fixture
 def feeds(tmp_path: Path) -> Path:
