@@ -13,6 +13,7 @@ import atexit
 import ctypes
 import faulthandler
 import gc
+import importlib
 import json
 import os
 import runpy
@@ -73,9 +74,7 @@ def _serve(asked: socket.socket) -> None:
     atexit._clear()
     faulthandler.disable()
     mock.patch.stopall()  # what conftest patches, a new interpreter does not
-    warnings.resetwarnings()
-    for kind in (DeprecationWarning, ImportWarning, PendingDeprecationWarning, ResourceWarning):
-        warnings.simplefilter("ignore", kind)
+    importlib.reload(warnings)  # what pytest made of it is gone: filters, and who is told
     for number in (signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     while True:

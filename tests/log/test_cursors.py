@@ -39,6 +39,8 @@ from alphapulse.log.times import format_time
 from .builders import TIME
 from .logs import GENESIS, fill, flips, make_log, python, says
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 EXAMPLE = Cursor(
     name="billing", log_id=GENESIS.log_id.hex(), pattern="class=token chain=eip155:1",
     offset=1204, state="paused",

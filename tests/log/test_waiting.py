@@ -17,6 +17,8 @@ from alphapulse.log.subscription import Subscription
 
 from .logs import draft, fill, make_log, python, says, until
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[EventLog]:

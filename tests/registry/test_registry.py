@@ -37,6 +37,8 @@ from tests.log.logs import draft, until
 
 from .homes import APPLE, isin, open_home, record, rows, token, tokens
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 def test_the_documented_example(tmp_path: Path) -> None:
     home, tokens = tmp_path / "home", [

@@ -44,6 +44,8 @@ from tests.log.logs import finish, python
 
 from .homes import APPLE, open_home, receipts, record, rows, token, tokens, unit
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 def test_a_unit_is_all_or_nothing(registry: Registry) -> None:
     new, other = Register.of(token(1, symbol="T")), Register.of(token(2, symbol="U"))
