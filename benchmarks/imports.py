@@ -54,6 +54,23 @@ def _json(row: Callable[[int], Any], around: str = "") -> Callable[[Path, int], 
     return write
 
 
+def _lines(path: Path, size: int) -> None:
+    with path.open("w") as file:
+        for n in range(size):
+            fields = {
+                "class": "equity", "isin": isin_of(n), "symbol": f"E{n}", "currency": "USD",
+                "name": f"Company {n} plc",
+            }  # fmt: skip
+            file.write(json.dumps(fields) + "\n")
+
+
+def _fields(path: Path) -> Iterator[Entry]:
+    with path.open() as file:
+        for line in file:
+            row = json.loads(line)
+            yield row["isin"], row["symbol"], row["name"]
+
+
 def _events(path: Path, size: int) -> None:
     home = path.with_name("events")
     with Registry.open(home, durability="relaxed") as registry, path.open("w") as file:
@@ -99,6 +116,7 @@ def _companies(path: Path) -> Iterator[Entry]:
 
 FORMATS: Final[dict[str, Format]] = {
     "events-jsonl": Format("events.jsonl", _events, _bodies),
+    "instruments-jsonl": Format("instruments.jsonl", _lines, _fields),
     "token-list": Format("list.json", _json(lambda n: {
         "chainId": 1, "address": f"0x{n + 1:040x}", "symbol": f"T{n}", "name": f"Token {n}",
         "decimals": 18,

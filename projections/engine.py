@@ -34,6 +34,8 @@ from .views import VIEWS, VIEWS_BY_NAME
 
 ROWS_MIN: Final = 2_048
 GROWTH_FACTOR: Final = 4
+ROWS_PER_EVENT: Final = 4
+"""Room in a table that grows: an event takes at most two rows of it, and three keys of an index."""
 SMALL_ROWS_MAX: Final = 16_384
 POSTINGS_PER_ROW_MAX: Final = 4
 """Reserved in a larger table. A smaller one has room for whatever a block may link, so that not
@@ -390,7 +392,8 @@ class Views:
         with contextlib.nullcontext() if locked else self._log.lock.hold():
             name = view.schema.name
             generation = self._next_number(name)
-            rows = max(GROWTH_FACTOR * writer.arena_used, GROWTH_FACTOR * count, ROWS_MIN)
+            used = writer.arena_used
+            rows = max(GROWTH_FACTOR * used, used + ROWS_PER_EVENT * count, ROWS_MIN)
             grown = writer.grow_into(
                 self._generations.path(name, generation), generation, rows,
                 postings_per_row=_postings_per_row(view, rows),

@@ -117,6 +117,7 @@ def _become(order: Order, streams: list[int]) -> None:
     status = 0
     try:
         if how == "-m":
+            sys.modules.pop(what, None)  # it is imported already, which runpy warns of
             runpy.run_module(what, run_name="__main__", alter_sys=True)
         else:
             exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
