@@ -1,0 +1,65 @@
+"""What a venue is like: so far its trading hours.
+
+`define` checks dated rules and special days in local time, a `Timetable` answers from them at any
+instant, `read_toml` and `read_csv` take them as people write them, `bundled_hours` has those that
+come with the project, and `from_calendar` exports them from exchange_calendars (extra
+`[calendars]`).
+"""
+
+from .bundled import ALWAYS, bundled_hours, bundled_names
+from .calendars import CalendarsMissing, UnknownCalendar, calendar_names, from_calendar
+from .hours import (
+    Hours,
+    HoursInvalid,
+    LocalTimeInvalid,
+    Phase,
+    PhasesOverlap,
+    Rule,
+    Span,
+    SpecialDay,
+    define,
+    from_plain,
+    phase_named,
+    plain,
+    rule,
+    span,
+    special_day,
+)
+from .hours_text import VenueHours, hours_of_toml, read_csv, read_toml, to_toml
+from .sessions import Session, SessionPhase, Timetable, TimetableStatistics
+from .zones import UnknownZone
+
+__all__ = [
+    "ALWAYS",
+    "CalendarsMissing",
+    "Hours",
+    "HoursInvalid",
+    "LocalTimeInvalid",
+    "Phase",
+    "PhasesOverlap",
+    "Rule",
+    "Session",
+    "SessionPhase",
+    "Span",
+    "SpecialDay",
+    "Timetable",
+    "TimetableStatistics",
+    "UnknownCalendar",
+    "UnknownZone",
+    "VenueHours",
+    "bundled_hours",
+    "bundled_names",
+    "calendar_names",
+    "define",
+    "from_calendar",
+    "from_plain",
+    "hours_of_toml",
+    "phase_named",
+    "plain",
+    "read_csv",
+    "read_toml",
+    "rule",
+    "span",
+    "special_day",
+    "to_toml",
+]

@@ -1,0 +1,229 @@
+"""Trading hours compiled to instants: what a venue does at one, and when that changes.
+
+A `Timetable` cuts time into chunks of 2⁵⁵ ns (417 days) and compiles a chunk when it is first asked
+about: a sorted array of the instants at which the phase changes, and a byte for each phase between.
+An answer is then a shift, a dict lookup and a bisection. Nothing is compiled that nobody asks for,
+so rules without an end cost nothing, and the horizon is that of 64 bits: the years 1678 to 2261.
+Chunks are only added and never change, so any number of threads may ask.
+
+*Open* means continuous trading. An auction is not open, as the status `auction` of a venue is not
+`open`, and a break is not either; ask with `phase=` for these. `next_open` and `next_close` speak
+of sessions: the first instant of continuous trading under a date, and the end of the last. So in
+the lunch break of Tokyo the next open is tomorrow's; `next_phase(at, Phase.CONTINUOUS)` is the end
+of lunch. This is what exchange_calendars means, too. What is open always never opens or closes.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Final, NamedTuple
+
+import msgspec
+
+from alphapulse.registry import validation
+
+from .hours import DAYS_AFTER, DAYS_BEFORE, Hours, LocalDays, Phase
+from .zones import DAY_S, WallClock, day_text, zone_named
+
+CHUNK_BITS: Final = 55
+KEY_MIN, KEY_MAX = -(1 << 63 - CHUNK_BITS), (1 << 63 - CHUNK_BITS) - 1
+"""Of the chunks that 64 bits have."""
+_NS: Final = 1_000_000_000
+_CONTINUOUS: Final = int(Phase.CONTINUOUS)
+_DAY_NS: Final = DAY_S * _NS
+# A session's instants may be this many days from midnight UTC of its date: zones are up to a day
+# from UTC.
+_BEFORE: Final = DAYS_BEFORE + 1
+_AFTER: Final = DAYS_AFTER + 2
+
+
+class SessionPhase(NamedTuple):
+    """From its start to before its end, in ns UTC."""
+
+    start: int
+    end: int
+    phase: Phase
+
+
+class Session(msgspec.Struct, frozen=True):
+    """What happens under one date of the venue."""
+
+    date: str
+    phases: tuple[SessionPhase, ...]
+    """In order, one or more."""
+    reason: str = ""
+    """Why the day is special, if it is."""
+
+    @property
+    def open(self) -> int | None:
+        """When continuous trading begins, ns UTC; None when there is none, only an auction."""
+        return next((each.start for each in self.phases if each.phase is Phase.CONTINUOUS), None)
+
+    @property
+    def close(self) -> int | None:
+        """When continuous trading ends for the day, breaks aside."""
+        found = [each.end for each in self.phases if each.phase is Phase.CONTINUOUS]
+        return found[-1] if found else None
+
+
+class _Chunk(NamedTuple):
+    changes: array[int]
+    """Instants at which the phase changes."""
+    phases: bytes
+    """phases[0] is the one before the first change, phases[i + 1] that from changes[i] on."""
+    opens: array[int]
+    """The first instant of continuous trading of each session."""
+    closes: array[int]
+
+
+class TimetableStatistics(NamedTuple):
+    chunks: int
+    changes: int
+    size_bytes: int
+    """Of their instants and phases."""
+
+
+class Timetable:
+    """Answers about hours. All instants are ns since 1970 UTC.
+
+    Cost: 0.7 µs for an answer, 5 ms for the first in a chunk of 417 days. Raises UnknownZone at
+    once when the zone database lacks the zone, and InvalidInput for instants beyond 64 bits.
+    """
+
+    def __init__(self, hours: Hours) -> None:
+        self.hours = hours
+        self._zone = zone_named(hours.zone)
+        self._local = LocalDays(hours)
+        self._chunks: dict[int, _Chunk] = {}
+        # No chunk outside of these has a change.
+        self._first_key = (self._local.first - _BEFORE) * _DAY_NS >> CHUNK_BITS
+        self._last_key = (self._local.last + _AFTER) * _DAY_NS >> CHUNK_BITS
+
+    def is_open(self, at: int, phase: Phase | None = None) -> bool:
+        """Whether there is continuous trading, or the phase asked for."""
+        chunk = self._chunks.get(at >> CHUNK_BITS) or self._compile(at)
+        found = chunk.phases[bisect_right(chunk.changes, at)]
+        return found == (_CONTINUOUS if phase is None else phase)
+
+    def phase_at(self, at: int) -> Phase:
+        chunk = self._chunks.get(at >> CHUNK_BITS) or self._compile(at)
+        return Phase(chunk.phases[bisect_right(chunk.changes, at)])
+
+    def next_open(self, at: int) -> int | None:
+        """When the next session opens, after `at`; None when none ever does."""
+        chunk = self._chunks.get(at >> CHUNK_BITS) or self._compile(at)
+        place = bisect_right(chunk.opens, at)
+        if place < len(chunk.opens):
+            return chunk.opens[place]
+        return next((later.opens[0] for later in self._after(at) if later.opens), None)
+
+    def next_close(self, at: int) -> int | None:
+        """When the next session to close does, after `at`; None when none ever does."""
+        chunk = self._chunks.get(at >> CHUNK_BITS) or self._compile(at)
+        place = bisect_right(chunk.closes, at)
+        if place < len(chunk.closes):
+            return chunk.closes[place]
+        return next((later.closes[0] for later in self._after(at) if later.closes), None)
+
+    def until(self, at: int) -> int | None:
+        """When the phase of `at` ends: the next change after it; None when there is none."""
+        return next((instant for instant, _ in self._changes(at)), None)
+
+    def next_phase(self, at: int, phase: Phase) -> int | None:
+        """When a phase next begins, after `at`. A break's end begins continuous trading anew."""
+        return next((instant for instant, found in self._changes(at) if found == phase), None)
+
+    def sessions(self, start: int, stop: int | None = None) -> Iterator[Session]:
+        """Every session with an instant from `start` to before `stop`, in order of their dates.
+
+        Lazily; without `stop` as long as the rules go, at most to the year 2260. Dates on which the
+        venue is closed have no session, and neither has what is open always. Cost: 10 µs for each.
+        """
+        validation.moment(start, "start")
+        first = max(self._local.first, start // _DAY_NS - _AFTER)
+        last = self._local.last
+        if stop is not None:
+            last = min(last, validation.moment(stop, "stop") // _DAY_NS + _BEFORE)
+        clock = WallClock(self._zone)
+        for day in range(first, last + 1):
+            phases = self._session(day, clock)
+            if phases and phases[-1].end > start and (stop is None or phases[0].start < stop):
+                yield Session(day_text(day), phases, self._local.reasons.get(day, ""))
+
+    def statistics(self) -> TimetableStatistics:
+        chunks = list(self._chunks.values())
+        changes = sum(len(chunk.changes) for chunk in chunks)
+        instants = changes + sum(len(chunk.opens) + len(chunk.closes) for chunk in chunks)
+        return TimetableStatistics(len(chunks), changes, 8 * instants + changes + len(chunks))
+
+    def _after(self, at: int) -> Iterator[_Chunk]:
+        for key in range(max((at >> CHUNK_BITS) + 1, self._first_key), self._last_key + 1):
+            yield self._chunks.get(key) or self._compile(key << CHUNK_BITS)
+
+    def _changes(self, at: int) -> Iterator[tuple[int, int]]:
+        """Each change after `at`: its instant, and the phase that begins."""
+        chunk = self._chunks.get(at >> CHUNK_BITS) or self._compile(at)
+        place = bisect_right(chunk.changes, at)
+        yield from zip(chunk.changes[place:], chunk.phases[place + 1 :], strict=True)
+        for later in self._after(at):
+            yield from zip(later.changes, later.phases[1:], strict=True)
+
+    def _compile(self, at: int) -> _Chunk:
+        key = at >> CHUNK_BITS
+        if not KEY_MIN <= key <= KEY_MAX:
+            validation.moment(at, "at")  # raises
+        chunk = self._chunks[key] = self._compiled(key << CHUNK_BITS, (key + 1) << CHUNK_BITS)
+        return chunk
+
+    def _compiled(self, start: int, stop: int) -> _Chunk:
+        if self.hours.always:
+            return _Chunk(array("q"), bytes([Phase.CONTINUOUS]), array("q"), array("q"))
+        first = max(self._local.first, start // _DAY_NS - _AFTER)
+        last = min(self._local.last, stop // _DAY_NS + _BEFORE)
+        clock = WallClock(self._zone)
+        spans: list[SessionPhase] = []
+        opens: list[int] = []
+        closes: list[int] = []
+        for day in range(first, last + 1):
+            phases = self._session(day, clock)
+            spans += phases
+            trading = [each for each in phases if each.phase is Phase.CONTINUOUS]
+            if trading:
+                opens.append(trading[0].start)
+                closes.append(trading[-1].end)
+        changes, phases_found = _changes_of(sorted(spans), start, stop)
+        return _Chunk(
+            array("q", changes), bytes(phases_found),
+            array("q", sorted(each for each in opens if start <= each < stop)),
+            array("q", sorted(each for each in closes if start <= each < stop)),
+        )  # fmt: skip
+
+    def _session(self, day: int, clock: WallClock) -> tuple[SessionPhase, ...]:
+        midnight_s, found = day * DAY_S, []
+        for part in self._local.on(day):
+            start = clock.utc_s(midnight_s + part.start_s) * _NS
+            end = clock.utc_s(midnight_s + part.end_s) * _NS
+            if start < end:  # one within an hour that the clock skips has no instant
+                found.append(SessionPhase(start, end, part.phase))
+        return tuple(found)
+
+
+def _changes_of(spans: list[SessionPhase], start: int, stop: int) -> tuple[list[int], list[int]]:
+    """The changes from `start` to before `stop`, and the phases before, between and after them."""
+    edges: list[tuple[int, int]] = []
+    for each, later in pairwise([*spans, SessionPhase(1 << 64, 1 << 64, Phase.CLOSED)]):
+        edges.append((each.start, each.phase))
+        if each.end < later.start:
+            edges.append((each.end, Phase.CLOSED))
+    changes: list[int] = []
+    phases = [int(Phase.CLOSED)]
+    for instant, phase in edges:
+        if instant < start:
+            phases[0] = phase
+        elif instant < stop and phase != phases[-1]:
+            changes.append(instant)
+            phases.append(phase)
+    return changes, phases
