@@ -43,6 +43,8 @@ from .zones import DAY_S, day_of, day_text, offset_at_s, zone_named
 FIRST: Final = "2010-01-01"
 """From when, unless said otherwise: further back its calendars are less complete."""
 _NS: Final = 1_000_000_000
+_NO_TIME: Final = -(1 << 63)
+"""What pandas has for the break of a session without one."""
 _USUAL_DAYS: Final = 366
 _Times = tuple[Span, ...]
 
@@ -96,20 +98,20 @@ def from_calendar(name: str, first: str = "", last: str = "") -> Hours:
     calendar, first_day, last_day = _calendar(name, first, last)
     if calendar.name == "24/7":
         return define("UTC", always=True)
-    sessions = {each.day: each for each in _sessions(calendar)}
+    in_order = list(_sessions(calendar))
+    sessions = {each.day: each for each in in_order}
     rules = list(_rules(sessions, _periods(calendar, first_day, max(sessions))))
     days = list(_special_days(calendar, sessions, rules, first_day, last_day))
     hours = define(str(calendar.tz), rules, days, holidays_to=day_text(last_day))
-    _compare(name, hours, [each for each in sessions.values() if each.day <= last_day])
+    _compare(name, hours, [each for each in in_order if each.day <= last_day])
     return hours
 
 
 def _calendar(name: str, first: str, last: str) -> tuple[Any, int, int]:
     """The calendar up to a year after the last date, by which to tell what is usual then."""
-    package = _package()
-    if name not in package.get_calendar_names():
+    if name not in _package().get_calendar_names():
         raise UnknownCalendar("exporting a calendar", calendar=validation.shown(name))
-    known = package.get_calendar(name)
+    known = _made(name)
     low, high = known.bound_min(), known.bound_max()
     low, high = (str(each.date()) if each is not None else "" for each in (low, high))
     first = terms.day(first, "first") if first else max(low, FIRST)
@@ -121,7 +123,18 @@ def _calendar(name: str, first: str, last: str) -> tuple[Any, int, int]:
         )  # fmt: skip
     further = day_text(day_of(last) + _USUAL_DAYS)
     end = min(further, high) if high else further
-    return package.get_calendar(name, start=first, end=end), day_of(first), day_of(last)
+    return _made(name, start=first, end=end), day_of(first), day_of(last)
+
+
+def _made(name: str, **dates: str) -> Any:
+    try:
+        return _package().get_calendar(name, **dates)
+    except Exception as error:  # its calendars raise what pandas does, which is anything
+        raise HoursInvalid(
+            "exporting a calendar", calendar=name,
+            problem=f"exchange_calendars cannot make it: {str(error)[:200]}",
+            cure="try other versions of exchange_calendars and pandas",
+        ) from error  # fmt: skip
 
 
 def _sessions(calendar: Any) -> Iterator[_Session]:
@@ -132,7 +145,7 @@ def _sessions(calendar: Any) -> Iterator[_Session]:
     zone = zone_named(str(calendar.tz))
     for midnight, *row in zip(*(column.tolist() for column in columns), strict=True):
         day = midnight // (_NS * DAY_S)
-        instants = tuple(each for each in row if each >= 0)  # what is not a time is the least int64
+        instants = tuple(each for each in row if each != _NO_TIME)
         walls = [each // _NS + offset_at_s(zone, each // _NS) - day * DAY_S for each in instants]
         edges = [clock_text(each) for each in walls]
         phases = ["continuous", "break", "continuous"] if len(edges) == 4 else ["continuous"]

@@ -299,11 +299,13 @@ class LocalDays:
         self._special: dict[int, tuple[Part, ...]] = {}
         self.reasons: dict[int, str] = {}
         edges: list[int] = []
+        parts: list[Part] = []
         for each in hours.rules:
             first = day_of(each.first) if each.first else _FIRST_DAY
             last = day_of(each.last) if each.last else _LAST_DAY
             edges += (first, last)
             part = _part(each.phase, each.start, each.end, str(each))
+            parts.append(part)
             for weekday in weekdays_of(each.weekdays):
                 self._weekly[weekday].append(_Weekly(first, last, part))
         for special in hours.days:
@@ -314,11 +316,17 @@ class LocalDays:
                 _part(each.phase, each.start, each.end, f"{each} of {special.date}")
                 for each in special.phases
             )
+            parts += self._special[day]
         for weekly in self._weekly:
             weekly.sort(key=lambda each: each.part)
         self.first = min(edges, default=0)
         """No day before has a session; likewise none after `last`."""
         self.last = max(edges, default=-1)
+        self.settled = max((edge for edge in edges if edge < _LAST_DAY), default=self.first)
+        """After this day every week is like the next."""
+        self.earliest_s = min((part.start_s for part in parts), default=0)
+        """No session has a phase before this time, from the midnight that begins its date."""
+        self.latest_s = max((part.end_s for part in parts), default=0)
 
     def on(self, day: int) -> tuple[Part, ...]:
         """The phases of a session in order; none when the venue is closed. Cost: 0.5 µs and more
@@ -329,13 +337,10 @@ class LocalDays:
         weekly = self._weekly[(day + 3) % 7]  # day 0 was a Thursday
         return tuple([part for first, last, part in weekly if first <= day <= last])
 
-    def reach_days(self) -> int:
-        """Sessions whose dates are further apart never meet."""
-        parts = [each.part for weekly in self._weekly for each in weekly]
-        parts += (part for special in self._special.values() for part in special)
-        earliest = min((part.start_s for part in parts), default=0)
-        latest = max((part.end_s for part in parts), default=DAY_S)
-        return (latest - 1) // DAY_S - earliest // DAY_S
+    def days(self, wall_from_s: int, wall_to_s: int) -> range:
+        """All days whose sessions may have a phase, or end one, between two wall times."""
+        first = max(self.first, (wall_from_s - self.latest_s) // DAY_S)
+        return range(first, min(self.last, (wall_to_s - self.earliest_s) // DAY_S) + 1)
 
 
 def _part(phase: str, start: str, end: str, text: str) -> Part:
@@ -431,12 +436,12 @@ def _check_overlaps(hours: Hours) -> None:
     """On enough days to see every pair of sessions that can meet: two weeks before and after where
     a rule begins or ends, and the days near each special one."""
     local, near = LocalDays(hours), set(range(15))
-    reach_days = local.reach_days()
     for each in hours.rules:
         for edge in (day_of(text) for text in (each.first, each.last) if text):
             near.update(range(edge - 15, edge + 16))
     for day in local.reasons:
-        near.update(range(day - reach_days, day + reach_days + 1))
+        begins_s = day * DAY_S
+        near.update(local.days(begins_s + local.earliest_s, begins_s + local.latest_s))
     parts = sorted(
         ((day * DAY_S + part.start_s, day * DAY_S + part.end_s, day, part)
          for day in near for part in local.on(day)),
@@ -452,14 +457,11 @@ def _check_overlaps(hours: Hours) -> None:
 def _check_clock_changes(hours: Hours) -> None:
     local = LocalDays(hours)
     for change in clock_changes(hours.zone):
-        day = change.wall_from_s // DAY_S
-        if not local.first - DAYS_BEFORE <= day <= local.last + DAYS_AFTER:
-            continue
-        for near in range(day - DAYS_AFTER - 1, day + DAYS_BEFORE + 2):
-            for part in local.on(near):
-                for wall_s in (near * DAY_S + part.start_s, near * DAY_S + part.end_s):
+        for day in local.days(change.wall_from_s, change.wall_to_s):
+            for part in local.on(day):
+                for wall_s in (day * DAY_S + part.start_s, day * DAY_S + part.end_s):
                     if change.wall_from_s <= wall_s < change.wall_to_s:
-                        _refuse_wall(hours.zone, near, part, wall_s, change.is_jump)
+                        _refuse_wall(hours.zone, day, part, wall_s, change.is_jump)
 
 
 def _refuse_wall(zone: str, day: int, part: Part, wall_s: int, is_jump: bool) -> NoReturn:
@@ -472,7 +474,7 @@ def _refuse_wall(zone: str, day: int, part: Part, wall_s: int, is_jump: bool) ->
 
 def plain(hours: Hours) -> dict[str, object]:
     """Maps, lists, text and a truth value, as MessagePack and JSON have them."""
-    found: dict[str, object] = msgspec.to_builtins(hours)
+    found: dict[str, object] = msgspec.msgpack.decode(msgspec.msgpack.encode(hours))
     return found
 
 

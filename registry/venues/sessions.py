@@ -25,19 +25,15 @@ import msgspec
 
 from alphapulse.registry import validation
 
-from .hours import DAYS_AFTER, DAYS_BEFORE, Hours, LocalDays, Phase
+from .hours import Hours, LocalDays, Phase
 from .zones import DAY_S, WallClock, day_text, zone_named
 
 CHUNK_BITS: Final = 55
-KEY_MIN, KEY_MAX = -(1 << 63 - CHUNK_BITS), (1 << 63 - CHUNK_BITS) - 1
+I64_MAX: Final = (1 << 63) - 1
+KEY_MIN, KEY_MAX = ~I64_MAX >> CHUNK_BITS, I64_MAX >> CHUNK_BITS
 """Of the chunks that 64 bits have."""
 _NS: Final = 1_000_000_000
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
-_DAY_NS: Final = DAY_S * _NS
-# A session's instants may be this many days from midnight UTC of its date: zones are up to a day
-# from UTC.
-_BEFORE: Final = DAYS_BEFORE + 1
-_AFTER: Final = DAYS_AFTER + 2
 
 
 class SessionPhase(NamedTuple):
@@ -98,9 +94,10 @@ class Timetable:
         self._zone = zone_named(hours.zone)
         self._local = LocalDays(hours)
         self._chunks: dict[int, _Chunk] = {}
-        # No chunk outside of these has a change.
-        self._first_key = (self._local.first - _BEFORE) * _DAY_NS >> CHUNK_BITS
-        self._last_key = (self._local.last + _AFTER) * _DAY_NS >> CHUNK_BITS
+        local = self._local  # the key of a chunk before which there is no change, and so on
+        self._first_key = (local.first * DAY_S + local.earliest_s - DAY_S) * _NS >> CHUNK_BITS
+        self._last_key = (local.last * DAY_S + local.latest_s + DAY_S) * _NS >> CHUNK_BITS
+        self._settled_key = (local.settled * DAY_S + local.latest_s + DAY_S) * _NS >> CHUNK_BITS
 
     def is_open(self, at: int, phase: Phase | None = None) -> bool:
         """Whether there is continuous trading, or the phase asked for."""
@@ -143,14 +140,11 @@ class Timetable:
         venue is closed have no session, and neither has what is open always. Cost: 10 µs for each.
         """
         validation.moment(start, "start")
-        first = max(self._local.first, start // _DAY_NS - _AFTER)
-        last = self._local.last
-        if stop is not None:
-            last = min(last, validation.moment(stop, "stop") // _DAY_NS + _BEFORE)
+        end = I64_MAX if stop is None else validation.moment(stop, "stop")
         clock = WallClock(self._zone)
-        for day in range(first, last + 1):
+        for day in self._days(start, end):
             phases = self._session(day, clock)
-            if phases and phases[-1].end > start and (stop is None or phases[0].start < stop):
+            if phases and phases[-1].end > start and phases[0].start < end:
                 yield Session(day_text(day), phases, self._local.reasons.get(day, ""))
 
     def statistics(self) -> TimetableStatistics:
@@ -160,8 +154,16 @@ class Timetable:
         return TimetableStatistics(len(chunks), changes, 8 * instants + changes + len(chunks))
 
     def _after(self, at: int) -> Iterator[_Chunk]:
-        for key in range(max((at >> CHUNK_BITS) + 1, self._first_key), self._last_key + 1):
-            yield self._chunks.get(key) or self._compile(key << CHUNK_BITS)
+        """The chunks after that of `at` in which there may be the first change of any sort: when
+        there is none in a year in which every week is like the next, there never is."""
+        key = at >> CHUNK_BITS
+        last = min(self._last_key, max(self._settled_key, key) + 1)
+        for later in range(max(key + 1, self._first_key), last + 1):
+            yield self._chunks.get(later) or self._compile(later << CHUNK_BITS)
+
+    def _days(self, start: int, stop: int) -> range:
+        """All whose sessions may have an instant between two. No zone is a day from UTC."""
+        return self._local.days(start // _NS - DAY_S, stop // _NS + DAY_S)
 
     def _changes(self, at: int) -> Iterator[tuple[int, int]]:
         """Each change after `at`: its instant, and the phase that begins."""
@@ -181,13 +183,11 @@ class Timetable:
     def _compiled(self, start: int, stop: int) -> _Chunk:
         if self.hours.always:
             return _Chunk(array("q"), bytes([Phase.CONTINUOUS]), array("q"), array("q"))
-        first = max(self._local.first, start // _DAY_NS - _AFTER)
-        last = min(self._local.last, stop // _DAY_NS + _BEFORE)
         clock = WallClock(self._zone)
         spans: list[SessionPhase] = []
         opens: list[int] = []
         closes: list[int] = []
-        for day in range(first, last + 1):
+        for day in self._days(start, stop):
             phases = self._session(day, clock)
             spans += phases
             trading = [each for each in phases if each.phase is Phase.CONTINUOUS]
