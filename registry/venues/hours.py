@@ -35,13 +35,21 @@ import msgspec
 from alphapulse.log import InvalidInput
 from alphapulse.registry import terms, validation
 
-from .zones import DAY_S, clock_changes, day_of, day_text, wall_text, zone_named
+from .zones import (
+    DAY_S,
+    clock_changes,
+    day_of,
+    day_text,
+    wall_text,
+    zone_name,
+    zone_named,
+)
 
 RULES_MAX: Final = 500
 DAYS_MAX: Final = 10_000
-"""Special days; so many are 800 kB of MessagePack, and an event has at most 1 MiB."""
-PHASES_MAX: Final = 20
-"""Of one special day."""
+"""Special days."""
+HOURS_SIZE_BYTES_MAX: Final = 900_000
+"""In MessagePack: an event has at most 1 MiB. A market's twenty years are 30 kB."""
 REASON_SIZE_BYTES_MAX: Final = 128
 DAYS_BEFORE, DAYS_AFTER = 1, 6
 """How many days before and after its date a session may have phases."""
@@ -263,8 +271,6 @@ def special_day(day: object, reason: object, phases: Iterable[Span] = ()) -> Spe
     if not found:
         validation.refuse("reason", "it is missing", reason, "say why this day is special")
     spans = tuple(sorted(phases, key=lambda each: clock_s(each.start, "start")))
-    if len(spans) > PHASES_MAX:
-        validation.refuse("phases", f"there are {len(spans)}, at most {PHASES_MAX} are allowed", "")
     return SpecialDay(_date(day, "date"), found, spans)
 
 
@@ -356,8 +362,8 @@ def define(
 ) -> Hours:  # fmt: skip
     """Hours that are canonical and hold together. Raises InvalidInput: UnknownZone, PhasesOverlap
     and LocalTimeInvalid name the rules and the date. Cost: 3 ms and 0.1 ms for each special day."""
+    zone_named(zone)
     hours = _canonical(zone, rules, days, holidays_to, always)
-    zone_named(hours.zone)
     _check_clock_changes(hours)
     return hours
 
@@ -367,30 +373,40 @@ def _canonical(
     always: bool,
 ) -> Hours:  # fmt: skip
     """All that no zone database can change."""
-    zone = validation.stripped(zone, "zone")
+    zone, to = zone_name(zone), _date_or_none(holidays_to, "holidays_to")
+    rules, days = list(rules), list(days)
+    _check_counts(len(rules), len(days))
     rules = [rule(*_given(each)) for each in rules]
     days = [
         special_day(each.date, each.reason, [span(*_given(phase)) for phase in each.phases])
         for each in days
     ]
     days.sort(key=lambda each: each.date)
-    if always and (rules or days):
+    if always and (rules or days or to):
         _refuse("it is open always and has rules or special days", "leave them out, or `always`")
     if not always and not rules and not days:
         _refuse("it has no rule and no special day", "give a rule, or say that it is open always")
-    for name, found, most in (("rules", len(rules), RULES_MAX), ("days", len(days), DAYS_MAX)):
-        if found > most:
-            validation.refuse(name, f"there are {found}, at most {most} are allowed", "")
     for one, other in pairwise(days):
         if one.date == other.date:
             validation.refuse(
                 "date", f"two special days have it: {one.reason}, {other.reason}", one.date,
                 "keep one, with all phases of that date",
             )  # fmt: skip
-    to = _date_or_none(holidays_to, "holidays_to")
     hours = Hours(zone, tuple(rules), tuple(days), to, always)
+    size_bytes = len(msgspec.msgpack.encode(hours))
+    if size_bytes > HOURS_SIZE_BYTES_MAX:
+        _refuse(f"they have {size_bytes} bytes, at most {HOURS_SIZE_BYTES_MAX} are allowed",
+                "leave out the special days of long ago")  # fmt: skip
     _check_overlaps(hours)
-    return msgspec.structs.replace(hours, rules=_merged(rules))
+    merged = _merged(rules)
+    _check_counts(len(merged), len(days))
+    return msgspec.structs.replace(hours, rules=merged)
+
+
+def _check_counts(rules: int, days: int) -> None:
+    for name, count, most in (("rules", rules, RULES_MAX), ("days", days, DAYS_MAX)):
+        if count > most:
+            validation.refuse(name, f"there are {count}, at most {most} are allowed", "")
 
 
 def _given(each: Rule | Span) -> tuple[str, ...]:

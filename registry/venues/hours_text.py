@@ -247,9 +247,9 @@ class _Rows:
                 )  # fmt: skip
         if cells["date"]:
             self._add_day(cells)
+        elif cells["reason"]:
+            _refuse("it has a reason and no date", "give the date of the special day")
         elif any(cells[name] for name in _RULE):
-            if cells["reason"]:
-                _refuse("a rule has no reason", "give the date of a special day, or no reason")
             self.rules.append(rule(*(cells[name] for name in _RULE)))
 
     def _add_day(self, cells: Mapping[str, str]) -> None:

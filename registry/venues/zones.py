@@ -33,6 +33,7 @@ _EPOCH: Final = datetime(1970, 1, 1)
 _EPOCH_UTC: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
 _ZONE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,3}")
+_NAME_LENGTH_MAX: Final = 64
 _NOT_ZONES: Final = re.compile(r"Factory$|localtime$|posixrules$|posix/|right/")
 """Files of zone databases that name no place; `right/…` counts leap seconds, which we do not."""
 _SECOND: Final = timedelta(seconds=1)
@@ -56,28 +57,35 @@ def wall_text(wall_s: int) -> str:
     return (_EPOCH + timedelta(seconds=wall_s)).isoformat(" ")
 
 
-def zone_named(name: object, field: str = "zone") -> ZoneInfo:
+def zone_name(value: object) -> str:
+    """What may be the name of a zone, in a database that has it. Raises UnknownZone."""
+    name = validation.stripped(value, "zone")
+    if len(name) > _NAME_LENGTH_MAX or not _ZONE.fullmatch(name) or _NOT_ZONES.match(name):
+        raise _unknown(name)
+    return name
+
+
+def zone_named(value: object) -> ZoneInfo:
     """Raises UnknownZone, which names one that is spelled alike."""
-    if not isinstance(name, str) or not _ZONE.fullmatch(name) or _NOT_ZONES.match(name):
-        raise _unknown(name, field)
+    name = zone_name(value)
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, LookupError) as error:  # no file, a directory, or no zone's file
-        raise _unknown(name, field) from error
+        raise _unknown(name) from error
 
 
-def _unknown(name: object, field: str) -> UnknownZone:
+def _unknown(name: str) -> UnknownZone:
     from difflib import get_close_matches
 
     known = available_timezones()
     cure = UnknownZone.cure
     if not known:
         cure = "this system has no zone database: install the package tzdata"
-    elif isinstance(name, str):
+    else:
         spelled = {zone.lower(): zone for zone in known}
-        alike = get_close_matches(name[:64].strip().lower().replace(" ", "_"), spelled, n=1)
+        alike = get_close_matches(name[:_NAME_LENGTH_MAX].lower().replace(" ", "_"), spelled, n=1)
         cure = f"did you mean {spelled[alike[0]]}?" if alike else cure
-    return UnknownZone(f"reading field {field}", value=validation.shown(name), cure=cure)
+    return UnknownZone("reading field zone", value=validation.shown(name), cure=cure)
 
 
 class ClockChange(NamedTuple):

@@ -145,6 +145,7 @@ HEAD = 'venues=["XNAS"]\nzone="America/New_York"\n'
     "text, error, problem",
     [
         ("", InvalidInput, "reading field zone: it must be text"),
+        (HEAD + "always=true\nholidays_to=2026-01-01", HoursInvalid, "it is open always and"),
         ("\nzone = 5 6", HoursInvalid, r"it is not TOML: .*line 2"),
         ("x = " + "[" * 5000, HoursInvalid, "it is not TOML|nested too deep"),
         (HEAD, HoursInvalid, "it has no rule and no special day"),
@@ -204,7 +205,8 @@ GOOD = "XNAS,UTC,continuous,mon,09:00,10:00,,,,,,\n"
         (HEADER + GOOD + "XNAS,,,,,,,,2026-01-01,,,\n", InvalidInput,
          "^line 3: reading field reason: it is missing"),
         (HEADER + "XNAS,UTC,continuous,mon,09:00,10:00,,,,why,,\n", HoursInvalid,
-         "^line 2: .*a rule has no reason"),
+         "^line 2: .*it has a reason and no date"),
+        (HEADER + GOOD + "XNAS,,,,,,,,,why,,\n", HoursInvalid, "^line 3: .*a reason and no date"),
         (HEADER + "XNAS,UTC,continuous,mon,09:00,10:00,,,2026-01-01,x,,\n", HoursInvalid,
          "^line 2: .*it has a date and weekdays"),
         (HEADER + "XNAS,UTC,,,,,,,2026-01-01,x,,\nXNAS,,post,,09:00,10:00,,,2026-01-01,x,,\n",

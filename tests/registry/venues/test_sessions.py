@@ -240,6 +240,26 @@ def test_changes_at_the_seam_of_two_chunks() -> None:
         assert [each.open for each in table.sessions(0)] == [opens]
 
 
+def test_a_change_at_the_first_instant_of_a_chunk() -> None:
+    """1970 is the only whole second with which a chunk begins."""
+    table = Timetable(define("UTC", [rule("continuous", "thu", "00:00", "01:00", "1970-01-01")]))
+    assert table.until(-1) == table.next_open(-1) == table.next_phase(-1, C) == 0
+    assert (table.is_open(-1), table.is_open(0)) == (False, True)
+    assert table.until(0) == 3600 * NS
+
+
+def test_answers_look_over_the_seam_of_two_chunks() -> None:
+    """Long after the last date that is named, where nothing is compiled but what is asked about."""
+    weekly = rule("continuous", "wed", "10:00", "11:00")
+    for key in range(49, 56):
+        table = Timetable(define("UTC", [weekly]))
+        at = (key << CHUNK_BITS) - 1
+        session = next(each for each in table.sessions(at) if (each.open or 0) > at)
+        assert table.next_open(at) == table.next_phase(at, C) == table.until(at) == session.open
+        assert table.next_close(at) == session.close
+        assert table.statistics().chunks == 2
+
+
 def test_rules_that_end_and_rules_that_do_not() -> None:
     ended = Timetable(define("UTC", [rule("continuous", "mon-fri", "09:00", "17:00",
                                           "1990-01-01", "1999-12-31")]))  # fmt: skip

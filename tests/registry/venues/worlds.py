@@ -8,8 +8,15 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from alphapulse.log import InvalidInput
-from alphapulse.registry.venues import Hours, Phase, Rule, Span, SpecialDay, define
+from alphapulse.registry.venues import (
+    Hours,
+    LocalTimeInvalid,
+    Phase,
+    Rule,
+    Span,
+    SpecialDay,
+    define,
+)
 from alphapulse.registry.venues.hours import WEEKDAYS, clock_s, clock_text
 
 ZONES = ("America/New_York", "Europe/Berlin", "Asia/Tokyo", "Australia/Lord_Howe", "Africa/Cairo",
@@ -19,45 +26,46 @@ STEP_S = 1800
 _NAMES = [phase.name.lower() for phase in Phase if phase]
 
 
-def _spans(draw: st.DrawFn) -> list[Span]:
-    """One to four phases without overlap, the first on the day before at the earliest."""
+def _spans(draw: st.DrawFn, begins: int) -> list[Span]:
+    """One to four phases without overlap, within 24 hours from a step that may be of the day before
+    or after: with one `begins` for all no session meets another."""
     count = draw(st.integers(1, 4))
-    edges = draw(st.lists(st.integers(-20, 93), min_size=2 * count, max_size=2 * count))
-    edges.sort()
-    texts = [clock_text(edge * STEP_S) for edge in edges]
+    edges = st.integers(begins, begins + 48)
+    drawn = sorted(draw(st.lists(edges, min_size=2 * count, max_size=2 * count, unique=True)))
+    texts = [clock_text(edge * STEP_S) for edge in drawn]
     pairs = zip(texts[::2], texts[1::2], strict=True)
-    return [Span(low, high, draw(st.sampled_from(_NAMES))) for low, high in pairs if low != high]
+    return [Span(low, high, draw(st.sampled_from(_NAMES))) for low, high in pairs]
 
 
-_PERIODS = (("", ""), ("", ""), ("2026-03-20", ""), ("", "2026-03-19"))
+_PERIODS = ((("", ""),), (("", "2026-03-19"), ("2026-03-20", "")), (("2026-03-10", "2026-03-29"),))
 _DATES = st.dates(date(2026, 3, 1), date(2026, 4, 10)).map(date.isoformat)
 
 
 @st.composite
 def any_hours(draw: st.DrawFn) -> Hours:
-    """Hours that `define` takes; those that it refuses are drawn again without what it refuses."""
+    """Hours that `define` takes: what it refuses for a clock change is left out, part by part."""
     if draw(st.integers(0, 30)) == 7:
         return define("UTC", always=True)
-    rules = []
-    for _ in range(draw(st.integers(1, 3))):
-        first, last = draw(st.sampled_from(_PERIODS))
-        days = draw(st.sets(st.sampled_from(WEEKDAYS), min_size=1))
-        rules += [Rule(each.phase, ",".join(days), each.start, each.end, first, last)
-                  for each in _spans(draw)]  # fmt: skip
-    dates = draw(st.lists(_DATES, max_size=3, unique=True))
-    special = [SpecialDay(day, "drawn", tuple(_spans(draw)) if draw(st.booleans()) else ())
-               for day in dates]  # fmt: skip
+    begins = draw(st.integers(-20, 40))
+    weekdays = draw(st.lists(st.integers(0, 2), min_size=7, max_size=7))
+    rules = [
+        Rule(each.phase, ",".join(days), each.start, each.end, first, last)
+        for number in (1, 2)
+        if (days := [WEEKDAYS[day] for day in range(7) if weekdays[day] == number])
+        for first, last in draw(st.sampled_from(_PERIODS))
+        for each in _spans(draw, begins)
+    ]
+    special = [
+        SpecialDay(day, "drawn", tuple(_spans(draw, begins)) if draw(st.booleans()) else ())
+        for day in draw(st.lists(_DATES, max_size=3, unique=True))
+    ]
     zone, to = draw(st.sampled_from(ZONES)), draw(st.sampled_from(["", "2026-12-31"]))
-    while True:
+    while rules or special:
         try:
             return define(zone, rules, special, holidays_to=to)
-        except InvalidInput:
-            if special:
-                special.pop()
-            elif rules:
-                rules.pop()
-            else:
-                return define(zone, days=[SpecialDay("2026-03-10", "drawn")])
+        except LocalTimeInvalid:
+            draw(st.sampled_from([each for each in (rules, special) if each])).pop()
+    return define(zone, days=[SpecialDay("2026-03-10", "drawn")])
 
 
 def phase_by_the_clock(hours: Hours, at_s: int) -> tuple[str, Phase]:
@@ -65,7 +73,7 @@ def phase_by_the_clock(hours: Hours, at_s: int) -> tuple[str, Phase]:
     if hours.always:
         return "", Phase.CONTINUOUS
     wall = datetime.fromtimestamp(at_s, ZoneInfo(hours.zone)).replace(tzinfo=None)
-    for shift in range(-2, 3):  # a session begins at most a day before its date, and ends in two
+    for shift in range(-3, 2):  # sessions begin at most a day before their dates, and end in two
         day = wall.date() + timedelta(days=shift)
         seconds = (wall - datetime(day.year, day.month, day.day)) // timedelta(seconds=1)
         for span in _spans_on(hours, day):
