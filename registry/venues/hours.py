@@ -295,6 +295,8 @@ class _Weekly(NamedTuple):
 
 _FIRST_DAY: Final = day_of(f"{YEARS[0]}-01-01")
 _LAST_DAY: Final = day_of(f"{YEARS[1]}-12-31")
+_ANY_DAY: Final = day_of("2024-01-01")
+"""A Monday; errors name it and the days after when all weeks are alike."""
 
 
 class LocalDays:
@@ -449,9 +451,9 @@ def _merged(rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
 
 def _check_overlaps(hours: Hours) -> None:
-    """On enough days to see every pair of sessions that can meet: two weeks before and after where
-    a rule begins or ends, and the days near each special one."""
-    local, near = LocalDays(hours), set(range(15))
+    """On enough days to see every pair of sessions that can meet: any two weeks, two before and
+    after where a rule begins or ends, and the days near each special one."""
+    local, near = LocalDays(hours), set(range(_ANY_DAY, _ANY_DAY + 15))
     for each in hours.rules:
         for edge in (day_of(text) for text in (each.first, each.last) if text):
             near.update(range(edge - 15, edge + 16))

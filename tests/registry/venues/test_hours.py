@@ -224,14 +224,18 @@ def test_a_gap_between_phases_is_fine() -> None:
     "rules, days, dates",
     [
         # within a session
-        ([weekly(), weekly("15:59", "17:00", phase="post")], [], ("1970-01-01", "1970-01-01")),
-        ([weekly(), weekly()], [], ("1970-01-01", "1970-01-01")),
+        ([weekly(), weekly("15:59", "17:00", phase="post")], [], ("2024-01-01", "2024-01-01")),
+        ([weekly(), weekly()], [], ("2024-01-01", "2024-01-01")),
+        ([weekly(), weekly("15:59:59", "17:00", phase="post")], [], ("2024-01-01", "2024-01-01")),
+        # only before a date, on a weekday that is days before it
+        ([weekly(weekdays="mon", last="2010-12-31"), weekly("10:00", last="2010-12-31")], [],
+         ("2010-12-20", "2010-12-20")),
         # of one session with the next, by dates that meet late, and on one weekday only
-        ([weekly("18:00", "09:31+1"), weekly(phase="post")], [], ("1970-01-01", "1970-01-02")),
+        ([weekly("18:00", "09:31+1"), weekly(phase="post")], [], ("2024-01-01", "2024-01-02")),
         ([weekly(last="2030-03-06", weekdays="wed"), weekly("12:00", first="2030-03-06")], [],
          ("2030-03-06", "2030-03-06")),
         ([weekly("00:00", "01:00+6", weekdays="mon"), weekly("00:00", "01:00", weekdays="sun")], [],
-         ("1970-01-05", "1970-01-11")),
+         ("2024-01-01", "2024-01-07")),
         ([weekly(end="09:31+1", weekdays="tue", last="2030-03-05"), weekly(first="2030-03-06")], [],
          ("2030-03-05", "2030-03-06")),
         # of special days: within, with the day before and with the day after
