@@ -28,7 +28,7 @@ def bundled_names() -> tuple[str, ...]:
 
 @cache
 def bundled_hours(name: str) -> Hours:
-    """The hours of a MIC, or `ALWAYS`. Raises InvalidInput. Cost: 20 ms, once."""
+    """The hours of a MIC, or `ALWAYS`. Raises InvalidInput. Cost: 10 ms, once."""
     if name not in bundled_names():
         raise InvalidInput(
             "looking up bundled hours", problem="none come with this project",

@@ -49,7 +49,7 @@ RULES_MAX: Final = 500
 DAYS_MAX: Final = 10_000
 """Special days."""
 HOURS_SIZE_BYTES_MAX: Final = 900_000
-"""In MessagePack: an event has at most 1 MiB. A market's twenty years are 30 kB."""
+"""In MessagePack: an event has at most 1 MiB. Hong Kong's nineteen years are 15 kB."""
 REASON_SIZE_BYTES_MAX: Final = 128
 DAYS_BEFORE, DAYS_AFTER = 1, 6
 """How many days before and after its date a session may have phases."""
@@ -363,7 +363,8 @@ def define(
     holidays_to: object = "", always: bool = False,
 ) -> Hours:  # fmt: skip
     """Hours that are canonical and hold together. Raises InvalidInput: UnknownZone, PhasesOverlap
-    and LocalTimeInvalid name the rules and the date. Cost: 3 ms and 0.1 ms for each special day."""
+    and LocalTimeInvalid name the rules and the date. Cost: 1 ms and
+    0.02 ms for each special day; 30 ms for the first hours of a zone."""
     zone_named(zone)
     hours = _canonical(zone, rules, days, holidays_to, always)
     _check_clock_changes(hours)
