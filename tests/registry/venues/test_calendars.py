@@ -98,9 +98,8 @@ def install(monkeypatch: pytest.MonkeyPatch, **named: Calendar) -> None:
 
 
 def of_sessions(hours: Hours) -> list[tuple[int, ...]]:
-    found = Timetable(hours).sessions(0)
-    return [(each.phases[0].start, *(part.end for part in each.phases)) for each in found
-            if each.date <= "2025-12-31"]  # fmt: skip
+    found = Timetable(hours).sessions(0, YEARS[1])
+    return [(each.phases[0].start, *(part.end for part in each.phases)) for each in found]
 
 
 @pytest.mark.parametrize(
