@@ -1,13 +1,28 @@
-"""What a venue is like: so far its trading hours.
+"""What a venue is like: its trading hours, what it charges, how it is reached, whether it trades.
 
-`define` checks dated rules and special days in local time, a `Timetable` answers from them at any
-instant, `read_toml` and `read_csv` take them as people write them, `bundled_hours` has those that
-come with the project, and `from_calendar` exports them from exchange_calendars (extra
-`[calendars]`).
+Pure parts, none of which writes. `define` checks dated rules and special days in local time, a
+`Timetable` answers from them at any instant, `read_toml` and `read_csv` take them as people write
+them, `bundled_hours` has those that come with the project, and `from_calendar` exports them from
+exchange_calendars (extra `[calendars]`). `Fees` says exactly what a trade costs. `endpoint` has no
+field for a secret.
 """
 
 from .bundled import ALWAYS, bundled_hours, bundled_names
 from .calendars import CalendarsMissing, UnknownCalendar, calendar_names, from_calendar
+from .fees import (
+    Charge,
+    Doubt,
+    FeeLine,
+    FeeNotComputable,
+    Fees,
+    FeeSchedule,
+    FeeUnknown,
+    Trade,
+    doubts,
+    exact_text,
+    fee_line,
+    fee_schedule,
+)
 from .hours import (
     Hours,
     HoursInvalid,
@@ -32,6 +47,13 @@ from .zones import UnknownZone
 __all__ = [
     "ALWAYS",
     "CalendarsMissing",
+    "Charge",
+    "Doubt",
+    "FeeLine",
+    "FeeNotComputable",
+    "FeeSchedule",
+    "FeeUnknown",
+    "Fees",
     "Hours",
     "HoursInvalid",
     "LocalTimeInvalid",
@@ -44,6 +66,7 @@ __all__ = [
     "SpecialDay",
     "Timetable",
     "TimetableStatistics",
+    "Trade",
     "UnknownCalendar",
     "UnknownZone",
     "VenueHours",
@@ -51,6 +74,10 @@ __all__ = [
     "bundled_names",
     "calendar_names",
     "define",
+    "doubts",
+    "exact_text",
+    "fee_line",
+    "fee_schedule",
     "from_calendar",
     "from_plain",
     "hours_of_toml",
