@@ -216,7 +216,9 @@ def test_a_bad_line_is_refused_by_field(fields: dict[str, object], told: str) ->
         ([{"value": "1"}, {"value": "1", "charged": "BNB", "volume_from": "5"}], "currency"),
     ],
 )
-def test_lines_that_cannot_be_told_apart_are_refused(lines: list[dict[str, object]], told: str) -> None:
+def test_lines_that_cannot_be_told_apart_are_refused(
+    lines: list[dict[str, object]], told: str
+) -> None:
     with pytest.raises(InvalidInput, match=told):
         fee_schedule([fee_line(each) for each in lines])
 
