@@ -7,7 +7,7 @@ a step in `upcast.py`. Dicts are stored with sorted keys, so equal facts have eq
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -319,6 +319,136 @@ class CandidateBody(Body, frozen=True):
     revision: int = 1
 
 
+class VenueBody(Body, frozen=True):
+    """Body of `venue.registered` and `venue.amended`: the full state of one venue."""
+
+    fingerprint: bytes
+    venue: str
+    """MIC, or the venue's slug in lower case, as in listings; `binance:test` is its test
+    environment."""
+    operating: str = ""
+    """MIC of the venue that operates this one, which is then a segment; empty: nobody does."""
+    name: str = ""
+    kind: int = 0
+    """See `VenueKind`; 0 = not known."""
+    country: str = ""
+    """ISO 3166, two letters."""
+    currency: str = ""
+    lei: str = ""
+    links: dict[str, str] = {}
+    """What is there to its address: web, api, …; sorted."""
+    valid_from: int = 0
+    """ns, 0 = not known."""
+    valid_to: int = 0
+    """ns, the first instant at which it is no venue any more; 0 = open."""
+    counter: int = 0
+    revision: int = 1
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
+class EndpointsBody(Body, frozen=True):
+    """Body of `venue.endpoints`: all ways to reach a venue, from some time on."""
+
+    fingerprint: bytes
+    """Of this aspect of the venue; so in the other bodies of aspects."""
+    venue: str
+    endpoints: tuple[dict[str, Any], ...] = ()
+    """Each by field (registry.venues.endpoints)."""
+    valid_from: int = 0
+    """ns, since when; 0 = since it was recorded."""
+    counter: int = 0
+    revision: int = 1
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
+class FeesBody(Body, frozen=True):
+    """Body of `venue.fees`: all that a venue charges, from some time on."""
+
+    fingerprint: bytes
+    venue: str
+    schedules: tuple[dict[str, Any], ...] = ()
+    """Each by field (registry.venues.fees); no two are about one product."""
+    valid_from: int = 0
+    """ns, since when; 0 = since it was recorded."""
+    counter: int = 0
+    revision: int = 1
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
+class HoursBody(Body, frozen=True):
+    """Body of `venue.hours`: when a venue trades."""
+
+    fingerprint: bytes
+    venue: str
+    hours: dict[str, Any]
+    """By field (registry.venues.hours); its rules and days name their own dates."""
+    valid_from: int = 0
+    """ns, since when these are the hours; 0 = always."""
+    counter: int = 0
+    revision: int = 1
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
+class TradingBody(Body, frozen=True):
+    """Body of `venue.status`: whether a venue, or one listing there, trades on one side or both."""
+
+    fingerprint: bytes
+    venue: str
+    status: int
+    """See `TradingStatus`."""
+    valid_from: int
+    """ns, since when."""
+    until: int = 0
+    """ns, the first instant at which it holds no more; 0 = open."""
+    side: str = "both"
+    """both, buy or sell."""
+    listing: int = 0
+    """Id; 0 = the whole venue."""
+    listing_fingerprint: bytes = b""
+    asset_class: int = 0
+    instrument: int = 0
+    """Of the listing, and its class; 0 for a whole venue."""
+    reason: str = ""
+    counter: int = 0
+    revision: int = 1
+
+
+class PerformanceBody(Body, frozen=True):
+    """Body of `venue.performance`: how a venue behaved within a window, from samples."""
+
+    fingerprint: bytes
+    venue: str
+    window_from: int
+    window_to: int
+    """ns; the second is no part of it."""
+    samples: int = 0
+    measures: dict[str, str] = {}
+    """What was measured to its value, exact decimal text; sorted."""
+    sketches: dict[str, bytes] = {}
+    """What was measured to the mergeable sketch of its distribution."""
+    counter: int = 0
+    revision: int = 1
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
+class WarningBody(Body, frozen=True):
+    """Body of `venue.warning`: something is odd about what was said of a venue, and it holds all
+    the same. Stands in the chain of that aspect, right after the event that says it."""
+
+    venue: str
+    problem: str
+    schedule: int = 0
+    line: int = 0
+    """Which schedule of the fees, and which line of it, from 0."""
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
 class Metadata(Body, frozen=True):
     """Where an event came from. An event without any costs no byte."""
 
@@ -336,6 +466,14 @@ BODY_TYPES: Final[dict[int, type[Body]]] = {
     int(Kind.INSTRUMENT_REGISTERED): Extension,
     int(Kind.INSTRUMENT_AMENDED): Extension,
     int(Kind.INSTRUMENT_STATUS): Extension,
+    int(Kind.VENUE_REGISTERED): VenueBody,
+    int(Kind.VENUE_AMENDED): VenueBody,
+    int(Kind.VENUE_ENDPOINTS): EndpointsBody,
+    int(Kind.VENUE_FEES): FeesBody,
+    int(Kind.VENUE_HOURS): HoursBody,
+    int(Kind.VENUE_STATUS): TradingBody,
+    int(Kind.VENUE_PERFORMANCE): PerformanceBody,
+    int(Kind.VENUE_WARNING): WarningBody,
     int(Kind.LISTING_ADDED): ListingBody,
     int(Kind.LISTING_AMENDED): ListingBody,
     int(Kind.LISTING_ENDED): ListingBody,
@@ -362,6 +500,12 @@ BODY_TYPES: Final[dict[int, type[Body]]] = {
 if BODY_TYPES.keys() != {int(kind) for kind in Kind}:
     raise ImportError("every kind needs a body type")
 
+AspectBody = EndpointsBody | FeesBody | HoursBody | TradingBody | PerformanceBody
+"""The full state of one aspect of a venue."""
+ASPECTS: Final = (EndpointsBody, FeesBody, HoursBody, TradingBody, PerformanceBody)
+VENUE_BODIES: Final = (VenueBody, *ASPECTS, WarningBody)
+"""The same as tuples: a union would be built anew at each `isinstance`."""
+
 AnyBody = (
     InstrumentBody
     | ListingBody
@@ -376,4 +520,7 @@ AnyBody = (
     | SnapshotBody
     | RulesBody
     | EndorsedBody
+    | VenueBody
+    | AspectBody
+    | WarningBody
 )

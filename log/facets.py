@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from zlib import crc32
 
 from .bodies import (
+    VENUE_BODIES,
     AnyBody,
     CandidateBody,
     CollisionBody,
@@ -41,8 +42,9 @@ SEVERAL: Final = (1 << 64) - 1
 
 _LINKS: Final = (RelationBody, CandidateBody)
 """Bodies that may be about two instruments. A union would be built anew at each `isinstance`."""
-_OF_NO_INSTRUMENT: Final = (FeedBody, SnapshotBody, RulesBody, ProposalBody)
+_OF_NO_INSTRUMENT: Final = (FeedBody, SnapshotBody, RulesBody, ProposalBody, *VENUE_BODIES)
 """Unless they name one."""
+_AT_A_VENUE: Final = (ListingBody, *VENUE_BODIES)
 _as_columns: Final = tuple.__new__
 """Of a NamedTuple: half of what calling it costs."""
 
@@ -85,7 +87,9 @@ def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
             instrument = SEVERAL
         elif isinstance(body, _OF_NO_INSTRUMENT):
             instrument = 0
-        if isinstance(body, ProposalBody):
+        if isinstance(body, VENUE_BODIES):
+            venue = body.venue
+        elif isinstance(body, ProposalBody):
             chain, venue = _fact(body, "chain"), _fact(body, "venue")
     return _as_columns(Columns, (
         entity, instrument, text_number(chain) if chain else 0,
@@ -138,7 +142,7 @@ def _chain(event: Event) -> tuple[str, ...]:
 
 def _venue(event: Event) -> tuple[str, ...]:
     body = event.body
-    if isinstance(body, ListingBody):
+    if isinstance(body, _AT_A_VENUE):
         return (body.venue,)
     if isinstance(body, InstrumentBody):
         venue = InstrumentRecord(body.message).venue or body.extension.venue

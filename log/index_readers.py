@@ -17,7 +17,7 @@ from .bodies import Extension, InstrumentBody, ListingBody
 from .facets import facet_values
 from .frame import Event
 from .message import FLAG_SYMBOL_LONG, MESSAGE_SIZE_BYTES
-from .pattern_filing import AT, FAMILIES, INSTRUMENTS, LISTINGS, OTHERS, PROPOSALS, Family
+from .pattern_filing import AT, FAMILIES, INSTRUMENTS, LISTINGS, OTHERS, PROPOSALS, VENUES, Family
 
 Reader = Callable[[Event, list[Any]], None]
 """Puts the value in its place of the list, and with it those of facets that cost no more then."""
@@ -131,6 +131,7 @@ _BY_FAMILY: Final[dict[Family, dict[str, Reader]]] = {
     PROPOSALS: {"class": _class} | {facet: _one(facet) for facet in (
         "instrument", "chain", "venue", "isin", "symbol", "currency"
     )},
+    VENUES: {"class": _class, "instrument": _one("instrument"), "venue": _one("venue")},
     OTHERS: {"instrument": _several("instrument"), "class": _class},
 }  # fmt: skip
 

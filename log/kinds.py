@@ -28,6 +28,14 @@ class Kind(IntEnum):
     INSTRUMENT_REGISTERED = 1
     INSTRUMENT_AMENDED = 2
     INSTRUMENT_STATUS = 3
+    VENUE_REGISTERED = 8
+    VENUE_AMENDED = 9
+    VENUE_ENDPOINTS = 10
+    VENUE_FEES = 11
+    VENUE_HOURS = 12
+    VENUE_STATUS = 13
+    VENUE_PERFORMANCE = 14
+    VENUE_WARNING = 15
     LISTING_ADDED = 16
     LISTING_AMENDED = 17
     LISTING_ENDED = 18
@@ -124,6 +132,36 @@ class Answered(IntEnum):
     WITHDRAWN = 4
 
 
+class VenueKind(IntEnum):
+    """What sort of place to trade a venue is."""
+
+    EXCHANGE = 1
+    MTF = 2
+    OTF = 3
+    SYSTEMATIC_INTERNALISER = 4
+    ATS = 5
+    SEF = 6
+    DARK_POOL = 7
+    OTC = 8
+    QUOTATION_SYSTEM = 9
+    REPORTING = 10
+    BROKER = 11
+    CRYPTO_EXCHANGE = 12
+    DEX = 13
+    OTHER = 14
+
+
+class TradingStatus(IntEnum):
+    """Whether a venue trades, from the least strict to the strictest."""
+
+    OPEN = 1
+    AUCTION = 2
+    CANCEL_ONLY = 3
+    HALTED = 4
+    CLOSED = 5
+    DOWN = 6
+
+
 def _dotted(kind: Kind) -> str:
     return kind.name.lower().replace("_", ".", 1)
 
@@ -143,6 +181,10 @@ CANDIDATE_STATE_NAMES: Final[dict[int, str]] = {
 }
 PROPOSED_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Proposed}
 ANSWERED_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Answered}
+VENUE_KIND_NAMES: Final[dict[int, str]] = {int(v): v.name.lower() for v in VenueKind}
+VENUE_KINDS_BY_NAME: Final[dict[str, VenueKind]] = {v.name.lower(): v for v in VenueKind}
+TRADING_NAMES: Final[dict[int, str]] = {int(v): v.name.lower() for v in TradingStatus}
+TRADING_BY_NAME: Final[dict[str, TradingStatus]] = {v.name.lower(): v for v in TradingStatus}
 
 INSTRUMENT_KINDS: Final = frozenset(
     {Kind.INSTRUMENT_REGISTERED, Kind.INSTRUMENT_AMENDED, Kind.INSTRUMENT_STATUS}
@@ -166,9 +208,16 @@ PROPOSAL_KINDS: Final = frozenset(
      Kind.PROPOSAL_REFUSED, Kind.PROPOSAL_WITHDRAWN}
 )  # fmt: skip
 
+VENUE_KINDS: Final = frozenset(
+    {Kind.VENUE_REGISTERED, Kind.VENUE_AMENDED, Kind.VENUE_ENDPOINTS, Kind.VENUE_FEES,
+     Kind.VENUE_HOURS, Kind.VENUE_STATUS, Kind.VENUE_PERFORMANCE}
+)  # fmt: skip
+"""Kinds whose body is the full state of a venue, or of one aspect of it."""
+
 SEVERITIES: Final[dict[int, Severity]] = {
     int(kind): Severity.INFO for kind in Kind
 } | {
     int(Kind.COLLISION_DETECTED): Severity.CRITICAL,
     int(Kind.CONFLICT_DETECTED): Severity.WARNING,
+    int(Kind.VENUE_WARNING): Severity.WARNING,
 }

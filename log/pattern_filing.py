@@ -25,6 +25,8 @@ from .kinds import (
     LISTING_KINDS,
     PROPOSAL_KINDS,
     STATUSES_BY_NAME,
+    VENUE_KINDS,
+    Kind,
 )
 from .pattern_columns import kind_numbers
 from .pattern_tree import (
@@ -91,11 +93,14 @@ PROPOSALS: Final = Family(
     frozenset(map(int, PROPOSAL_KINDS)),
     _EVERY | {"chain", "venue", "isin", "symbol", "currency"}, NUMERIC_FACETS,
 )  # fmt: skip
+VENUES: Final = Family(
+    frozenset(map(int, VENUE_KINDS | {Kind.VENUE_WARNING})), _EVERY | {"venue"}, NUMERIC_FACETS
+)
 OTHERS: Final = Family(
-    _KINDS - INSTRUMENTS.kinds - LISTINGS.kinds - PROPOSALS.kinds, _EVERY,
+    _KINDS - INSTRUMENTS.kinds - LISTINGS.kinds - PROPOSALS.kinds - VENUES.kinds, _EVERY,
     NUMERIC_FACETS | {"instrument"}, open=True,
 )  # fmt: skip
-FAMILIES: Final = (INSTRUMENTS, LISTINGS, PROPOSALS, OTHERS)
+FAMILIES: Final = (INSTRUMENTS, LISTINGS, PROPOSALS, VENUES, OTHERS)
 if any(NUMERIC_FACETS - family.several for family in FAMILIES):
     raise ImportError("below common facets, an index expects facets with several values only")
 

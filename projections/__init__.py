@@ -20,7 +20,7 @@ from .instrument_view import (
     native_id_of,
 )
 from .keys import address_key, hash_key, isin_key, pair_key, text_key
-from .layout import PENDING_BIT, SUPERSEDED
+from .layout import APPLIED, PENDING_BIT, SUPERSEDED
 from .listings import Listings, listings_of_isin
 from .records import (
     ALL_MISSING,
@@ -31,6 +31,7 @@ from .records import (
     ProposalRecord,
     RelationRecord,
     RequestRecord,
+    VenueRecord,
     fingerprint_key,
     group_key,
     pack_listing,
@@ -38,10 +39,12 @@ from .records import (
 from .request_view import request_key
 from .rows import canonical_row
 from .table_reader import Cells, TableReader
+from .venue_view import Aspect
 from .views import VIEWS, VIEWS_BY_NAME
 
 __all__ = [
     "ALL_MISSING",
+    "APPLIED",
     "CONFLICT_FIELDS",
     "CUSIP_COUNTRIES",
     "DATA_KINDS",
@@ -53,6 +56,7 @@ __all__ = [
     "VIEWS",
     "VIEWS_BY_NAME",
     "AlertRecord",
+    "Aspect",
     "CandidateRecord",
     "Cells",
     "ImportRecord",
@@ -64,6 +68,7 @@ __all__ = [
     "RelationRecord",
     "RequestRecord",
     "TableReader",
+    "VenueRecord",
     "ViewFull",
     "ViewState",
     "ViewUnusable",

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from alphapulse.log import (
+    ASPECTS,
     FRAME_HEADER_SIZE_BYTES,
     VERSIONS,
     AcknowledgedBody,
@@ -26,6 +27,7 @@ from alphapulse.log import (
     ListingBody,
     RelationBody,
     Space,
+    VenueBody,
 )
 from alphapulse.log.times import NS
 
@@ -43,7 +45,8 @@ CONFLICT_FIELDS: Final = (
     "parent", "status", "base", "quote", "settlement", "ticks", "min_size", "max_size",
     "min_notional", "underlying", "payoff", "expiry", "last_trade", "native_id", "tokens",
     "fee_bps", "ratio", "formula", "symbol_from", "coupon", "coupon_frequency", "maturity",
-    "denomination", "min_denomination", "day_count", "issue_date",
+    "denomination", "min_denomination", "day_count", "issue_date", "operating", "kind", "country",
+    "links",
 )  # fmt: skip
 """Fields that sources may disagree on; the place is the bit in a record's aux word. Append only."""
 _BITS: Final = {field: 1 << bit for bit, field in enumerate(CONFLICT_FIELDS)}
@@ -52,8 +55,13 @@ _OTHER_BIT: Final = 1 << 63
 ALERT_KINDS: Final[frozenset[int]] = frozenset(
     {Kind.COLLISION_DETECTED, Kind.CONFLICT_DETECTED, Kind.ALERT_ACKNOWLEDGED}
 )
-NOTES: Final[frozenset[int]] = ALERT_KINDS | {Kind.REQUEST_ANSWERED, Kind.WORD_ENDORSED}
+NOTES: Final[frozenset[int]] = ALERT_KINDS | {
+    Kind.REQUEST_ANSWERED, Kind.WORD_ENDORSED, Kind.VENUE_WARNING,
+}  # fmt: skip
 """Kinds that stand in the chain of any entity and leave its state as it is."""
+_WITH_ROWS: Final = (
+    InstrumentBody, ListingBody, RelationBody, CandidateBody, VenueBody, *ASPECTS,
+)  # fmt: skip
 _unpack_brief: Final = struct.Struct("<10xHBxH8xQqQ8x").unpack_from
 """Of a frame's header: version and codec, flags, size of the metadata, recorded time, valid-from,
 entity."""
@@ -179,7 +187,7 @@ def _pending(event: Event, until_s: int) -> int:
 
 def _row_of(body: AnyBody, aux: int) -> bytes:
     """The canonical row of an entity's state, without the fields that `aux` says are disputed."""
-    assert isinstance(body, InstrumentBody | ListingBody | RelationBody | CandidateBody)
+    assert isinstance(body, _WITH_ROWS)
     return canonical_row(body, fields_in_conflict(aux))
 
 

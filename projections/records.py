@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import (
     Answered,
+    AspectBody,
     AssetClass,
     CandidateBody,
     CandidateState,
@@ -19,6 +20,7 @@ from alphapulse.log import (
     Flyweight,
     Kind,
     ListingBody,
+    PerformanceBody,
     ProposalBody,
     Proposed,
     RelationBody,
@@ -27,6 +29,10 @@ from alphapulse.log import (
     SnapshotBody,
     Space,
     Status,
+    TradingBody,
+    TradingStatus,
+    VenueBody,
+    VenueKind,
 )
 
 from .keys import text_key
@@ -39,8 +45,9 @@ REQUEST: Final = struct.Struct("<Q32s88x")
 IMPORT: Final = struct.Struct("<Q32s88x")
 FEED: Final = struct.Struct("<Q16sI100x")
 PROPOSAL: Final = struct.Struct("<Q16sQQBB86x")
+VENUE: Final = struct.Struct("<Q16sQQqqIBBBB64s")
 CANDIDATE: Final = struct.Struct("<Q16sQQIBB82x")
-for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED, CANDIDATE, PROPOSAL):
+for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED, CANDIDATE, PROPOSAL, VENUE):
     if _layout.size != PAYLOAD_SIZE_BYTES:
         raise ImportError(f"payload {_layout.format} has {_layout.size} bytes, not 128")
 
@@ -349,3 +356,73 @@ class ProposalRecord(Flyweight):
     @property
     def answered(self) -> Answered:
         return Answered(self._buffer[self._at + 41])
+
+
+_VENUE_SIDES: Final = ("both", "buy", "sell")
+
+
+def pack_venue(id: int, aspect: int, body: VenueBody | AspectBody) -> bytes:
+    listing = instrument = side = value = valid_from = valid_to = 0
+    if isinstance(body, TradingBody):
+        listing, instrument, value = body.listing, body.instrument, body.status
+        side, valid_from, valid_to = _VENUE_SIDES.index(body.side), body.valid_from, body.until
+    elif isinstance(body, VenueBody):
+        value, valid_from, valid_to = body.kind, body.valid_from, body.valid_to
+    elif not isinstance(body, PerformanceBody):
+        valid_from = body.valid_from
+    venue = body.venue.encode()
+    return VENUE.pack(
+        id, body.fingerprint, listing, instrument, valid_from, valid_to, body.revision, aspect,
+        value, side, len(venue), venue,
+    )  # fmt: skip
+
+
+class VenueRecord(Flyweight):
+    """A venue, or the newest word on one aspect of it; read in place."""
+
+    @property
+    def id(self) -> int:
+        return int(_Q(self._buffer, self._at)[0])
+
+    @property
+    def fingerprint(self) -> bytes:
+        return bytes(self._buffer[self._at + 8 : self._at + 24])
+
+    @property
+    def listing(self) -> int:
+        """Of a trading status: whose it is; 0 = the whole venue's."""
+        return int(_Q(self._buffer, self._at + 24)[0])
+
+    @property
+    def valid_from(self) -> int:
+        return int(_SIGNED(self._buffer, self._at + 40)[0])
+
+    @property
+    def valid_to(self) -> int:
+        """ns; of a trading status its `until`. 0 = open."""
+        return int(_SIGNED(self._buffer, self._at + 48)[0])
+
+    @property
+    def aspect(self) -> int:
+        """0 = the venue itself; see `Aspect`."""
+        return int(self._buffer[self._at + 60])
+
+    @property
+    def kind(self) -> VenueKind | None:
+        """Of a venue; None = not known."""
+        number = self._buffer[self._at + 61]
+        return VenueKind(number) if number else None
+
+    @property
+    def status(self) -> TradingStatus:
+        """Of a trading status."""
+        return TradingStatus(self._buffer[self._at + 61])
+
+    @property
+    def side(self) -> str:
+        return _VENUE_SIDES[self._buffer[self._at + 62]]
+
+    @property
+    def venue(self) -> str:
+        start = self._at + 64
+        return str(self._buffer[start : start + self._buffer[self._at + 63]], "utf-8")

@@ -10,7 +10,9 @@ not have is no error, since conflicts come from the log.
                  then the extension as MessagePack with sorted keys
     listing      its body as MessagePack with sorted keys, without revision and class
     relation     its body as MessagePack with sorted keys, without revision and class
-    candidate    the same, and without evidence: that is what other rows say, as of some day
+    venue        its body as MessagePack with sorted keys, without revision
+    its aspects  the same, of the newest word
+    candidate    as a relation, and without evidence: that is what other rows say, as of some day
 
 The class of a listing or relation is only its instrument's, copied: sources may disagree on that.
 """
@@ -28,11 +30,13 @@ from alphapulse.log import (
     FLAG_STRIKE,
     FLAG_SYMBOL_LONG,
     MANTISSA_UNSET,
+    AspectBody,
     CandidateBody,
     Extension,
     InstrumentBody,
     ListingBody,
     RelationBody,
+    VenueBody,
     encode_body,
 )
 
@@ -58,6 +62,10 @@ _LISTING_BLANKS: Final[dict[str, Any]] = {
     "valid_from": 0, "valid_to": 0, "symbol_from": 0, "ticks": "", "min_size": "", "max_size": "",
     "min_notional": "",
 }  # fmt: skip
+_VENUE_BLANKS: Final[dict[str, Any]] = {
+    "operating": "", "name": "", "kind": 0, "country": "", "currency": "", "lei": "", "links": {},
+    "valid_from": 0, "valid_to": 0,
+}  # fmt: skip
 
 _FOLLOWS: Final = {
     "formula_hash": "formula",
@@ -76,7 +84,7 @@ _DATES: Final = frozenset({"valid_from", "valid_to"})
 
 
 def canonical_row(
-    body: InstrumentBody | ListingBody | RelationBody | CandidateBody,
+    body: InstrumentBody | ListingBody | RelationBody | CandidateBody | VenueBody | AspectBody,
     without: frozenset[str] = NOTHING,
 ) -> bytes:
     """The row of one entity, `without` the fields in open conflict. Cost: 0.6 µs, 5 µs with any."""
@@ -94,6 +102,11 @@ def canonical_row(
         body = replace(body, revision=1, asset_class=0, **blanks)
     elif isinstance(body, CandidateBody):
         body = replace(body, revision=1, asset_class=0, agree={}, differ={}, score=0)
+    elif isinstance(body, VenueBody):
+        empty = {field: _VENUE_BLANKS[field] for field in without & _VENUE_BLANKS.keys()}
+        body = replace(body, revision=1, **empty)
+    elif not isinstance(body, RelationBody):
+        body = replace(body, revision=1)
     else:
         blanks = {}
         for field in without & _RELATION_BLANKS.keys():

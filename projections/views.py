@@ -12,10 +12,11 @@ from .listing_view import ListingView
 from .proposal_view import ProposalView
 from .relation_view import RelationView
 from .request_view import RequestView
+from .venue_view import VenueView
 from .view import View
 
 VIEWS: Final[tuple[View, ...]] = (
     InstrumentView(), ListingView(), RelationView(), AlertView(), RequestView(), FeedView(),
-    ImportView(), CandidateView(), ProposalView(),
+    ImportView(), CandidateView(), ProposalView(), VenueView(),
 )  # fmt: skip
 VIEWS_BY_NAME: Final = {view.schema.name: view for view in VIEWS}

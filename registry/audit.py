@@ -33,6 +33,8 @@ from alphapulse.log import (
     RulesBody,
     SnapshotBody,
     Space,
+    TradingBody,
+    VenueBody,
     Verdict,
     cure_at,
     keep_mark,
@@ -137,6 +139,10 @@ class Remembered:
         """By proposal to delist."""
         self._components: dict[int, tuple[int, ...]] = {}
         """By synthetic."""
+        self._operated: dict[int, str] = {}
+        """By segment, the MIC of who operates it."""
+        self._trading: dict[int, list[TradingBody]] = {}
+        """By trading status, what was said of it."""
         self._unannounced: dict[tuple[int, int], int] = {}
         """Entities with a fallback id whose collision was not read yet, with their offset."""
 
@@ -178,6 +184,12 @@ class Remembered:
     def proposed_since(self, proposal: int) -> int:
         return self._proposed_since.get(proposal, 0)
 
+    def operates(self, venue: str) -> bool:
+        return venue in self._operated.values()
+
+    def trading_words(self, entity: int) -> Iterable[TradingBody]:
+        return reversed(self._trading.get(entity, []))
+
     def fold(self, event: Event) -> None:
         """Checks one event and takes it in. Raises IllegalEvent, NotDecodable."""
         body, place = event.body, (event.space, event.entity)
@@ -202,6 +214,12 @@ class Remembered:
         elif isinstance(body, ProposalBody):
             if body.since:
                 self._proposed_since[event.entity] = body.since
+        elif isinstance(body, VenueBody):
+            self._operated.pop(event.entity, None)
+            if body.operating:
+                self._operated[event.entity] = body.operating
+        elif isinstance(body, TradingBody):
+            self._trading.setdefault(event.entity, []).append(body)
         elif formula := formula_of(body):
             self._components[event.entity] = components_of(formula)
         is_new = event.kind in NEW_KINDS and after.revision == 1

@@ -15,14 +15,18 @@ import msgspec
 from blake3 import blake3
 
 from alphapulse.log import (
+    ASPECTS,
     CANDIDATE_STATES,
     CLASS_NAMES,
     KIND_NAMES,
     RELATION_NAMES,
     STATUS_NAMES,
+    VENUE_BODIES,
+    VENUE_KINDS,
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
+    AspectBody,
     AssetClass,
     CandidateBody,
     CandidateState,
@@ -40,6 +44,8 @@ from alphapulse.log import (
     SnapshotBody,
     Space,
     Status,
+    VenueBody,
+    WarningBody,
     verify_message,
 )
 
@@ -59,10 +65,12 @@ from .identity import (
     rules_key,
     snapshots_key,
     venue_fingerprint,
+    venue_key,
 )
 from .proposal_rules import POLICIES, Proposals
 from .relation_rules import REACH_MAX, RULES, Links, flaw, way_back
 from .synthetics import Uses
+from .venue_state import VenueState, key_of_aspect, status_slot
 
 NEXT: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.ACTIVE, Status.DELISTED}),
@@ -89,7 +97,7 @@ if NEXT_CANDIDATE.keys() != set(CandidateState):
 NEW_KINDS: Final = frozenset(
     {Kind.INSTRUMENT_REGISTERED, Kind.LISTING_ADDED, Kind.RELATION_ADDED, Kind.FEED_IMPORTED,
      Kind.FEED_SNAPSHOT, Kind.FEED_RULES, Kind.INSTRUMENT_SEEN, Kind.INSTRUMENT_MISSING,
-     Kind.CANDIDATE_PROPOSED}
+     Kind.CANDIDATE_PROPOSED, *VENUE_KINDS - {Kind.VENUE_AMENDED}}
 )  # fmt: skip
 """Kinds that register an entity, at its revision 1."""
 _DOMAINS: Final = {"coin": "token", "equity": "security", "etf": "security", "bond": "security"}
@@ -103,6 +111,9 @@ _SUMMARY: Final = struct.Struct("<3xB4xQ16s52xI40x").unpack
 """Status, id, fingerprint and revision of an instrument message."""
 
 
+_OF_VENUES: Final = (VenueBody, *ASPECTS)
+
+
 class Entity(NamedTuple):
     """What a check needs to know of an entity before the event."""
 
@@ -113,7 +124,7 @@ class Entity(NamedTuple):
     counter: int
 
 
-class Before(Links, Uses, Proposals, Protocol):
+class Before(Links, Uses, Proposals, VenueState, Protocol):
     """The state before the event: the session's in a writer, a plain dict in the audit."""
 
     @property
@@ -144,7 +155,7 @@ def evidence_hash(body: CandidateBody) -> bytes:
 
 def entity_of(
     body: InstrumentBody | ListingBody | RelationBody | FeedBody | ProposalBody | SnapshotBody
-    | RulesBody | CandidateBody,
+    | RulesBody | CandidateBody | VenueBody | AspectBody,
     last_offset: int,
 ) -> Entity:  # fmt: skip
     """The entity whose newest full state is `body`."""
@@ -160,7 +171,8 @@ def entity_of(
     if isinstance(body, RelationBody):
         status = relation_status(body)
         return Entity(body.fingerprint, last_offset, body.revision, status, body.counter)
-    return Entity(body.fingerprint, last_offset, body.revision, Status.ACTIVE, body.counter)
+    slot = status_slot(body) if isinstance(body, _OF_VENUES) else Status.ACTIVE
+    return Entity(body.fingerprint, last_offset, body.revision, slot, body.counter)
 
 
 def check(
@@ -182,10 +194,13 @@ def check_body(
     """`check` for who knows what the state holds, and takes the previous event from it."""
     if isinstance(body, InstrumentBody):
         return _instrument(state, kind, space, entity, held, body)
-    classless = isinstance(body, AcknowledgedBody) or (space == Space.FEED and not body.asset_class)
+    may_lack = isinstance(body, AcknowledgedBody) or space in (Space.FEED, Space.VENUE)
+    classless = may_lack and not body.asset_class
     if not classless and body.asset_class not in CLASS_NAMES:
         _refuse(kind, "its class is unknown", asset_class=body.asset_class)
-    if isinstance(body, ListingBody):
+    if isinstance(body, VENUE_BODIES):
+        after = _venue(state, kind, space, entity, held, body)
+    elif isinstance(body, ListingBody):
         after = _listing(state, kind, space, entity, held, body)
     elif isinstance(body, RelationBody):
         after = _relation(state, kind, space, entity, held, body)
@@ -491,6 +506,33 @@ def _proposal(
         return Entity(body.fingerprint, -1, 1, body.answered, body.counter)
     held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
     return held._replace(revision=body.revision, status=body.answered)
+
+
+def _venue(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None,
+    body: VenueBody | AspectBody | WarningBody,
+) -> Entity:  # fmt: skip
+    from .venues.rules import flaw  # what it needs takes 25 ms to load
+
+    if space != Space.VENUE:
+        _refuse(kind, "it is in another space")
+    if isinstance(body, WarningBody):
+        if held is None or not body.problem:
+            _refuse(kind, "it warns of nothing that was said")
+        return held
+    key = venue_key(body.venue) if isinstance(body, VenueBody) else key_of_aspect(body)
+    if fingerprint_of(key) != body.fingerprint:
+        _refuse(kind, "fingerprint and key do not belong together")
+    if broken := flaw(state, entity, held, body):
+        _refuse(kind, broken, venue=body.venue)
+    slot = status_slot(body)
+    if kind == Kind.VENUE_REGISTERED or (held is None and kind != Kind.VENUE_AMENDED):
+        _check_new(
+            state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
+        )
+        return Entity(body.fingerprint, -1, body.revision, slot, body.counter)
+    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    return held._replace(revision=body.revision, status=slot)
 
 
 def _check_new(

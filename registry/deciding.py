@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 
 from alphapulse.log import (
+    ASPECTS,
     CandidateBody,
     CollisionBody,
     ConflictBody,
@@ -26,6 +27,7 @@ from alphapulse.log import (
     RulesBody,
     SnapshotBody,
     Space,
+    VenueBody,
 )
 
 from .errors import IdSpaceFull, UnknownInstrument
@@ -42,9 +44,11 @@ from .identity import (
     rules_key,
     snapshots_key,
     venue_fingerprint,
+    venue_key,
 )
 from .precedence import outranks
 from .state import DataBody, Held, Origin, State
+from .venue_state import key_of_aspect
 
 DOING: Final = "deciding a command"
 
@@ -127,6 +131,10 @@ def key_of(body: DataBody) -> bytes:
         return rules_key()
     if isinstance(body, ProposalBody):
         return proposal_key(Proposed(body.proposed), body.instrument_fingerprint, body.source)
+    if isinstance(body, VenueBody):
+        return venue_key(body.venue)
+    if isinstance(body, ASPECTS):
+        return key_of_aspect(body)
     if isinstance(body, ListingBody):
         return listing_key(
             body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line

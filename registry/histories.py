@@ -10,7 +10,7 @@ from alphapulse.projections import AlertRecord, Views, backwards, event_named
 
 _LINKED: Final = (
     ("listings", "instrument"), ("relations", "instrument"), ("relations", "other"),
-    ("candidates", "instrument"), ("proposals", "instrument"),
+    ("candidates", "instrument"), ("proposals", "instrument"), ("venues", "instrument"),
 )  # fmt: skip
 """Views and their indexes, by which what has a chain of its own is found."""
 

@@ -24,6 +24,8 @@ fingerprints, never on ids. The bytes here are part of the format: `tests/golden
                                                                 a contract; empty what is not said)
     synthetic  owner, name                          (its formula is hashed apart, and changes)
     venue      mic | slug, its value, environment
+    aspect     venue fingerprint, endpoints | fees | hours | performance
+    aspect     venue fingerprint, status, both | buy | sell, listing fingerprint or empty
     listing    instrument fingerprint, venue fingerprint, currency, line number
     relation   kind, fingerprint, fingerprint                  (a group: kind, fingerprint, source,
                                                                 group)
@@ -188,6 +190,16 @@ def venue_key(venue: str) -> bytes:
 
 def venue_fingerprint(venue: str) -> bytes:
     return fingerprint_of(venue_key(venue))
+
+
+def aspect_key(venue_fingerprint: bytes, aspect: str, *scope: str) -> bytes:
+    """Of what a venue is like in one respect; scope: which part of it."""
+    return canonical_key("aspect", venue_fingerprint.hex(), aspect, *scope)
+
+
+def trading_key(venue_fingerprint: bytes, side: str, listing_fingerprint: bytes = b"") -> bytes:
+    """Of the trading status of a venue, or of one listing there."""
+    return aspect_key(venue_fingerprint, "status", side, listing_fingerprint.hex())
 
 
 def listing_key(

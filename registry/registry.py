@@ -64,6 +64,7 @@ from .synthetics import formula_of
 from .tickets import Outcome, Unit
 from .times_asked import AsOf, ValidAt
 from .valid_time import NOW, either
+from .venue_door import VenueDoor
 from .writer import Rehearsal, Writer
 from .writing import AsyncWriting, Writing, batches, receipts, told, whole
 
@@ -87,7 +88,7 @@ class RegistryStatistics(NamedTuple):
 
 class Registry(
     Writing[Receipt, list[Receipt]], ListingQuestions, CandidateQuestions, IdentifierQuestions,
-    Closing,
+    VenueDoor, Closing,
 ):  # fmt: skip
     """Open with `Registry.open`; a context manager. Thread-safe, one for each home and process.
 

@@ -17,6 +17,8 @@ from alphapulse.log import (
     PROPOSED_NAMES,
     RELATION_NAMES,
     SEVERITY_NAMES,
+    TRADING_NAMES,
+    VENUE_KIND_NAMES,
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
@@ -24,17 +26,24 @@ from alphapulse.log import (
     CollisionBody,
     ConflictBody,
     EndorsedBody,
+    EndpointsBody,
     Event,
     FeedBody,
+    FeesBody,
+    HoursBody,
     InstrumentBody,
     InstrumentRecord,
     ListingBody,
+    PerformanceBody,
     ProposalBody,
     RelationBody,
     RulesBody,
     SnapshotBody,
     Status,
+    TradingBody,
+    VenueBody,
     Verdict,
+    WarningBody,
     format_time,
     symbol_of,
 )
@@ -100,9 +109,18 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "answered": lambda value: ANSWERED_NAMES.get(value, str(value)),
     "facts": _facts, "modified": time_text, "appeared": _ids, "gone": _ids,
     "precedence": list, "fields": list, "seen": dict,
+    "kind": lambda value: VENUE_KIND_NAMES.get(value, str(value)) if value else None,
+    "links": dict, "hours": dict, "measures": dict, "endpoints": list, "schedules": list,
+    "until": time_text, "window_from": time_text, "window_to": time_text, "listing": _known_id,
+    "listing_fingerprint": lambda value: value.hex() or None,
+    "sketches": lambda value: {name: sketch.hex() for name, sketch in value.items()},
     "conflicts": lambda value: list(value) if isinstance(value, tuple) else value,
 }  # fmt: skip
 """How a field of a body is shown; the others are text, integers and booleans as they are."""
+_OF_TRADING: Final[dict[str, Callable[..., object]]] = {
+    "status": lambda value: TRADING_NAMES.get(value, str(value)),
+    "asset_class": lambda value: class_text(value) if value else None,
+}
 _RENAMED: Final = {"asset_class": "class"}
 
 
@@ -110,6 +128,7 @@ def _check_forms() -> None:
     for kind in (
         ListingBody, RelationBody, CollisionBody, ConflictBody, AcknowledgedBody, AnswerBody,
         FeedBody, CandidateBody, ProposalBody, SnapshotBody, RulesBody, EndorsedBody,
+        VenueBody, EndpointsBody, FeesBody, HoursBody, TradingBody, PerformanceBody, WarningBody,
     ):
         annotations = kind.__annotations__
         for field in kind.__struct_fields__:
@@ -129,6 +148,8 @@ def body_dict(body: AnyBody) -> Json:
         form = _FORMS.get(field, _as_is)
         if field == "status" and isinstance(body, ProposalBody):
             form = _status_said
+        elif isinstance(body, TradingBody):
+            form = _OF_TRADING.get(field, form)
         shown[_RENAMED.get(field, field)] = form(getattr(body, field))
     if isinstance(body, ListingBody | RelationBody):
         is_known = isinstance(body, ListingBody) or body.relation in RELATION_NAMES

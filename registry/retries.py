@@ -16,7 +16,16 @@ from typing import Any, Final
 import msgspec
 from blake3 import blake3
 
-from alphapulse.log import AnswerBody, ConflictBody, InstrumentBody, Kind, RelationBody, Space
+from alphapulse.log import (
+    ASPECTS,
+    VENUE_KINDS,
+    AnswerBody,
+    ConflictBody,
+    InstrumentBody,
+    Kind,
+    RelationBody,
+    Space,
+)
 
 from .deciding import DOING, Receipt, owner_of
 from .errors import RequestReused
@@ -32,6 +41,7 @@ _OUTCOMES: Final[dict[int, str]] = {
     Kind.PROPOSAL_REFUSED: "amended",
     Kind.CANDIDATE_PROPOSED: "new", Kind.CANDIDATE_CONFIRMED: "amended",
     Kind.CANDIDATE_REFUSED: "amended",
+    Kind.VENUE_REGISTERED: "new", **dict.fromkeys(VENUE_KINDS - {Kind.VENUE_REGISTERED}, "amended"),
 }  # fmt: skip
 
 
@@ -65,11 +75,13 @@ def replayed(command: object, state: State, origin: Origin, first: int) -> Recei
     said = [event for event in told if event.kind in _OUTCOMES]
     if not said:
         return Receipt(id, fingerprint, conflicts[0], "unchanged", conflicts)
-    outcome = _OUTCOMES[said[-1].kind]
+    outcome, body = _OUTCOMES[said[-1].kind], said[-1].body
     if any(event.kind == Kind.COLLISION_DETECTED for event in mine):
         outcome = "collision"
-    elif isinstance(body := said[-1].body, RelationBody) and body.missing_key:
+    elif isinstance(body, RelationBody) and body.missing_key:
         outcome = "waiting"
+    elif isinstance(body, ASPECTS) and body.revision == 1:
+        outcome = "new"
     met = 0
     if space == Space.INSTRUMENT:
         met = sum(event.kind == Kind.RELATION_AMENDED for event in mine)

@@ -13,9 +13,11 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeVar
 
 from alphapulse.log import (
+    ASPECTS,
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
+    AspectBody,
     CandidateBody,
     CollisionBody,
     ConflictBody,
@@ -33,6 +35,9 @@ from alphapulse.log import (
     RulesBody,
     SnapshotBody,
     Space,
+    TradingBody,
+    VenueBody,
+    WarningBody,
     decode_metadata,
     encode_metadata,
 )
@@ -51,6 +56,7 @@ from alphapulse.projections import (
     fingerprint_key,
     request_key,
     state_named,
+    text_key,
 )
 
 from .check import NEW_KINDS, Entity, check_body, entity_of, evidence_hash
@@ -66,16 +72,20 @@ K = TypeVar("K")
 V = TypeVar("V")
 FactBody = InstrumentBody | ListingBody | RelationBody
 """What is known of an instrument stands in these."""
-DataBody = FactBody | FeedBody | CandidateBody | ProposalBody | SnapshotBody | RulesBody
+DataBody = (
+    FactBody | FeedBody | CandidateBody | ProposalBody | SnapshotBody | RulesBody | VenueBody
+    | AspectBody
+)
 """The full state of an entity."""
 _DATA: Final = (
     InstrumentBody, ListingBody, RelationBody, FeedBody, CandidateBody, ProposalBody,
-    SnapshotBody, RulesBody
+    SnapshotBody, RulesBody, VenueBody, *ASPECTS,
 )  # fmt: skip
 """The same as a tuple: a union would be built anew at each `isinstance`."""
 _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
                   Space.RELATION: "relations", Space.FEED: "feeds",
-                  Space.CANDIDATE: "candidates", Space.PROPOSAL: "proposals"}  # fmt: skip
+                  Space.CANDIDATE: "candidates", Space.PROPOSAL: "proposals",
+                  Space.VENUE: "venues"}  # fmt: skip
 _RULES: Final = fingerprint_of(rules_key())
 _NO_RULES: Final = RulesBody(fingerprint=_RULES, revision=0)
 _NOTHING: Final = object()
@@ -150,6 +160,8 @@ class State:
         self._new_imports: dict[bytes, int] = {}
         self._new_delistings: dict[int, tuple[int, ...]] = {}
         """By instrument, the proposals to delist it that this group makes."""
+        self._new_segments: dict[str, tuple[int, ...]] = {}
+        """By operating venue, those that this group makes its segments."""
         self._rules: RulesBody | None = None
         """Those in force, once they were asked for."""
         self._members: dict[str, tuple[int, Members]] = {}
@@ -327,6 +339,32 @@ class State:
             assert held is not None
             found.append(held)
         return found
+
+    def operates(self, venue: str) -> bool:
+        """Whether some venue is a segment of this one."""
+        table = self._tables[Space.VENUE]
+        known = (table.key_of(cell) for cell in table.postings("operating", text_key(venue)))
+        new = self._new_segments.get(venue, ())
+        held = (self.held(Space.VENUE, id) for id in (*known, *new))
+        return any(
+            each and isinstance(each.body, VenueBody) and each.body.operating == venue
+            for each in held
+        )
+
+    def trading_words(self, entity: int) -> Iterator[TradingBody]:
+        """What was said of a trading status, the newest first. Cost: 8 µs for each."""
+        held = self.held(Space.VENUE, entity)
+        for body, _ in self.words(held) if held else ():
+            assert isinstance(body, TradingBody)
+            yield body
+
+    def words(self, held: Held) -> Iterator[tuple[DataBody, Metadata]]:
+        """Every full state of an entity and who said it, the newest first. Cost: 8 µs for each."""
+        at: int | None = held.entity.last_offset
+        while at is not None:
+            body, metadata, at = self._past(at)
+            if isinstance(body, _DATA):
+                yield body, metadata
 
     def awaits_collision(self, space: int, id: int) -> bool:
         """Whether its newest event is its registration, and that is one of this group."""
@@ -507,6 +545,9 @@ class State:
                 self._set(self._new_imports, body.content_hash, offset)
             elif isinstance(body, RulesBody):
                 self._rules = None
+            elif isinstance(body, VenueBody) and body.operating:
+                ids = (*self._new_segments.get(body.operating, ()), entity)
+                self._set(self._new_segments, body.operating, ids)
             elif isinstance(body, ProposalBody):
                 self.has_proposals = True
                 if body.proposed == Proposed.DELIST and before is None:
@@ -520,7 +561,7 @@ class State:
             alert, _, _ = self._past(body.alert)
             key = alert_key(space, entity, alert)
             self._set(self._new_alerts, key, (body.alert, space, entity, offset))
-        elif not isinstance(body, AnswerBody | EndorsedBody):
+        elif not isinstance(body, AnswerBody | EndorsedBody | WarningBody):
             key = alert_key(space, entity, body)
             self._set(self._new_alerts, key, (offset, space, entity, None))
         return offset

@@ -45,6 +45,11 @@ _VERBS: Final[dict[str, Verb]] = {
     "candidates": Verb(
         "candidates", "candidates", "Show instruments that look alike, and decide about them."
     ),
+    "venue": Verb("venues", "venue", "Show a venue, add one, or correct what is known of it."),
+    "venues": Verb("venues", "venues", "Show which venues there are."),
+    "hours": Verb("hours", "hours", "Show or say when a venue trades."),
+    "fees": Verb("fees", "fees", "Show or say what a venue charges; compute a fee."),
+    "status": Verb("status", "status", "Show or say whether a venue or a listing trades."),
     "history": Verb("lookup", "history", "Show every event about an instrument."),
     "diff": Verb("changes", "diff", "Show what changed between two offsets or times."),
     "blame": Verb("changes", "blame", "Show which event set each field of an instrument."),

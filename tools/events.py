@@ -78,6 +78,8 @@ def describe(event: Event) -> str:
                  "of", text["instrument"]]  # fmt: skip
         if body["valid_to"]:
             words.append(f"until {text['valid_to'][:10]}")
+    elif event.kind_name.startswith("venue."):
+        words = _describe_venue(event, text)
     else:
         words = _describe_other(event, text)
     if event.source:
@@ -141,6 +143,37 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
     said = f"0x{event.entity:016x}: a request was answered with event {text['answer']}, unchanged"
     conflicts = ", ".join(map(str, event.body.conflicts))
     return [said, f"in conflict {conflicts}" if conflicts else ""]
+
+
+def _describe_venue(event: Event, text: dict[str, str]) -> list[str]:
+    from alphapulse.log import EndpointsBody, FeesBody, TradingBody, VenueBody, WarningBody
+
+    body, words = event.body, [text["venue"]]
+    if isinstance(body, VenueBody):
+        words += [text["kind"], text["name"], f"of {body.operating}" if body.operating else ""]
+        if body.revision != 1:
+            words.append(f"revision {body.revision}")
+    elif isinstance(body, TradingBody):
+        words.append(text["status"])
+        if body.listing:
+            words += ["for", text["listing"]]
+        if body.side != "both":
+            words.append(f"to {body.side}")
+        words.append(f"since {text['valid_from'][:19]}")
+        if body.until:
+            words.append(f"until {text['until'][:19]}")
+        words.append(body.reason)
+    elif isinstance(body, WarningBody):
+        words.append(f"schedule {body.schedule} line {body.line}: {body.problem}")
+    else:
+        if isinstance(body, FeesBody):
+            lines = sum(len(schedule["lines"]) for schedule in body.schedules)
+            words.append(_counted(lines, "fee line"))
+        elif isinstance(body, EndpointsBody):
+            words.append(_counted(len(body.endpoints), "endpoint"))
+        if event.valid_from:
+            words.append(f"from {text['valid_from'][:10]} on")
+    return words
 
 
 def _describe_candidate(id: int, body: CandidateBody) -> list[str]:

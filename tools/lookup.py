@@ -13,7 +13,7 @@ from .output import Column, short_time, shown
 from .verb import Cli, brief, find, find_one, place_of, settings, time_asked
 
 if TYPE_CHECKING:
-    from alphapulse.log import ListingBody
+    from alphapulse.log import Event, ListingBody
     from alphapulse.registry import Match, Registry
 
 FORMS: Final = (
@@ -231,12 +231,30 @@ def _periods(
 
 
 @click.command(help=f"""Show every event about an instrument, its listings, groups and
-    relations, oldest first. KEY must mean one instrument.
+    relations, oldest first. KEY must mean one instrument; or it is a venue (XNAS, binance)
+    and no instrument, and then every event about that.
     {KEY_HELP}
     JSON fields: as `tail`.
     """)  # fmt: skip
 @click.argument("key")
 @settings
 def history(cli: Cli, key: str) -> None:
+    from alphapulse.registry import UnknownInstrument
+
     with cli.registry() as registry:
-        print_events(cli, registry.history(find_one(registry, key).id))
+        try:
+            events = registry.history(find_one(registry, key).id)
+        except UnknownInstrument:
+            events = _history_of_venue(registry, key)
+            if not events:
+                raise
+        print_events(cli, events)
+
+
+def _history_of_venue(registry: Registry, key: str) -> list[Event]:
+    from alphapulse.log import InvalidInput
+
+    try:
+        return registry.venues.history(key)
+    except InvalidInput:
+        return []  # it is no venue's name

@@ -122,19 +122,38 @@ def settings(
     @functools.wraps(function)
     def wrapper(*, home: str | None, as_json: bool, **arguments: object) -> int:
         context = click.get_current_context()
-        root = context.find_root()
-        before = root.params
-        if home is None and root.get_parameter_source("home") is ParameterSource.COMMANDLINE:
-            home = before["home"]
+        above = context
+        while above.parent is not None:
+            above = above.parent
+            as_json = as_json or bool(above.params.get("as_json"))
+            if home is None and above.get_parameter_source("home") is ParameterSource.COMMANDLINE:
+                home = above.params["home"]
         output = context.find_object(Output)
         if output is None:
-            output = Output(json=as_json or bool(before.get("as_json")))
-        cli = Cli(home or before.get("home") or HOME_DEFAULT, output, home)
+            output = Output(json=as_json)
+        cli = Cli(home or above.params.get("home") or HOME_DEFAULT, output, home)
         code = function(cli, **arguments)
         output.flush()
         return FINE if code is None else code
 
     return cast(Callable[..., int], wrapper)
+
+
+def family(help: str) -> Callable[[Callable[[], None]], click.Group]:
+    """A verb that has verbs of its own, `hours show`; --home and --json may stand before each.
+    What it decorates is never called for anything."""
+
+    def decorate(function: Callable[[], None]) -> click.Group:
+        @click.group(help=help)
+        @click.option("--home", metavar="DIR", help="As of `alphapulse`.")
+        @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
+        @functools.wraps(function)
+        def group(home: str | None, as_json: bool) -> None:
+            """Read by `settings`."""
+
+        return group
+
+    return decorate
 
 
 request_id_option = click.option(

@@ -107,6 +107,16 @@ def _word(
     return clean
 
 
+def address_text(value: object, schemes: Sequence[str], field: str) -> str:
+    """The address of a page, without a secret. Raises InvalidInput."""
+    clean = text(value, field, ADDRESS_SIZE_BYTES_MAX)
+    if "://" not in clean:
+        clean = f"https://{clean}"
+    if clean.partition(":")[0].lower() not in schemes:
+        refuse(field, f"it begins with {' or '.join(schemes)}", clean)
+    return _address("rest", clean)
+
+
 def _address(kind: str, value: object) -> str:
     clean = text(value, "address", ADDRESS_SIZE_BYTES_MAX)
     scheme, colon, rest = clean.partition(":")

@@ -3,20 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from enum import IntEnum
 from typing import Final, NamedTuple
 
-
-class TradingStatus(IntEnum):
-    """From the least strict to the strictest. The numbers are part of the format."""
-
-    OPEN = 1
-    AUCTION = 2
-    CANCEL_ONLY = 3
-    HALTED = 4
-    CLOSED = 5
-    DOWN = 6
-
+from alphapulse.log import TradingStatus
 
 _S: Final = TradingStatus
 NEXT: Final[dict[TradingStatus, frozenset[TradingStatus]]] = {
@@ -28,8 +17,8 @@ NEXT: Final[dict[TradingStatus, frozenset[TradingStatus]]] = {
     _S.DOWN: frozenset({_S.OPEN, _S.CANCEL_ONLY, _S.HALTED, _S.CLOSED}),
 }
 """What is closed cannot be halted, and nobody opens an auction at once after an outage."""
-STATUS_NAMES: Final = {int(status): status.name.lower() for status in TradingStatus}
-STATUSES_BY_NAME: Final = {status.name.lower(): status for status in TradingStatus}
+if NEXT.keys() != set(TradingStatus):
+    raise ImportError("the table of trading statuses is not total")
 SIDES: Final = ("both", "buy", "sell")
 
 

@@ -29,17 +29,24 @@ from alphapulse.log import (
     CollisionBody,
     ConflictBody,
     EndorsedBody,
+    EndpointsBody,
     Event,
     Extension,
     FeedBody,
+    FeesBody,
     Head,
+    HoursBody,
     InstrumentRecord,
     ListingBody,
     Metadata,
+    PerformanceBody,
     ProposalBody,
     RelationBody,
     RulesBody,
     SnapshotBody,
+    TradingBody,
+    VenueBody,
+    WarningBody,
     archive,
     decode_message,
     number,
@@ -209,6 +216,9 @@ def test_layout_tables_have_no_holes(title: str, size: int, layout: list[int]) -
         ("Candidate", CandidateBody),
         ("Proposal", ProposalBody), ("Snapshot", SnapshotBody), ("Rules", RulesBody),
         ("Endorsement", EndorsedBody),
+        ("Venue", VenueBody), ("Endpoints", EndpointsBody), ("Fees", FeesBody),
+        ("Hours", HoursBody), ("Trading status", TradingBody), ("Performance", PerformanceBody),
+        ("Warning", WarningBody),
         ("Metadata", Metadata),
         ("Genesis record", Genesis), ("Backup", Backup),
     ],
@@ -230,6 +240,8 @@ def test_every_field_stands_in_its_table_with_its_default(
         else:
             empty = {"": '""', b"": "empty", (): "empty", False: "false"}
             is_number = type(field.default) is int
+            if field.default == "both":
+                empty["both"] = '"both"'
             assert said == (str(field.default) if is_number else empty[field.default])
 
 
@@ -254,6 +266,9 @@ def test_every_body_type_has_its_section() -> None:
         ("Candidate", CandidateBody),
         ("Proposal", ProposalBody), ("Snapshot", SnapshotBody), ("Rules", RulesBody),
         ("Endorsement", EndorsedBody),
+        ("Venue", VenueBody), ("Endpoints", EndpointsBody), ("Fees", FeesBody),
+        ("Hours", HoursBody), ("Trading status", TradingBody), ("Performance", PerformanceBody),
+        ("Warning", WarningBody),
     )}  # fmt: skip
     assert len(titles) == len(set(bodies_module.BODY_TYPES.values()))
 

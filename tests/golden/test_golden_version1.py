@@ -38,7 +38,9 @@ def _golden(name: str) -> Any:
 
 GOLDEN: dict[str, Any] = _golden("version1.json")
 LATER: list[dict[str, Any]] = [
-    row for name in ("requests", "relations", "feeds", "candidates", "proposals", "orders")
+    row for name in (
+        "requests", "relations", "feeds", "candidates", "proposals", "orders", "venues"
+    )
     for row in _golden(f"version1_{name}.json")["frames"]
 ]
 """Of kinds, or with fields, that came after the file above was written."""
@@ -58,6 +60,8 @@ def test_every_kind_of_version_1_is_here() -> None:
         "feed.imported", "candidate.proposed", "candidate.confirmed", "candidate.refused",
         "instrument.seen", "instrument.missing", "proposal.confirmed",
         "proposal.refused", "proposal.withdrawn", "feed.snapshot", "feed.rules", "word.endorsed",
+        "venue.registered", "venue.amended", "venue.endpoints", "venue.fees", "venue.hours",
+        "venue.status", "venue.performance", "venue.warning",
     }  # fmt: skip
 
 
@@ -135,6 +139,8 @@ def test_the_genesis_record_means_what_it_meant() -> None:
 def test_numbers_of_the_vocabularies_are_what_they_were() -> None:
     assert KIND_NAMES == {
         1: "instrument.registered", 2: "instrument.amended", 3: "instrument.status",
+        8: "venue.registered", 9: "venue.amended", 10: "venue.endpoints", 11: "venue.fees",
+        12: "venue.hours", 13: "venue.status", 14: "venue.performance", 15: "venue.warning",
         16: "listing.added", 17: "listing.amended", 18: "listing.ended", 32: "relation.added",
         33: "relation.amended", 34: "relation.ended", 48: "collision.detected",
         49: "conflict.detected", 50: "alert.acknowledged",
@@ -148,6 +154,6 @@ def test_numbers_of_the_vocabularies_are_what_they_were() -> None:
         7: "proposal",
     }  # fmt: skip
     assert {k: int(v) for k, v in SEVERITIES.items() if v} == {
-        Kind.COLLISION_DETECTED: 2, Kind.CONFLICT_DETECTED: 1,
+        Kind.COLLISION_DETECTED: 2, Kind.CONFLICT_DETECTED: 1, Kind.VENUE_WARNING: 1,
     }  # fmt: skip
     assert MESSAGE_RESIDUE == 0x2144DF1C

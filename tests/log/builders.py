@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from alphapulse.log.block import Block, encode_block
 from alphapulse.log.bodies import (
+    VENUE_BODIES,
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
@@ -17,15 +18,22 @@ from alphapulse.log.bodies import (
     CollisionBody,
     ConflictBody,
     EndorsedBody,
+    EndpointsBody,
     Extension,
     FeedBody,
+    FeesBody,
+    HoursBody,
     InstrumentBody,
     ListingBody,
     Metadata,
+    PerformanceBody,
     ProposalBody,
     RelationBody,
     RulesBody,
     SnapshotBody,
+    TradingBody,
+    VenueBody,
+    WarningBody,
 )
 from alphapulse.log.facets import Columns, columns_of
 from alphapulse.log.frame import NO_PREVIOUS, Event, encode_body, encode_frame, encode_metadata
@@ -35,6 +43,7 @@ from alphapulse.log.kinds import (
     LISTING_KINDS,
     PROPOSAL_KINDS,
     RELATION_KINDS,
+    VENUE_KINDS,
     AssetClass,
     Kind,
     Proposed,
@@ -165,6 +174,38 @@ def endorsed_body(*, asset_class: int = AssetClass.TOKEN) -> EndorsedBody:
     return EndorsedBody(fields=("symbol",), asset_class=asset_class)
 
 
+def venue_body(number: int = 1, *, venue: str = "XNAS") -> VenueBody:
+    return VenueBody(fingerprint=fingerprint(number), venue=venue, name="A venue", kind=1)
+
+
+def trading_body(
+    number: int = 1, *, venue: str = "XNAS", instrument: int = 0, asset_class: int = 0
+) -> TradingBody:
+    return TradingBody(
+        fingerprint=fingerprint(number), venue=venue, status=4, valid_from=TIME,
+        instrument=instrument, asset_class=asset_class if instrument else 0,
+    )  # fmt: skip
+
+
+def aspect_body(kind: int, number: int = 1, *, venue: str = "XNAS") -> AnyBody:
+    """Of a kind of venue but for the venue itself."""
+    of = fingerprint(number)
+    if kind == Kind.VENUE_ENDPOINTS:
+        return EndpointsBody(fingerprint=of, venue=venue, endpoints=({"kind": "rest"},))
+    if kind == Kind.VENUE_FEES:
+        return FeesBody(fingerprint=of, venue=venue, schedules=({"lines": [{"value": "0.1"}]},))
+    if kind == Kind.VENUE_HOURS:
+        return HoursBody(fingerprint=of, venue=venue, hours={"zone": "UTC", "always": True})
+    if kind == Kind.VENUE_PERFORMANCE:
+        return PerformanceBody(
+            fingerprint=of, venue=venue, window_from=TIME, window_to=TIME + 1, samples=1,
+            measures={"ack_p50_ns": "12"}, sketches={"ack_ns": b"sketch"},
+        )  # fmt: skip
+    if kind == Kind.VENUE_WARNING:
+        return WarningBody(venue=venue, problem="odd", line=2)
+    return trading_body(number, venue=venue)
+
+
 def body_of(kind: int, entity: int = 1) -> AnyBody:
     """A plain body of this kind; its entity is `entity`."""
     if kind in INSTRUMENT_KINDS:
@@ -173,6 +214,10 @@ def body_of(kind: int, entity: int = 1) -> AnyBody:
         return listing_body(entity)
     if kind in RELATION_KINDS:
         return relation_body(entity)
+    if kind in (Kind.VENUE_REGISTERED, Kind.VENUE_AMENDED):
+        return venue_body(entity)
+    if kind in VENUE_KINDS or kind == Kind.VENUE_WARNING:
+        return aspect_body(kind, entity)
     if kind == Kind.COLLISION_DETECTED:
         return collision_body(entity)
     if kind == Kind.REQUEST_ANSWERED:
@@ -201,6 +246,8 @@ def space_of(body: AnyBody) -> Space:
         return Space.CANDIDATE
     if isinstance(body, ProposalBody):
         return Space.PROPOSAL
+    if isinstance(body, VENUE_BODIES):
+        return Space.VENUE
     return Space.RELATION if isinstance(body, RelationBody) else Space.INSTRUMENT
 
 

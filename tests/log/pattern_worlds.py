@@ -28,6 +28,7 @@ from alphapulse.log.pattern_tree import term as make_term
 from .builders import (
     acknowledged_body,
     answer_body,
+    aspect_body,
     candidate_body,
     collision_body,
     conflict_body,
@@ -40,6 +41,8 @@ from .builders import (
     relation_body,
     rules_body,
     snapshot_body,
+    trading_body,
+    venue_body,
 )
 
 # "plumless" and "buckeroo" have one CRC32: a column cannot tell them apart.
@@ -83,6 +86,8 @@ _proposals = st.builds(
         "symbol": st.sampled_from(SYMBOLS), "currency": st.sampled_from(CURRENCIES),
     }),
 )  # fmt: skip
+_places = st.sampled_from(VENUES)
+_venues = st.builds(venue_body, _ids, venue=_places)
 BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.INSTRUMENT_REGISTERED: _instruments,
     Kind.INSTRUMENT_AMENDED: _instruments,
@@ -101,6 +106,15 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.FEED_SNAPSHOT: st.builds(snapshot_body),
     Kind.WORD_ENDORSED: st.builds(endorsed_body, asset_class=_classes),
     Kind.FEED_RULES: st.builds(rules_body),
+    Kind.VENUE_REGISTERED: _venues, Kind.VENUE_AMENDED: _venues,
+    **{kind: st.builds(aspect_body, st.just(kind), _ids, venue=_places) for kind in (
+        Kind.VENUE_ENDPOINTS, Kind.VENUE_FEES, Kind.VENUE_HOURS, Kind.VENUE_PERFORMANCE,
+        Kind.VENUE_WARNING,
+    )},
+    Kind.VENUE_STATUS: st.builds(
+        trading_body, _ids, venue=_places, instrument=st.sampled_from((0, *IDS)),
+        asset_class=_classes,
+    ),
 }
 assert BODIES.keys() == set(Kind)
 
@@ -127,7 +141,7 @@ def _events(draw: st.DrawFn, kinds: st.SearchStrategy[list[Kind]]) -> list[Event
 
 
 _EXACT = {
-    "kind": (*KIND_NAMES.values(), "instrument", "listing", "collision"),
+    "kind": (*KIND_NAMES.values(), "instrument", "listing", "collision", "venue"),
     "class": tuple(value.name.lower() for value in AssetClass),
     "status": tuple(value.name.lower() for value in Status),
     "severity": tuple(value.name.lower() for value in Severity),

@@ -14,15 +14,22 @@ from alphapulse.log.bodies import (
     CollisionBody,
     ConflictBody,
     EndorsedBody,
+    EndpointsBody,
     Extension,
     FeedBody,
+    FeesBody,
+    HoursBody,
     InstrumentBody,
     ListingBody,
     Metadata,
+    PerformanceBody,
     ProposalBody,
     RelationBody,
     RulesBody,
     SnapshotBody,
+    TradingBody,
+    VenueBody,
+    WarningBody,
 )
 from alphapulse.log.frame import encode_body
 from alphapulse.log.kinds import Kind
@@ -32,6 +39,7 @@ from .builders import body_of, make_event
 TEXT = st.text(max_size=12)
 U64 = st.integers(0, 2**64 - 1)
 I64 = st.integers(-(2**63), 2**63 - 1)
+PLAIN = st.lists(st.dictionaries(TEXT, TEXT | st.lists(TEXT), max_size=3), max_size=3)
 BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
     Extension: st.builds(
         Extension, key=st.binary(max_size=40), counter=st.integers(0, 65535), symbol=TEXT,
@@ -104,6 +112,38 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
         EndorsedBody, fields=st.lists(TEXT).map(tuple), asset_class=st.integers(0, 15),
         instrument=U64,
     ),
+    VenueBody: st.builds(
+        VenueBody, fingerprint=st.binary(), venue=TEXT, operating=TEXT, name=TEXT,
+        kind=st.integers(0, 14), country=TEXT, currency=TEXT, lei=TEXT,
+        links=st.dictionaries(TEXT, TEXT), valid_from=I64, valid_to=I64,
+        counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    EndpointsBody: st.builds(
+        EndpointsBody, fingerprint=st.binary(), venue=TEXT, endpoints=PLAIN.map(tuple),
+        valid_from=I64, counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    FeesBody: st.builds(
+        FeesBody, fingerprint=st.binary(), venue=TEXT, schedules=PLAIN.map(tuple),
+        valid_from=I64, counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    HoursBody: st.builds(
+        HoursBody, fingerprint=st.binary(), venue=TEXT,
+        hours=st.dictionaries(TEXT, TEXT | st.booleans() | st.lists(TEXT)), valid_from=I64,
+        counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    TradingBody: st.builds(
+        TradingBody, fingerprint=st.binary(), venue=TEXT, status=st.integers(1, 6),
+        valid_from=I64, until=I64, side=TEXT, listing=U64, listing_fingerprint=st.binary(),
+        asset_class=st.integers(0, 15), instrument=U64, reason=TEXT,
+        counter=st.integers(0, 65535), revision=st.integers(1, 9),
+    ),
+    PerformanceBody: st.builds(
+        PerformanceBody, fingerprint=st.binary(), venue=TEXT, window_from=I64, window_to=I64,
+        samples=U64, measures=st.dictionaries(TEXT, TEXT),
+        sketches=st.dictionaries(TEXT, st.binary()), counter=st.integers(0, 65535),
+        revision=st.integers(1, 9),
+    ),
+    WarningBody: st.builds(WarningBody, venue=TEXT, problem=TEXT, schedule=U64, line=U64),
     Metadata: st.builds(
         Metadata, source=TEXT, content_hash=st.binary(), request_id=TEXT, command=st.binary()
     ),

@@ -337,5 +337,5 @@ def test_statistics_count_what_is_filed() -> None:
     assert index_of(
         "kind=instrument chain=X", "class=token or isin=US*", "venue!=X"
     ).statistics() == (
-        IndexStatistics(patterns=3, filings=3 + 6 + 4, checked=3, unguarded=3, kept=0)
+        IndexStatistics(patterns=3, filings=3 + 7 + 5, checked=4, unguarded=4, kept=0)
     )

@@ -249,7 +249,7 @@ def test_request_keys() -> None:
 def test_views_are_known_by_name() -> None:
     assert list(VIEWS_BY_NAME) == [
         "instruments", "listings", "relations", "alerts", "requests", "feeds", "imports",
-        "candidates", "proposals",
+        "candidates", "proposals", "venues",
     ]  # fmt: skip
     assert all(VIEWS_BY_NAME[view.schema.name] is view for view in VIEWS)
 

@@ -232,7 +232,8 @@ def test_what_is_missing_is_named() -> None:
         fees(*GAS).charges(Trade("taker", 1, 1, **SPOT))
     with pytest.raises(FeeUnknown):
         fees({"side": "maker", "value": "0"}).charges(Trade("taker", 1, 1, **SPOT))
-    for trade in (Trade("both", 1, 1), Trade("taker", 0, 1), Trade("taker", 1.5, 1)):  # type: ignore[arg-type]
+    half = Trade("taker", 1.5, 1)  # type: ignore[arg-type]
+    for trade in (Trade("both", 1, 1), Trade("taker", 0, 1), half):
         with pytest.raises(InvalidInput):
             fees(*TIERED).charges(trade)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from alphapulse.registry.venues.trading_status import NEXT, StatusWord, TradingStatus, strictest
+from alphapulse.log import TradingStatus
+from alphapulse.registry.venues.trading_status import NEXT, StatusWord, strictest
 
 S = TradingStatus
 

@@ -1,0 +1,25 @@
+"""The way from a registry to its venues, which are loaded when somebody asks about one."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .venues.facade import Venues
+
+
+class VenueDoor:
+    """What `Registry` has of venues. Loading them takes 30 ms, which a lookup does without."""
+
+    log: Any
+    views: Any
+    stop_of: Any
+    _carry_out: Any
+
+    @cached_property
+    def venues(self) -> Venues:
+        """Venues, their hours, fees, endpoints and status: questions and commands."""
+        from .venues.facade import Venues
+
+        return Venues(self.log, self.views, self._carry_out, self.stop_of)

@@ -1,0 +1,55 @@
+"""What decisions about venues ask of the state before them, and the keys of what they are about.
+
+Apart from `venues`, which takes 25 ms to load: whoever decides about instruments does without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from alphapulse.log import (
+    AspectBody,
+    EndpointsBody,
+    FeesBody,
+    HoursBody,
+    PerformanceBody,
+    TradingBody,
+    VenueBody,
+)
+
+from .identity import aspect_key, trading_key, venue_fingerprint
+
+OPERATING: Final = 1
+SEGMENT: Final = 2
+"""Of the entity of a venue, in the place of a status: whether another one operates it."""
+_NAMES: Final[dict[type, str]] = {
+    EndpointsBody: "endpoints", FeesBody: "fees", HoursBody: "hours",
+    PerformanceBody: "performance",
+}  # fmt: skip
+
+
+class VenueState(Protocol):
+    """The part of the state before an event that is about venues."""
+
+    def operates(self, venue: str) -> bool:
+        """Whether some venue is a segment of this one."""
+
+    def trading_words(self, entity: int) -> Iterable[TradingBody]:
+        """What was said of a trading status, the newest first."""
+
+
+def key_of_aspect(body: AspectBody) -> bytes:
+    of = venue_fingerprint(body.venue)
+    if isinstance(body, TradingBody):
+        return trading_key(of, body.side, body.listing_fingerprint)
+    return aspect_key(of, _NAMES[type(body)])
+
+
+def status_slot(body: VenueBody | AspectBody) -> int:
+    """What an entity of the space of venues keeps as its status."""
+    if isinstance(body, TradingBody):
+        return body.status
+    if isinstance(body, VenueBody) and body.operating:
+        return SEGMENT
+    return OPERATING

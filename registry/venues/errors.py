@@ -1,0 +1,30 @@
+"""Errors about venues: what is not known, and what cannot be."""
+
+from __future__ import annotations
+
+from alphapulse.log import AlphaPulseError
+from alphapulse.registry.errors import IllegalTransition
+
+
+class UnknownVenue(AlphaPulseError, LookupError):
+    problem = "there is no such venue"
+    cure = "register it first: `alphapulse venue add KEY`; `alphapulse venues` shows all"
+
+
+class VenueOver(AlphaPulseError, ValueError):
+    problem = "the venue is one no more by then"
+    cure = "name an earlier --valid-from, or correct its end: `alphapulse venue set KEY --valid-to`"
+
+
+class HoursUnknown(AlphaPulseError, LookupError):
+    problem = "no hours of this venue are known for that time"
+    cure = "say them: `alphapulse hours set VENUE FILE`, or --bundled for those that come along"
+
+
+class FeesUnknown(AlphaPulseError, LookupError):
+    problem = "no fees of this venue are known for that time"
+    cure = "say them: `alphapulse fees set VENUE FILE`"
+
+
+class NoSuchTransition(IllegalTransition):
+    cure = "see README, Venues"

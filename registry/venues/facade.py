@@ -1,0 +1,363 @@
+"""`registry.venues`: every question about venues, and the commands.
+
+Everything is answered as of two times: `at`, when it was true, and `known`, by what was recorded by
+then (an offset or a time, as `as_of` elsewhere). Without `at` the question is about now, and
+without `known` about all that is known. Instants are ns since 1970 UTC, or RFC 3339 text.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from alphapulse.log import (
+    EndpointsBody,
+    Event,
+    EventLog,
+    FeesBody,
+    HoursBody,
+    VenueBody,
+    WarningBody,
+)
+from alphapulse.projections import (
+    APPLIED,
+    SUPERSEDED,
+    VenueRecord,
+    Views,
+    backwards,
+    text_key,
+)
+from alphapulse.registry import validation
+from alphapulse.registry.deciding import Receipt
+from alphapulse.registry.identity import aspect_key, venue_fingerprint, venue_key
+from alphapulse.registry.tickets import Unit
+
+from .cache import Cache, Chain, Chains
+from .charging import Charging, Fee
+from .endpoints import Endpoint, endpoints
+from .errors import FeesUnknown, HoursUnknown, UnknownVenue
+from .fees import Charge, Exact, FeeSchedule
+from .hours import Hours, Phase, from_plain, phase_named
+from .rules import schedules_from
+from .sessions import Session, Timetable
+from .standing import Standing, Standings
+from .venue import Venue, venue_from
+from .words import Timeline, Word, timeline, words_of
+from .writing import VenueWriting
+
+Instant = int | str | None
+"""ns since 1970 UTC, or RFC 3339 text; None = now."""
+Known = int | str | None
+"""As `AsOf`; None = all that is known."""
+_ALL: Final = 1
+
+
+class TimetableLine:
+    """The timetables that are right one after the other; `timeline` says from when on each is."""
+
+    __slots__ = ("changes", "tables", "words")
+
+    def __init__(self, line: Timeline, made: dict[int, Timetable]) -> None:
+        self.changes = line.changes
+        self.words = line.words
+        self.tables: list[Timetable | None] = [
+            None if word is None else _table(word, made) for word in line.words
+        ]
+
+
+def _table(word: Word, made: dict[int, Timetable]) -> Timetable:
+    """made: by offset; events never change, so what was compiled once is kept."""
+    found = made.get(word.offset)
+    if found is None:
+        assert isinstance(word.body, HoursBody)
+        found = made[word.offset] = Timetable(from_plain(word.body.hours))
+    return found
+
+
+class Venues(VenueWriting[Receipt]):
+    """One for each registry. Thread-safe; reading takes no lock."""
+
+    def __init__(
+        self, log: EventLog, views: Views, carry_out: Callable[[Unit], Receipt],
+        stop_of: Callable[[int | str], int],
+    ) -> None:  # fmt: skip
+        super().__init__(carry_out)
+        self._log = log
+        self._views = views
+        self._stop_of = stop_of
+        self._chains = Chains(log, views)
+        self._made: dict[int, Timetable] = {}
+        self._hours: Cache[TimetableLine] = Cache(self._chains, self._make_hours)
+        self._hours_entries = self._hours.entries
+        self._lines: Cache[tuple[list[Word], Timeline]] = Cache(self._chains, self._make_line)
+        self._standings = Standings(log, views, self._chains)
+        self._charging = Charging(log, views, self._chains, self._require)
+
+    # Who there is
+
+    def get(self, venue: str, *, known: Known = None) -> Venue | None:
+        """None when it is not registered, or was not by then. Cost: 15 µs."""
+        chain = self._chains.find(venue_key(venue))
+        if chain.id < 0:
+            return None
+        body = self._body(chain.last_offset, chain.id, self._stop(known))
+        return None if body is None else venue_from(body)
+
+    def _body(self, last_offset: int, id: int, stop: int | None) -> VenueBody | None:
+        """The state of a venue before offset `stop`; None when it was not known."""
+        for event in backwards(self._log, last_offset, id):
+            if isinstance(event.body, VenueBody) and (stop is None or event.offset < stop):
+                return event.body
+        return None
+
+    def all(
+        self, *, kind: str = "", country: str = "", known: Known = None
+    ) -> list[Venue]:
+        """In the order in which they became known. Cost: 8 µs for each there is."""
+        table, stop = self._views.table("venues"), self._stop(known)
+        found = []
+        for cell in table.postings("all", _ALL):
+            trailer, id = table.trailer(table.position_of(cell)), table.key_of(cell)
+            newest = stop is None or trailer.data_offset < stop
+            at = trailer.data_offset if newest else trailer.last_offset
+            body = self._body(at, id, stop)
+            if body is not None:
+                found.append(venue_from(body))
+        return [
+            venue for venue in found
+            if (not kind or venue.kind == kind) and (not country or venue.country == country)
+        ]  # fmt: skip
+
+    def segments(self, venue: str) -> list[Venue]:
+        """The venues that this MIC operates."""
+        key, table = validation.venue(venue), self._views.table("venues")
+        positions = map(table.position_of, table.postings("operating", text_key(key)))
+        found = (self.get(VenueRecord(table.arena, position).venue) for position in positions)
+        return [each for each in found if each is not None and each.operating == key]
+
+    def history(self, venue: str) -> list[Event]:
+        """Every event about a venue and its aspects, oldest first. Cost: 6 µs each."""
+        key, table = validation.venue(venue), self._views.table("venues")
+        events: dict[int, Event] = {}
+        for cell in table.postings("venue", text_key(key)):
+            position, id = table.position_of(cell), table.key_of(cell)
+            if VenueRecord(table.arena, position).venue == key:
+                for event in backwards(self._log, table.last_offset(position), id):
+                    events[event.offset] = event
+        return [events[offset] for offset in sorted(events)]
+
+    def _require(self, venue: str) -> None:
+        if self._chains.find(venue_key(venue)).id < 0:
+            raise UnknownVenue("asking about a venue", venue=validation.shown(venue))
+
+    # Hours
+
+    def is_open(
+        self, venue: str, at: Instant = None, phase: Phase | str | None = None, *,
+        known: Known = None,
+    ) -> bool:  # fmt: skip
+        """Whether there is continuous trading, or the phase asked for. Raises HoursUnknown,
+        UnknownVenue, InvalidInput. Cost: 1.2 µs with `at` in ns, when nothing was written since."""
+        entry, words = self._hours_entries.get(venue), self._chains.words
+        if (
+            entry is None or known is not None or type(at) is not int
+            or entry.seen != words[APPLIED] or words[SUPERSEDED]
+        ):  # fmt: skip
+            at = self._at(at)
+            table = self._table_at(venue, at, known)
+        else:
+            line = entry.value
+            found = line.tables[bisect_right(line.changes, at)]
+            table = found if found is not None else self._no_hours(venue, at)
+        if type(phase) is str:
+            phase = phase_named(phase)
+        return table.is_open(at, phase)  # type: ignore[arg-type]  # it is a Phase by now
+
+    def phase_at(self, venue: str, at: Instant = None, *, known: Known = None) -> Phase:
+        at = self._at(at)
+        return self._table_at(venue, at, known).phase_at(at)
+
+    def until(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
+        """When the phase of `at` ends; None when it never does."""
+        return self._next(venue, at, known, lambda table, start: table.until(start))
+
+    def next_open(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
+        """When the next session opens, after `at`; None when none ever does."""
+        return self._next(venue, at, known, lambda table, start: table.next_open(start))
+
+    def next_close(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
+        """When the next session to close does, after `at`; None when none ever does."""
+        return self._next(venue, at, known, lambda table, start: table.next_close(start))
+
+    def sessions(
+        self, venue: str, start: int | str, stop: int | str, *, known: Known = None
+    ) -> Iterator[Session]:
+        """Every session with an instant from `start` to before `stop`, by the hours that are right
+        when it begins."""
+        begin, end = validation.moment(start, "start"), validation.moment(stop, "stop")
+        line = self._hours_line(venue, known)
+        self._table_at(venue, begin, known)  # raises where no hours are known
+        edges = [*(edge for edge in line.changes if begin < edge < end), end]
+        for edge in edges:
+            table = line.tables[bisect_right(line.changes, begin)]
+            for session in table.sessions(begin, edge) if table is not None else ():
+                if session.phases[0].start >= begin or begin == validation.moment(start, "start"):
+                    yield session
+            begin = edge
+
+    def hours(self, venue: str, at: Instant = None, *, known: Known = None) -> Hours:
+        """Raises HoursUnknown."""
+        return self.timetable(venue, at, known=known).hours
+
+    def timetable(self, venue: str, at: Instant = None, *, known: Known = None) -> Timetable:
+        """What answers about hours, to be asked many times. Raises HoursUnknown."""
+        return self._table_at(venue, self._at(at), known)
+
+    def has_hours(self, venue: str, at: Instant = None, *, known: Known = None) -> bool:
+        """Whether questions about hours have an answer, for this venue at that time."""
+        line = self._hours_line(venue, known)
+        return line.tables[bisect_right(line.changes, self._at(at))] is not None
+
+    def _table_at(self, venue: str, at: int, known: Known) -> Timetable:
+        line = self._hours_line(venue, known)
+        table = line.tables[bisect_right(line.changes, at)]
+        return table if table is not None else self._no_hours(venue, at)
+
+    def _no_hours(self, venue: str, at: int) -> Timetable:
+        self._require(venue)
+        raise HoursUnknown("asking for hours", venue=venue)
+
+    def _next(
+        self, venue: str, at: Instant, known: Known,
+        ask: Callable[[Timetable, int], int | None],
+    ) -> int | None:  # fmt: skip
+        """The first answer after `at`, by the hours that are right at its time."""
+        start = self._at(at)
+        self._table_at(venue, start, known)  # raises where no hours are known
+        line = self._hours_line(venue, known)
+        for place in range(bisect_right(line.changes, start), len(line.tables)):
+            table = line.tables[place]
+            ends = line.changes[place] if place < len(line.changes) else None
+            found = None if table is None else ask(table, start)
+            if found is not None and (ends is None or found < ends):
+                return found
+            if ends is not None:
+                start = ends - 1
+        return None
+
+    def _hours_line(self, venue: str, known: Known) -> TimetableLine:
+        if known is None:
+            return self._hours.get(venue)
+        words, _ = self._lines.get(venue, "hours")
+        return TimetableLine(timeline(words, self._stop(known)), self._made)
+
+    def _make_hours(self, venue: str) -> tuple[TimetableLine, tuple[Chain, ...]]:
+        (_, line), chains = self._make_line(venue, "hours")
+        return TimetableLine(line, self._made), chains
+
+    # Words
+
+    def _make_line(
+        self, venue: str, aspect: str
+    ) -> tuple[tuple[list[Word], Timeline], tuple[Chain, ...]]:
+        chain = self._chains.find(aspect_key(venue_fingerprint(venue), aspect))
+        words = [] if chain.id < 0 else words_of(self._log, chain.last_offset, chain.id)
+        return (words, timeline(words)), (chain,)
+
+    def _word(self, venue: str, aspect: str, at: int, stop: int | None) -> Word | None:
+        """The word on an aspect that is right at `at`."""
+        words, line = self._lines.get(venue, aspect)
+        if stop is not None:
+            line = timeline(words, stop)
+        return line.at(at)
+
+    def words(self, venue: str, aspect: str) -> list[Word]:
+        """All that was ever said of endpoints, fees or hours, as it was recorded."""
+        return list(self._lines.get(venue, aspect)[0])
+
+    def endpoints(
+        self, venue: str, at: Instant = None, *, known: Known = None
+    ) -> tuple[Endpoint, ...]:
+        """Empty when none are known."""
+        word = self._word(venue, "endpoints", self._at(at), self._stop(known))
+        body = None if word is None else word.body
+        return endpoints(body.endpoints) if isinstance(body, EndpointsBody) else ()
+
+    # Fees
+
+    def schedules(
+        self, venue: str, at: Instant = None, *, known: Known = None
+    ) -> tuple[FeeSchedule, ...]:
+        """Raises FeesUnknown, UnknownVenue."""
+        word = self.fees_word(venue, at, known=known)
+        if word is None:
+            self._require(venue)
+            raise FeesUnknown("asking for fees", venue=venue)
+        assert isinstance(word.body, FeesBody)
+        return schedules_from(word.body.schedules)
+
+    def fees_word(
+        self, venue: str, at: Instant = None, *, known: Known = None
+    ) -> Word | None:
+        """The word on fees that is right at that time: since when, who said it."""
+        return self._word(venue, "fees", self._at(at), self._stop(known))
+
+    def warnings(self, offset: int) -> list[WarningBody]:
+        """What is odd about the fees that the event at `offset` says."""
+        found: list[WarningBody] = []
+        for event in self._log.read(offset + 1, None):
+            if not isinstance(event.body, WarningBody):
+                break
+            found.append(event.body)
+        return found
+
+    def fee(
+        self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
+        volume_30d: Exact | None = None, at: Instant = None, *, known: Known = None,
+        buying: bool | None = None,
+    ) -> Fee:  # fmt: skip
+        """Exactly what a trade costs, in which currency, and the line that decided.
+
+        side: maker or taker. volume_30d: the trader's, in the schedule's unit; None = the first
+        tier. Where several components are charged in one currency it is their sum; in several,
+        FeeNotComputable, and `charges` has each. Raises FeesUnknown, UnknownVenue, FeeUnknown,
+        UnknownInstrument, InvalidInput. Cost: 8 µs.
+        """
+        return self._charging.fee(
+            venue, instrument, side, quantity, price, volume_30d, self._at(at),
+            self._stop(known), buying,
+        )  # fmt: skip
+
+    def charges(
+        self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
+        volume_30d: Exact | None = None, at: Instant = None, *, known: Known = None,
+        buying: bool | None = None,
+    ) -> list[Charge]:  # fmt: skip
+        """As `fee`, each component by itself."""
+        return self._charging.charges(
+            venue, instrument, side, quantity, price, volume_30d, self._at(at),
+            self._stop(known), buying,
+        )  # fmt: skip
+
+    # Status
+
+    def status(
+        self, venue: str | int, side: str = "both", at: Instant = None, *, known: Known = None
+    ) -> Standing:
+        """Whether a venue trades or, by its id, a listing: the strictest of all that applies, venue
+        and listing, the side asked for and both. `open` when nobody says otherwise.
+
+        Raises UnknownVenue, UnknownListing, InvalidInput. Cost: 2 µs.
+        """
+        return self._standings.standing(venue, side, self._at(at), self._stop(known))
+
+    def _at(self, at: Instant) -> int:
+        if type(at) is int:
+            return at
+        return time.time_ns() if at is None else validation.moment(at, "at")
+
+    def _stop(self, known: Known) -> int | None:
+        return None if known is None else self._stop_of(known)
+

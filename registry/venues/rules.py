@@ -1,0 +1,200 @@
+"""What must be true of an event about a venue, asked by who writes it and by the audit alike.
+
+The words of an aspect are plain maps in the log. Here they are read back, and refused unless they
+are what our own readers make of them: so a log never holds two spellings of one fact, and whoever
+reads it later need not check again. The verdict depends on nothing but the log: not on a zone
+database, and not on the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from alphapulse.log import (
+    EndpointsBody,
+    FeesBody,
+    HoursBody,
+    InvalidInput,
+    PerformanceBody,
+    Space,
+    TradingBody,
+    TradingStatus,
+    VenueBody,
+    number,
+)
+from alphapulse.registry import validation
+from alphapulse.registry.check import Entity
+from alphapulse.registry.identity import id_candidates, venue_fingerprint
+from alphapulse.registry.venue_state import OPERATING, VenueState
+
+from .endpoints import endpoints
+from .fees import FeeLine, FeeSchedule, fee_line, fee_schedule
+from .hours import from_plain
+from .trading_status import NEXT, SIDES
+from .venue import fields_of, normalised, venue_from
+
+SCHEDULES_MAX = 64
+MEASURES_MAX = 256
+
+
+class State(VenueState, Protocol):
+    @property
+    def id_bits(self) -> int: ...
+
+    def entity(self, space: int, id: int) -> Entity | None: ...
+
+
+AnyWord = VenueBody | EndpointsBody | FeesBody | HoursBody | TradingBody | PerformanceBody
+
+
+def flaw(state: State, entity: int, held: Entity | None, body: AnyWord) -> str:
+    """What is wrong with an event about a venue; empty when nothing is. held: its entity before."""
+    try:
+        if isinstance(body, VenueBody):
+            return _of_venue(state, held, body)
+        if _registered(state, body.venue) is None:
+            return "its venue is not registered"
+        if isinstance(body, TradingBody):
+            return _of_trading(state, entity, body)
+        return _of_aspect(body)
+    except InvalidInput as error:
+        return error.why
+
+
+def _registered(state: State, venue: str) -> Entity | None:
+    """The entity of a venue, whatever id it got."""
+    fingerprint = venue_fingerprint(venue)
+    for _, id in id_candidates(fingerprint, state.id_bits):
+        found = state.entity(Space.VENUE, id)
+        if found is None or found.fingerprint == fingerprint:
+            return found
+    return None
+
+
+def _of_venue(state: State, held: Entity | None, body: VenueBody) -> str:
+    known = venue_from(body)
+    clean = normalised(known)
+    if clean != known or fields_of(clean)["kind"] != body.kind:
+        return "it is not in canonical form"
+    if not body.operating:
+        return ""
+    parent = _registered(state, body.operating)
+    if parent is None:
+        return f"its operating MIC {body.operating} is not registered"
+    if parent.status != OPERATING:
+        return f"its operating MIC {body.operating} is a segment itself"
+    if held is not None and held.status == OPERATING and state.operates(body.venue):
+        return "it operates others, so it cannot be a segment"
+    return ""
+
+
+def _of_aspect(body: EndpointsBody | FeesBody | HoursBody | PerformanceBody) -> str:
+    is_clean = True
+    if isinstance(body, EndpointsBody):
+        is_clean = plain_list(endpoints(body.endpoints)) == _lists(body.endpoints)
+    elif isinstance(body, FeesBody):
+        schedules_from(body.schedules)
+    elif isinstance(body, HoursBody):
+        from_plain(body.hours)
+    elif not body.window_from < body.window_to:
+        return "its window ends before it begins"
+    elif body.samples < 0 or len(body.measures) + len(body.sketches) > MEASURES_MAX:
+        return "it has a negative number of samples, or too many measures"
+    else:
+        is_clean = all(str(number(value)) == value for value in body.measures.values())
+    return "" if is_clean else "it is not in canonical form"
+
+
+def _of_trading(state: State, entity: int, body: TradingBody) -> str:
+    if body.side not in SIDES:
+        return "it is about no side"
+    if validation.is_backward(body.valid_from, body.until):
+        return "it ends before it begins"
+    try:
+        after = TradingStatus(body.status)
+    except ValueError:
+        return "its status is unknown"
+    if bool(body.listing) != bool(body.listing_fingerprint) or bool(body.listing) != bool(
+        body.instrument
+    ):
+        return "it names a listing without its fingerprint and instrument, or the other way round"
+    if body.listing:
+        listing = state.entity(Space.LISTING, body.listing)
+        if listing is None or listing.fingerprint != body.listing_fingerprint:
+            return "its listing is not registered"
+    before = status_before(state.trading_words(entity), body.valid_from)
+    if before is None or after == before or after in NEXT[before]:
+        return ""
+    return f"{before.name.lower()} cannot become {after.name.lower()}"
+
+
+def status_before(words: Iterable[TradingBody], at: int) -> TradingStatus | None:
+    """What a status was just before `at` (ns), by all words, the newest of them first; None when
+    nobody says. A word that is dated at that very instant is one that the new one corrects."""
+    found: TradingBody | None = None
+    for word in words:
+        holds = word.valid_from < at and not (word.until and word.until < at)
+        if holds and (found is None or word.valid_from > found.valid_from):
+            found = word
+    return None if found is None else TradingStatus(found.status)
+
+
+# --- plain forms -----------------------------------------------------------------------------
+
+
+def plain_list(values: Iterable[msgspec.Struct]) -> list[dict[str, Any]]:
+    """As MessagePack has them: maps without what is at its default, lists, text."""
+    return [msgspec.msgpack.decode(msgspec.msgpack.encode(value)) for value in values]
+
+
+def _lists(value: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same of maps that may hold tuples."""
+    found: list[dict[str, Any]] = msgspec.msgpack.decode(msgspec.msgpack.encode(list(value)))
+    return found
+
+
+def schedules(given: Iterable[FeeSchedule]) -> tuple[FeeSchedule, ...]:
+    """In one order whatever theirs. Raises InvalidInput when two are about one product."""
+    found = sorted(given, key=lambda each: each.products)
+    if not 0 < len(found) <= SCHEDULES_MAX:
+        validation.refuse("schedules", f"a venue has 1 to {SCHEDULES_MAX}", len(found))
+    named: set[str] = set()
+    for each in found:
+        for product in each.products or ("",):
+            if product in named:
+                what = product or "everything that no other one names"
+                validation.refuse("schedules", f"two of them are about {what}", product,
+                                  "put their lines into one")  # fmt: skip
+            named.add(product)
+    return tuple(found)
+
+
+def schedules_from(given: Iterable[Mapping[str, Any]]) -> tuple[FeeSchedule, ...]:
+    """What `plain_list` gave. Raises InvalidInput, also for what is not canonical."""
+    given = _lists(given)
+    try:
+        read = [msgspec.convert(each, FeeSchedule) for each in given]
+    except msgspec.ValidationError as error:
+        raise InvalidInput("reading fees", problem=str(error)) from error
+    found = schedules([
+        fee_schedule(
+            [fee_line(_given(line)) for line in each.lines], products=each.products,
+            volume_unit=each.volume_unit, volume_days=each.volume_days,
+        )
+        for each in read
+    ])  # fmt: skip
+    if plain_list(found) != given:
+        raise InvalidInput(
+            "reading fees", problem="they are not in canonical form",
+            cure="write what `fee_schedule` gives",
+        )  # fmt: skip
+    return found
+
+
+def _given(line: FeeLine) -> dict[str, object]:
+    return msgspec.structs.asdict(line)
+
+

@@ -1,0 +1,137 @@
+"""Whether a venue or a listing trades: the strictest of all that applies.
+
+Up to six scopes may say something of a listing: the venue and the listing, each for both sides and
+for either. Each is a timeline of its own words; here they are merged, once, into one array of the
+instants at which the answer changes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from alphapulse.log import EventLog, TradingBody, TradingStatus
+from alphapulse.projections import APPLIED, SUPERSEDED, ListingRecord, Views, state_named
+from alphapulse.registry import validation
+from alphapulse.registry.errors import UnknownListing
+from alphapulse.registry.identity import trading_key, venue_fingerprint, venue_key
+
+from .cache import Cache, Chain, Chains
+from .errors import UnknownVenue
+from .trading_status import SIDES
+from .words import Timeline, Word, timeline, words_of
+
+
+class Standing(NamedTuple):
+    """Whether something trades, and the word that decided."""
+
+    status: TradingStatus
+    scope: str = ""
+    """venue or listing; empty when nobody says anything, and then it is open."""
+    side: str = "both"
+    """Of that word."""
+    since: int = 0
+    """ns."""
+    until: int = 0
+    """ns, the first instant at which that word holds no more; 0 = open."""
+    reason: str = ""
+    source: str = ""
+    offset: int = -1
+    """Of its event."""
+
+
+UNSAID: Final = Standing(TradingStatus.OPEN)
+
+
+class Merged(NamedTuple):
+    words: list[list[Word]]
+    """By scope."""
+    changes: list[int]
+    standings: list[Standing]
+    """standings[0] before changes[0], standings[i + 1] from changes[i] on."""
+
+
+class Standings:
+    def __init__(self, log: EventLog, views: Views, chains: Chains) -> None:
+        self._log = log
+        self._views = views
+        self._chains = chains
+        self._merged: Cache[Merged] = Cache(chains, self._make)
+        self._entries = self._merged.entries
+
+    def standing(self, what: str | int, side: str, at: int, stop: int | None) -> Standing:
+        """what: a venue, or the id of a listing. stop: only what was recorded before it."""
+        entry, words = self._entries.get((what, side)), self._chains.words
+        if entry is not None and entry.seen == words[APPLIED] and not words[SUPERSEDED]:
+            merged = entry.value
+        else:
+            merged = self._merged.get(what, side)
+        if stop is not None:
+            merged = _merge(merged.words, stop)
+        return merged.standings[bisect_right(merged.changes, at)]
+
+    def _make(self, what: str | int, side: str) -> tuple[Merged, tuple[Chain, ...]]:
+        if side not in SIDES:
+            validation.refuse("side", "there is no such one", side, f"use {', '.join(SIDES)}")
+        scopes: tuple[bytes, ...] = (b"",)
+        sides = SIDES if side == "both" else ("both", side)
+        if isinstance(what, int):
+            venue, listing = self._listing(what)
+            scopes = (b"", listing)
+        else:
+            venue = what
+            if self._chains.find(venue_key(venue)).id < 0:
+                raise UnknownVenue("asking for a status", venue=validation.shown(venue))
+        of = venue_fingerprint(venue)
+        chains = tuple(
+            self._chains.find(trading_key(of, each, scope)) for scope in scopes for each in sides
+        )
+        words = [
+            [] if chain.id < 0 else words_of(self._log, chain.last_offset, chain.id)
+            for chain in chains
+        ]
+        return _merge(words, None), chains
+
+    def _listing(self, id: int) -> tuple[str, bytes]:
+        """(venue, fingerprint)."""
+        table = self._views.table("listings")
+        position = table.find(validation.id64(id, "listing"))
+        if position < 0:
+            raise UnknownListing("asking for a status", id=f"0x{id:016x}")
+        record = ListingRecord(table.arena, position)
+        if not record.is_cut:
+            return record.venue, record.fingerprint
+        body = state_named(self._log, table.trailer(position).data_offset, id).body
+        return str(getattr(body, "venue")), record.fingerprint  # noqa: B009  # of a listing
+
+
+def _merge(words: list[list[Word]], stop: int | None) -> Merged:
+    lines = [timeline(each, stop) for each in words]
+    changes: list[int] = []
+    standings = [UNSAID]
+    for instant in sorted({instant for line in lines for instant in line.changes}):
+        found = _strictest(lines, instant)
+        if found != standings[-1]:
+            changes.append(instant)
+            standings.append(found)
+    return Merged(words, changes, standings)
+
+
+def _strictest(lines: Sequence[Timeline], at: int) -> Standing:
+    found = UNSAID
+    for line in lines:
+        word = line.at(at)
+        if word is None:
+            continue
+        assert isinstance(word.body, TradingBody)
+        if word.body.status > found.status or not found.scope:
+            found = _standing(word, word.body)
+    return found
+
+
+def _standing(word: Word, body: TradingBody) -> Standing:
+    return Standing(
+        TradingStatus(body.status), "listing" if body.listing else "venue", body.side,
+        word.begins, word.until, body.reason, word.source, word.offset,
+    )  # fmt: skip

@@ -1,0 +1,232 @@
+"""`hours`: when a venue trades."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from .lookup import as_of_option
+from .output import Column, short_time
+from .venues import at_option, print_receipt, source_option
+from .verb import FINE, NO, Cli, family, request_id_option, settings, time_asked
+
+if TYPE_CHECKING:
+    from alphapulse.registry.venues import Hours
+
+_DAY_NS: Final = 86_400 * 10**9
+_WEEK_DAYS: Final = 7
+FILE_SIZE_BYTES_MAX: Final = 4 << 20
+
+
+@family("""Show or say when a venue trades. No hours are known of a venue until somebody says
+    them: then `open` is unknown, and never guessed.
+    """)
+def hours() -> None:
+    pass
+
+
+@hours.command("show")
+@click.argument("venue")
+@click.option("--from", "start", metavar="OFFSET|TIME", help="First instant [now].")
+@click.option("--to", "stop", metavar="OFFSET|TIME", help="Last instant [a week later].")
+@click.option("--toml", is_flag=True, help="The rules themselves, as `hours set` takes them.")
+@as_of_option
+@settings
+def show(
+    cli: Cli, venue: str, start: str | None, stop: str | None, toml: bool, as_of: str | None
+) -> None:
+    """Show the sessions of a venue.
+
+    JSON fields: venue, date, open, close, phases (phase, start, end), reason.
+    """
+    from alphapulse.log import format_time
+    from alphapulse.registry.fields import time_text
+    from alphapulse.registry.venues import to_toml
+
+    with cli.registry() as registry:
+        now = time.time_ns()
+        begin = time_asked(registry, start, "--from")
+        begin = now if begin is None else begin
+        end = time_asked(registry, stop, "--to")
+        end = begin + _WEEK_DAYS * _DAY_NS if end is None else end + 1
+        known = registry.venues.hours(venue, begin, known=as_of)
+        found = [] if toml else list(registry.venues.sessions(venue, begin, end, known=as_of))
+    if toml:
+        if cli.json:
+            raise click.UsageError("--toml is no JSON")
+        for line in to_toml(known, [venue]).splitlines():
+            cli.out.line(line)
+        return
+    rows = [
+        {
+            "venue": venue, "date": each.date, "open": time_text(each.open or 0),
+            "close": time_text(each.close or 0),
+            "phases": [
+                {"phase": part.phase.name.lower(), "start": format_time(part.start),
+                 "end": format_time(part.end)} for part in each.phases
+            ],
+            "reason": each.reason or None,
+        }
+        for each in found
+    ]  # fmt: skip
+    if cli.json:
+        cli.out.records(rows)
+        return
+    if rows:
+        cli.out.table(
+            [Column("date", whole=True), Column("open"), Column("close"), Column("phases"),
+             Column("reason")],
+            [
+                row | {
+                    "open": short_time(row["open"]), "close": short_time(row["close"]),
+                    "phases": " ".join(part.phase.name.lower() for part in each.phases),
+                }
+                for row, each in zip(rows, found, strict=True)
+            ],
+        )  # fmt: skip
+    what = "open at every instant" if known.always else f"{len(rows)} sessions, in UTC"
+    cli.note(f"{venue}: {what}; the clock there is of {known.zone}")
+
+
+@hours.command("set")
+@click.argument("venue")
+@click.argument("file", required=False, metavar="[FILE]")
+@click.option(
+    "--bundled", is_flag=False, flag_value="", metavar="[NAME]",
+    help="Those that come along: of the venue itself, of another MIC, or always (24/7).",
+)  # fmt: skip
+@click.option("--valid-from", metavar="TIME", help="Since when these are the hours [always].")
+@source_option
+@request_id_option
+@settings
+def set_(
+    cli: Cli, venue: str, file: str | None, bundled: str | None, valid_from: str | None,
+    source: str | None, request_id: str | None,
+) -> int:  # fmt: skip
+    """Say when a venue trades: all its rules and special days, from a file or from those that come
+    along. FILE is TOML or CSV as the README shows; of several venues in it, VENUE's are taken.
+
+    Rules and days name their own dates, so without --valid-from they are the hours of all times; by
+    --as-of one still sees what was known before.
+
+    JSON fields: id, fingerprint, offset, outcome (new, unchanged, amended, collision).
+    """
+    from alphapulse.registry.venues import bundled_hours
+
+    if (file is None) == (bundled is None):
+        raise click.UsageError("give a FILE, or --bundled")
+    if file is not None:
+        given, said_by = _read(file, venue), "operator"
+    else:
+        given, said_by = bundled_hours(bundled or venue), "bundled"
+    with cli.registry(write=True) as registry:
+        receipt = registry.venues.set_hours(
+            venue, given, valid_from=valid_from or 0, source=source or said_by,
+            request_id=request_id or "",
+        )  # fmt: skip
+        return print_receipt(cli, receipt)
+
+
+def _read(file: str, venue: str) -> Hours:
+    from alphapulse.log import InvalidInput
+    from alphapulse.registry import validation
+    from alphapulse.registry.venues import hours_of_toml, read_csv, read_toml
+
+    data = read_file(file)
+    if file.lower().endswith(".csv"):
+        found = read_csv(data)
+    elif b"venues" not in data:
+        return hours_of_toml(data)
+    else:
+        found = read_toml(data)
+    key = validation.venue(venue)
+    for name, given in found:
+        if name == key:
+            return given
+    raise InvalidInput(
+        "reading hours", problem="the file is about other venues", venue=key,
+        cure=f"name one of {', '.join(name for name, _ in found)[:200]}",
+    )  # fmt: skip
+
+
+def read_file(file: str) -> bytes:
+    """A small file that somebody wrote. Raises InvalidInput, OSError."""
+    from alphapulse.log import InvalidInput
+
+    with open(file, "rb") as opened:
+        data = opened.read(FILE_SIZE_BYTES_MAX + 1)
+    if len(data) > FILE_SIZE_BYTES_MAX:
+        raise InvalidInput(
+            f"reading {file}", problem="it is too long", size_bytes_max=FILE_SIZE_BYTES_MAX
+        )
+    return data
+
+
+@hours.command("is-open")
+@click.argument("venue")
+@click.option("--phase", help="Whether it is in this phase, such as opening_auction or break.")
+@at_option
+@as_of_option
+@settings
+def is_open(
+    cli: Cli, venue: str, phase: str | None, at: str | None, as_of: str | None
+) -> int:
+    """Say whether a venue is open by its hours: continuous trading, or the --phase asked for. What
+    was said of halts is no part of it: see `status`. Exit 0 when it is, 1 when it is not.
+
+    JSON fields: venue, at, open, phase, until (when the phase ends).
+    """
+    from alphapulse.log import format_time
+    from alphapulse.registry.fields import time_text
+
+    with cli.registry() as registry:
+        asked = time_asked(registry, at, "--at")
+        moment = time.time_ns() if asked is None else asked
+        table = registry.venues.timetable(venue, moment, known=as_of)
+        is_so = registry.venues.is_open(venue, moment, phase, known=as_of)
+        until = registry.venues.until(venue, moment, known=as_of)
+    row = {
+        "venue": venue, "at": format_time(moment), "open": is_so,
+        "phase": table.phase_at(moment).name.lower(), "until": time_text(until or 0),
+    }  # fmt: skip
+    if cli.json:
+        cli.out.records([row])
+    else:
+        what = ("open" if is_so else "not open") if phase is None else (
+            f"in {phase}" if is_so else f"not in {phase}"
+        )  # fmt: skip
+        ends = f" until {short_time(row['until'])} UTC" if row["until"] else ""
+        cli.out.line(f"{venue} is {what} at {short_time(row['at'])} UTC: {row['phase']}{ends}")
+    return FINE if is_so else NO
+
+
+@hours.command("next")
+@click.argument("venue")
+@at_option
+@as_of_option
+@settings
+def next_(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
+    """Say when a venue opens and closes next. What is open always does neither.
+
+    JSON fields: venue, at, next_open, next_close.
+    """
+    from alphapulse.log import format_time
+    from alphapulse.registry.fields import time_text
+
+    with cli.registry() as registry:
+        asked = time_asked(registry, at, "--at")
+        moment = time.time_ns() if asked is None else asked
+        row = {
+            "venue": venue, "at": format_time(moment),
+            "next_open": time_text(registry.venues.next_open(venue, moment, known=as_of) or 0),
+            "next_close": time_text(registry.venues.next_close(venue, moment, known=as_of) or 0),
+        }  # fmt: skip
+    if cli.json:
+        cli.out.records([row])
+    else:
+        cli.out.fields(
+            (name, value if name == "venue" else f"{short_time(value)} UTC")
+            for name, value in row.items() if value
+        )  # fmt: skip

@@ -1,0 +1,137 @@
+"""`status`: whether a venue or a listing trades."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from .lookup import as_of_option
+from .output import short_time
+from .venues import at_option, print_receipt, source_option
+from .verb import Cli, family, find_one, request_id_option, settings, time_asked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from alphapulse.registry import Registry
+
+
+@family("""Show or say whether a venue trades, or one listing there, on one side or on both:
+    open, auction, cancel_only, halted, closed or down.
+    """)
+def status() -> None:
+    pass
+
+
+def _listing_flags(function: Callable[..., object]) -> Callable[..., object]:
+    for flag, text in (
+        ("--line", "Of its listings there, that of this line."),
+        ("--currency", "Of its listings there, that in this currency."),
+        ("--listing", "Of this instrument there, by its KEY, instead of the whole venue."),
+    ):
+        function = click.option(flag, help=text)(function)
+    side = click.option(
+        "--side", type=click.Choice(("both", "buy", "sell")), default="both", show_default=True,
+        help="Which side of the market.",
+    )  # fmt: skip
+    return side(function)
+
+
+def _what(
+    registry: Registry, venue: str, key: str | None, currency: str | None, line: str | None
+) -> str | int:
+    """The venue, or the id of a listing there."""
+    if key is None:
+        if currency or line:
+            raise click.UsageError("--currency and --line go with --listing")
+        return venue
+    if line is not None and not line.isdigit():
+        raise click.UsageError(f"--line takes an integer, not {line!r}")
+    return registry.find_listing(
+        find_one(registry, key).id, venue, currency=currency or "",
+        line=None if line is None else int(line),
+    )  # fmt: skip
+
+
+@status.command("set")
+@click.argument("venue")
+@click.argument("state", metavar="STATUS")
+@_listing_flags
+@click.option("--valid-from", metavar="TIME", help="Since when [now].")
+@click.option("--until", metavar="TIME", help="The first instant at which it holds no more.")
+@click.option("--reason", help="Why; it is kept.")
+@source_option
+@request_id_option
+@settings
+def set_(
+    cli: Cli, venue: str, state: str, side: str, listing: str | None, currency: str | None,
+    line: str | None, valid_from: str | None, until: str | None, reason: str | None,
+    source: str | None, request_id: str | None,
+) -> int:  # fmt: skip
+    """Say whether a venue trades, or a listing there.
+
+    \b
+      status set XNAS halted --until 2026-11-23T16:00:00Z --reason "circuit breaker"
+      status set XNAS halted --listing AAPL --side sell
+      status set XNAS open
+
+    A status that ends gives way to what held before it. What happened earlier may be said later
+    with --valid-from: then --as-of still shows what was known. Exit 1 where the venue could not
+    become so from what it was just before.
+
+    JSON fields: id, fingerprint, offset, outcome (new, unchanged, amended, collision).
+    """
+    with cli.registry(write=True) as registry:
+        receipt = registry.venues.set_status(
+            _what(registry, venue, listing, currency, line), state, valid_from=valid_from,
+            until=until or 0, side=side, reason=reason or "", source=source or "operator",
+            request_id=request_id or "",
+        )  # fmt: skip
+        return print_receipt(cli, receipt)
+
+
+@status.command("show")
+@click.argument("venue")
+@_listing_flags
+@at_option
+@as_of_option
+@settings
+def show(
+    cli: Cli, venue: str, side: str, listing: str | None, currency: str | None,
+    line: str | None, at: str | None, as_of: str | None,
+) -> None:  # fmt: skip
+    """Show whether a venue trades, or a listing there: the strictest of all that applies. It is
+    open when nobody says otherwise. Its hours are no part of it: see `hours is-open`.
+
+    \b
+    JSON fields: venue, listing, at, side, status, scope (of the word that decided:
+    venue or listing), scope_side, since, until, reason, source, offset.
+    """
+    from alphapulse.log import format_time
+    from alphapulse.registry.fields import id_text, time_text
+
+    with cli.registry() as registry:
+        asked = time_asked(registry, at, "--at")
+        moment = time.time_ns() if asked is None else asked
+        what = _what(registry, venue, listing, currency, line)
+        found = registry.venues.status(what, side, moment, known=as_of)
+    row: dict[str, object] = {
+        "venue": venue, "listing": id_text(what) if isinstance(what, int) else None,
+        "at": format_time(moment), "side": side, "status": found.status.name.lower(),
+        "scope": found.scope or None, "scope_side": found.side if found.scope else None,
+        "since": time_text(found.since), "until": time_text(found.until),
+        "reason": found.reason or None, "source": found.source or None,
+        "offset": found.offset if found.scope else None,
+    }  # fmt: skip
+    if cli.json:
+        cli.out.records([row])
+        return
+    times = ("at", "since", "until")
+    cli.out.fields(
+        (name, short_time(value) if name in times else str(value))
+        for name, value in row.items() if value is not None
+    )  # fmt: skip
+    if not found.scope:
+        cli.note("nobody says otherwise")
