@@ -30,13 +30,15 @@ class Chain(NamedTuple):
 
 
 class Entry(Generic[T]):
-    __slots__ = ("chains", "seen", "value")
+    __slots__ = ("chains", "seen", "value", "words")
 
-    def __init__(self, value: T, chains: tuple[Chain, ...], seen: int) -> None:
+    def __init__(self, value: T, chains: tuple[Chain, ...]) -> None:
         self.value = value
         self.chains = chains
-        self.seen = seen
+        self.seen = -1
         """How far the views were when it was last found to be right."""
+        self.words: memoryview
+        """Of the header of the table that said so."""
 
 
 class Chains:
@@ -45,13 +47,10 @@ class Chains:
     def __init__(self, log: EventLog, views: Views) -> None:
         self.log = log
         self._views = views
-        self.words = views.table("venues").words
-        """Of the header of the table; another one's once that is superseded."""
 
     def look(self) -> tuple[TableReader, int]:
         """The table in force, and how far it is."""
         table = self._views.table("venues")
-        self.words = table.words
         return table, int(table.words[APPLIED])
 
     def find(self, key: bytes) -> Chain:
@@ -89,14 +88,15 @@ class Cache(Generic[T]):
         written since, 2 µs for each of its chains when something else was."""
         place: Hashable = key if len(key) > 1 else key[0]
         entry = self.entries.get(place)
-        words = self._chains.words
-        if entry is not None and entry.seen == words[APPLIED] and not words[SUPERSEDED]:
+        if entry is not None and entry.seen == entry.words[APPLIED] and not entry.words[SUPERSEDED]:
             return entry.value
-        _, applied = self._chains.look()  # before it is checked, so that it is checked too often
+        table, applied = self._chains.look()  # before it is checked: so it is checked too often
         if entry is None or not all(map(self._chains.stands, entry.chains)):
             value, chains = self._make(*key)
             if len(self.entries) >= ENTRIES_MAX:
                 self.entries.clear()
-            entry = self.entries[place] = Entry(value, chains, applied)
+            entry = Entry(value, chains)
+        entry.seen, entry.words = -1, table.words  # a thread that reads it now looks for itself
         entry.seen = applied
+        self.entries[place] = entry
         return entry.value

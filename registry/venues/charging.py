@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from alphapulse.log import EventLog, FeesBody, ListingBody
 from alphapulse.projections import APPLIED, SUPERSEDED, ListingRecord, Views, state_named
@@ -24,17 +24,15 @@ from .words import Word, timeline, words_of
 TRADED_MAX = 100_000
 
 
-class Fee(NamedTuple):
-    """What a trade costs in all. charges: what it is the sum of."""
+class More(NamedTuple):
+    """What only some fees depend on; see `Fees.charges`."""
 
-    amount: Fraction
-    """Below zero: a rebate."""
-    currency: str
-    rate: str
-    """As the line says it: `0.1 %`; of several components joined by ` + `."""
-    line: int
-    """Place of the line that decided, of the first component, in its schedule."""
-    charges: list[Charge]
+    buying: bool | None = None
+    rates: Mapping[str, Exact] | None = None
+    gas_price: Exact | None = None
+
+
+NO_MORE: Final = More()
 
 
 class Products(NamedTuple):
@@ -63,6 +61,7 @@ class _Known(NamedTuple):
     last_offset: int
     listings: int
     seen: int
+    words: memoryview
 
 
 class Charging:
@@ -81,48 +80,38 @@ class Charging:
 
     def fee(
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
-        volume: Exact | None, at: int, stop: int | None, buying: bool | None,
-    ) -> Fee:  # fmt: skip
-        found = self.charges(venue, instrument, side, quantity, price, volume, at, stop, buying)
-        first = found[0]
-        if len(found) == 1:
-            return Fee(first.amount, first.currency, first.rate, first.line, found)
-        currencies = {charge.currency for charge in found}
-        if len(currencies) > 1:
-            raise FeeNotComputable(
-                "computing a fee", problem=f"it is charged in {', '.join(sorted(currencies))}",
-                cure="ask for `charges`, which has each component",
-            )  # fmt: skip
-        return Fee(
-            sum((charge.amount for charge in found), Fraction(0)), first.currency,
-            " + ".join(charge.rate for charge in found), first.line, found,
-        )  # fmt: skip
+        volume: Exact | None, at: int, stop: int | None, more: More,
+    ) -> Charge:  # fmt: skip
+        what = self._what(venue, instrument)
+        fees = self._fees(venue, what.products, at, stop)
+        if what.money:
+            plain = fees.plain_charge(side, quantity, price, volume, what.money, what.units)
+            if plain is not None:
+                return plain
+        return _sum(_charges(fees, what, side, quantity, price, volume, more))
 
     def charges(
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
-        volume: Exact | None, at: int, stop: int | None, buying: bool | None,
+        volume: Exact | None, at: int, stop: int | None, more: More,
     ) -> list[Charge]:  # fmt: skip
-        known = self._traded.get((venue, instrument))
-        words = self._chains.words
-        applied = words[APPLIED]
-        if known is None or known.seen != applied or words[SUPERSEDED]:
-            known = self._known(venue, instrument)
-        what = known.traded
+        what = self._what(venue, instrument)
         fees = self._fees(venue, what.products, at, stop)
-        trade = Trade(
-            side, quantity, price, what.base, what.quote, what.settlement, what.multiplier,
-            what.payoff, buying,
-        )  # fmt: skip
-        return fees.charges(trade, volume=volume)
+        return _charges(fees, what, side, quantity, price, volume, more)
+
+    def _what(self, venue: str, instrument: int) -> Traded:
+        known = self._traded.get((venue, instrument))
+        if known is None or known.seen != known.words[APPLIED] or known.words[SUPERSEDED]:
+            known = self._known(venue, instrument)
+        return known.traded
 
     def _fees(
         self, venue: str, products: tuple[str, ...], at: int, stop: int | None
     ) -> Fees:
-        entry, words = self._entries.get(venue), self._chains.words
-        if entry is not None and entry.seen == words[APPLIED] and not words[SUPERSEDED]:
-            line = entry.value
-        else:
+        entry = self._entries.get(venue)
+        if entry is None or entry.seen != entry.words[APPLIED] or entry.words[SUPERSEDED]:
             line = self._lines.get(venue)
+        else:
+            line = entry.value
         if stop is not None:
             line = self._line(line.words, stop)
         found = line.products[bisect_right(line.changes, at)]
@@ -160,7 +149,7 @@ class Charging:
 
     def _known(self, venue: str, instrument: int) -> _Known:
         instruments, listings = self._views.table("instruments"), self._views.table("listings")
-        seen = int(self._chains.look()[0].words[APPLIED])
+        table, seen = self._chains.look()
         position = instruments.find(validation.id64(instrument, "instrument"))
         if position < 0:
             raise UnknownInstrument("computing a fee", id=f"0x{instrument:016x}")
@@ -168,12 +157,13 @@ class Charging:
         cells = listings.postings("instrument", instrument)
         known = self._traded.get((venue, instrument))
         if known is not None and known[1:3] == (last_offset, len(cells)):
-            known = known._replace(seen=seen)
+            known = known._replace(seen=seen, words=table.words)
         else:
             offset = instruments.trailer(position).data_offset
             body = state_named(self._log, offset, instrument).instrument_body
             listing = self._listing(venue, instrument)
-            known = _Known(traded(facts_from(body), listing), last_offset, len(cells), seen)
+            what = traded(facts_from(body), listing)
+            known = _Known(what, last_offset, len(cells), seen, table.words)
         if len(self._traded) >= TRADED_MAX:
             self._traded.clear()
         self._traded[venue, instrument] = known
@@ -195,3 +185,31 @@ class Charging:
         body = state_named(self._log, best[1], best[2]).body
         assert isinstance(body, ListingBody)
         return body
+
+
+def _charges(
+    fees: Fees, what: Traded, side: str, quantity: Exact, price: Exact, volume: Exact | None,
+    more: More,
+) -> list[Charge]:  # fmt: skip
+    trade = Trade(
+        side, quantity, price, what.base, what.quote, what.settlement, what.multiplier,
+        what.payoff, more.buying,
+    )  # fmt: skip
+    return fees.charges(trade, volume=volume, rates=more.rates, gas_price=more.gas_price)
+
+
+def _sum(found: list[Charge]) -> Charge:
+    """Of components that are charged in one currency; its rate names all, its line the first."""
+    if len(found) == 1:
+        return found[0]
+    currencies = sorted({charge.currency for charge in found})
+    if len(currencies) > 1:
+        raise FeeNotComputable(
+            "computing a fee", problem=f"it is charged in {', '.join(currencies)}",
+            cure="ask for `charges`, which has each component",
+        )  # fmt: skip
+    return Charge(
+        sum((charge.amount for charge in found), Fraction(0)), currencies[0],
+        " + ".join(charge.rate for charge in found), found[0].line,
+        "".join(dict.fromkeys(charge.bound for charge in found)),
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from alphapulse.log import (
@@ -35,7 +35,7 @@ from alphapulse.registry.identity import aspect_key, venue_fingerprint, venue_ke
 from alphapulse.registry.tickets import Unit
 
 from .cache import Cache, Chain, Chains
-from .charging import Charging, Fee
+from .charging import NO_MORE, Charging, More
 from .endpoints import Endpoint, endpoints
 from .errors import FeesUnknown, HoursUnknown, UnknownVenue
 from .fees import Charge, Exact, FeeSchedule
@@ -160,17 +160,17 @@ class Venues(VenueWriting[Receipt]):
     ) -> bool:  # fmt: skip
         """Whether there is continuous trading, or the phase asked for. Raises HoursUnknown,
         UnknownVenue, InvalidInput. Cost: 1.2 µs with `at` in ns, when nothing was written since."""
-        entry, words = self._hours_entries.get(venue), self._chains.words
+        entry = self._hours_entries.get(venue)
         if (
-            entry is None or known is not None or type(at) is not int
-            or entry.seen != words[APPLIED] or words[SUPERSEDED]
+            entry is not None and known is None and type(at) is int
+            and entry.seen == entry.words[APPLIED] and not entry.words[SUPERSEDED]
         ):  # fmt: skip
-            at = self._at(at)
-            table = self._table_at(venue, at, known)
-        else:
             line = entry.value
             found = line.tables[bisect_right(line.changes, at)]
-            table = found if found is not None else self._no_hours(venue, at)
+            table = found if found is not None else self._no_hours(venue)
+        else:
+            at = self._at(at)
+            table = self._table_at(venue, at, known)
         if type(phase) is str:
             phase = phase_named(phase)
         return table.is_open(at, phase)  # type: ignore[arg-type]  # it is a Phase by now
@@ -223,9 +223,9 @@ class Venues(VenueWriting[Receipt]):
     def _table_at(self, venue: str, at: int, known: Known) -> Timetable:
         line = self._hours_line(venue, known)
         table = line.tables[bisect_right(line.changes, at)]
-        return table if table is not None else self._no_hours(venue, at)
+        return table if table is not None else self._no_hours(venue)
 
-    def _no_hours(self, venue: str, at: int) -> Timetable:
+    def _no_hours(self, venue: str) -> Timetable:
         self._require(venue)
         raise HoursUnknown("asking for hours", venue=venue)
 
@@ -316,29 +316,33 @@ class Venues(VenueWriting[Receipt]):
     def fee(
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
         volume_30d: Exact | None = None, at: Instant = None, *, known: Known = None,
-        buying: bool | None = None,
-    ) -> Fee:  # fmt: skip
+        buying: bool | None = None, rates: Mapping[str, Exact] | None = None,
+        gas_price: Exact | None = None,
+    ) -> Charge:  # fmt: skip
         """Exactly what a trade costs, in which currency, and the line that decided.
 
         side: maker or taker. volume_30d: the trader's, in the schedule's unit; None = the first
-        tier. Where several components are charged in one currency it is their sum; in several,
+        tier. buying, rates, gas_price: where the line asks for them, as for `Fees.charges`. Where
+        several components are charged in one currency it is their sum; in several,
         FeeNotComputable, and `charges` has each. Raises FeesUnknown, UnknownVenue, FeeUnknown,
-        UnknownInstrument, InvalidInput. Cost: 8 µs.
+        UnknownInstrument, InvalidInput. Cost: 6 µs for a percentage of the value, 15 µs else.
         """
         return self._charging.fee(
-            venue, instrument, side, quantity, price, volume_30d, self._at(at),
-            self._stop(known), buying,
+            venue, instrument, side, quantity, price, volume_30d,
+            at if type(at) is int else self._at(at), self._stop(known),
+            More(buying, rates, gas_price) if buying is not None or rates or gas_price else NO_MORE,
         )  # fmt: skip
 
     def charges(
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
         volume_30d: Exact | None = None, at: Instant = None, *, known: Known = None,
-        buying: bool | None = None,
+        buying: bool | None = None, rates: Mapping[str, Exact] | None = None,
+        gas_price: Exact | None = None,
     ) -> list[Charge]:  # fmt: skip
         """As `fee`, each component by itself."""
         return self._charging.charges(
             venue, instrument, side, quantity, price, volume_30d, self._at(at),
-            self._stop(known), buying,
+            self._stop(known), More(buying, rates, gas_price),
         )  # fmt: skip
 
     # Status

@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from math import lcm
 from typing import Final, NamedTuple, NoReturn
 
 import msgspec
@@ -29,6 +30,10 @@ CONFIDENCES: Final = ("published", "documented", "inferred", "unknown")
 LINES_MAX: Final = 1_000
 PERCENT_MAX: Final = 100
 _OF_VALUE: Final = ("percent", "spread")
+_DIGITS_MAX: Final = 18
+"""Which fit 64 bits whatever they are."""
+_POWERS: Final = tuple(10**places for places in range(_DIGITS_MAX + 1))
+_NOTHING: Final = (0, 1)
 _HIGH_PERCENT: Final = Fraction(5)
 _JUMP: Final = 20
 
@@ -130,9 +135,11 @@ def fee_line(fields: Mapping[str, object]) -> FeeLine:
         refuse("fee line", "it has no such field", sorted(unknown)[0],
                f"use {', '.join(FeeLine.__struct_fields__)}")  # fmt: skip
     given = {name: value for name, value in fields.items() if value not in (None, "")}
+    if "value" not in given:
+        refuse("value", "it is missing", "", "say what it costs, 0 when that is nothing")
     found = FeeLine(
         side=_word(given, "side", SIDES, "both"), basis=_word(given, "basis", BASES, "percent"),
-        value=signed(given.get("value"), "value"), charged=_charged(given.get("charged", "quote")),
+        value=signed(given["value"], "value"), charged=_charged(given.get("charged", "quote")),
         minimum=_bound(given, "minimum"), maximum=_bound(given, "maximum"),
         maximum_percent=_bound(given, "maximum_percent"),
         volume_from=exact_or_zero(given.get("volume_from", "0"), "volume_from"),
@@ -241,10 +248,27 @@ def _steps(last: FeeLine, each: FeeLine) -> Iterable[str]:
 
 
 class _Compiled(NamedTuple):
-    """Tiers of one component and side: where each begins, and the places of their lines."""
+    """Tiers of one component and side. A volume v is in the last one whose start is not above
+    floor(v × scale): so integers are compared, a tenth of what fractions take."""
 
-    starts: list[Fraction]
+    starts: list[int]
+    """Where each begins, × scale."""
+    scale: int
     places: list[int]
+    """Of their lines."""
+
+    def place(self, volume: Ratio) -> int:
+        return self.places[bisect_right(self.starts, volume[0] * self.scale // volume[1]) - 1]
+
+
+class _Plain(NamedTuple):
+    """A line of the usual sort: percent of the value, in quote, without bounds."""
+
+    top: int
+    bottom: int
+    """What one of the value costs."""
+    rate: str
+    place: int
 
 
 class Fees:
@@ -254,6 +278,20 @@ class Fees:
         self.schedule = schedule
         self._by_side = {side: list(self._tiers(side)) for side in ("maker", "taker")}
         self._ratios = [Fraction(each.value).as_integer_ratio() for each in schedule.lines]
+        self._plain = {
+            side: (tiers[0].starts, tiers[0].scale, list(map(self._plain_line, tiers[0].places)))
+            for side, tiers in self._by_side.items()
+            if len(tiers) == 1 and all(map(self._is_plain, tiers[0].places))
+        }
+
+    def _is_plain(self, place: int) -> bool:
+        line = self.schedule.lines[place]
+        bounds = line.minimum or line.maximum or line.maximum_percent
+        return line.basis in _OF_VALUE and line.charged == "quote" and not bounds
+
+    def _plain_line(self, place: int) -> _Plain:
+        top, bottom = self._ratios[place]
+        return _Plain(top, bottom * 100, f"{self.schedule.lines[place].value} %", place)
 
     def _tiers(self, side: str) -> Iterable[_Compiled]:
         lines = self.schedule.lines
@@ -262,8 +300,33 @@ class Fees:
             exact = [n for n in own if lines[n].side == side]
             places = exact or [n for n in own if lines[n].side == "both"]
             places.sort(key=lambda n: Fraction(lines[n].volume_from))
+            starts = [Fraction(lines[n].volume_from) for n in places]
+            scale = lcm(*(start.denominator for start in starts))
             if places:
-                yield _Compiled([Fraction(lines[n].volume_from) for n in places], places)
+                yield _Compiled([int(start * scale) for start in starts], scale, places)
+
+    def plain_charge(
+        self, side: str, quantity: Exact, price: Exact, volume: Exact | None, money: str,
+        multiplier: Ratio,
+    ) -> Charge | None:  # fmt: skip
+        """The one charge of `charges` in the usual case, a third of its cost; None where it is not
+        that case. money: what the value of the trade is in, which is units × price."""
+        plain = self._plain.get(side)
+        if plain is None:
+            return None
+        starts, scale, lines = plain
+        if volume is None:
+            line = lines[0]
+        else:
+            top, bottom = _volume(volume)
+            line = lines[bisect_right(starts, top * scale // bottom) - 1]
+        units, units_of = _ratio(quantity, "quantity", positive=True)
+        worth, worth_of = _ratio(price, "price")
+        amount = Fraction(
+            line[0] * units * multiplier[0] * abs(worth),
+            line[1] * units_of * multiplier[1] * worth_of,
+        )
+        return Charge(amount, money, line[2], line[3])
 
     def charges(
         self, trade: Trade, *, volume: Exact | None = None,
@@ -280,13 +343,9 @@ class Fees:
             refuse("side", "there is no such one", trade.side, "use maker or taker")
         if not tiers:
             raise FeeUnknown("computing a fee", side=trade.side)
-        at = Fraction(*_ratio(volume, "volume")) if volume is not None else Fraction(0)
+        at = _NOTHING if volume is None else _volume(volume)
         value = _Value(trade)
-        found = []
-        for starts, places in tiers:
-            place = places[max(bisect_right(starts, at) - 1, 0)]
-            found.append(self._charge(place, value, rates or {}, gas_price))
-        return found
+        return [self._charge(tier.place(at), value, rates or {}, gas_price) for tier in tiers]
 
     def _charge(
         self, place: int, value: _Value, rates: Mapping[str, Exact], gas_price: Exact | None
@@ -388,9 +447,28 @@ class _Value:
         return top * rate[1], bottom * rate[0], named
 
 
+def _volume(value: Exact) -> Ratio:
+    found = _ratio(value, "volume")
+    if found[0] < 0:
+        refuse("volume", "it must not be below zero", str(value))
+    return found
+
+
 def _ratio(value: Exact, field: str, *, positive: bool = False) -> Ratio:
-    if isinstance(value, str):
+    if type(value) is str:
+        # Nearly all text is a few digits and perhaps a point: a sixth of what `number` takes.
+        whole, point, part = value.partition(".")
+        digits = whole + part
+        if (
+            len(digits) <= _DIGITS_MAX and digits.isdecimal() and digits.isascii()
+            and whole and (part or not point)
+        ):  # fmt: skip
+            top = int(digits)
+            if top or not positive:
+                return top, _POWERS[len(part)]
         value = Decimal(signed(value, field))
+    elif type(value) is int and (value > 0 or not positive):
+        return value, 1
     if isinstance(value, bool) or not isinstance(value, int | Decimal | Fraction):
         refuse(field, f"a {type(value).__name__} is not exact", value, "give decimal text")
     if isinstance(value, Decimal) and not value.is_finite():

@@ -111,6 +111,8 @@ def _of_aspect(body: EndpointsBody | FeesBody | HoursBody | PerformanceBody) -> 
 def _of_trading(state: State, entity: int, body: TradingBody) -> str:
     if body.side not in SIDES:
         return "it is about no side"
+    if not body.valid_from:
+        return "it says no beginning"
     if validation.is_backward(body.valid_from, body.until):
         return "it ends before it begins"
     try:

@@ -62,11 +62,11 @@ class Standings:
 
     def standing(self, what: str | int, side: str, at: int, stop: int | None) -> Standing:
         """what: a venue, or the id of a listing. stop: only what was recorded before it."""
-        entry, words = self._entries.get((what, side)), self._chains.words
-        if entry is not None and entry.seen == words[APPLIED] and not words[SUPERSEDED]:
-            merged = entry.value
-        else:
+        entry = self._entries.get((what, side))
+        if entry is None or entry.seen != entry.words[APPLIED] or entry.words[SUPERSEDED]:
             merged = self._merged.get(what, side)
+        else:
+            merged = entry.value
         if stop is not None:
             merged = _merge(merged.words, stop)
         return merged.standings[bisect_right(merged.changes, at)]

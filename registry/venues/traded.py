@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Final, NamedTuple
 
 from alphapulse.log import AssetClass, ListingBody
@@ -22,6 +23,11 @@ class Traded(NamedTuple):
     settlement: str
     multiplier: str
     payoff: str
+    money: str
+    """What the value of a trade, units × price, is in; empty of an inverse contract, whose value is
+    another."""
+    units: tuple[int, int]
+    """In one of the quantity: the multiplier as numerator and denominator."""
 
 
 def traded(facts: Facts, listing: ListingBody | None) -> Traded:
@@ -36,4 +42,9 @@ def traded(facts: Facts, listing: ListingBody | None) -> Traded:
     products = (f"{product}.{payoff}", product, payoff) if payoff else (product,)
     quote = said("quote") or (listing.currency if listing else "") or said("currency")
     base = said("base") or said("symbol") or said("isin")
-    return Traded(products, base, quote, said("settlement"), said("multiplier") or "1", payoff)
+    settlement, multiplier = said("settlement"), said("multiplier") or "1"
+    money = settlement or quote if payoff else quote
+    return Traded(
+        products, base, quote, settlement, multiplier, payoff,
+        "" if payoff == "inverse" else money, Fraction(multiplier).as_integer_ratio(),
+    )  # fmt: skip

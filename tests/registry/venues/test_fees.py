@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alphapulse.log import InvalidInput
+from alphapulse.log import InvalidInput, number
 from alphapulse.registry.venues import (
     FeeLine,
     FeeNotComputable,
@@ -63,6 +63,7 @@ INVERSE: dict[str, Any] = {"base": "BTC", "quote": "USD", "settlement": "BTC", "
 QUANTO: dict[str, Any] = {"base": "ETH", "quote": "USD", "settlement": "BTC", "payoff": "quanto"}
 
 # schedule, side, quantity, price, what else the trade is, volume, by hand: amount and currency
+FLAT_PERCENT = ({"value": "1"},)
 CASES = [
     (TIERED, "taker", "2", "50000", SPOT, None, [("100", "USDT")]),
     (TIERED, "maker", "2", "50000", SPOT, None, [("100", "USDT")]),
@@ -173,6 +174,58 @@ def test_as_exact_rationals(
     (charge,) = fees(*lines).charges(trade, volume=volume)
     assert charge.amount == Fraction(rate) * value / 100
     assert charge.currency == ("S" if payoff else "Q")
+    if payoff != "inverse":
+        in_text = (f"{quantity:f}", f"{price:f}", str(volume))
+        for many, each, traded in ((quantity, price, volume), in_text):
+            plain = fees(*lines).plain_charge(
+                "taker", many, each, traded, charge.currency, m.as_integer_ratio()
+            )
+            assert plain == charge
+
+
+@given(
+    starts=st.sets(VALUES.map(abs).filter(bool), max_size=5),
+    volume=st.decimals(0, 6, allow_nan=False, allow_infinity=False, places=5),
+)  # fmt: skip
+def test_the_tier_is_the_last_that_is_not_above_the_volume(
+    starts: set[Decimal], volume: Decimal
+) -> None:
+    table = [Decimal(0), *sorted(starts)]
+    lines = [{"value": str(n), "volume_from": f"{at:f}"} for n, at in enumerate(table)]
+    wanted = max(n for n, at in enumerate(table) if at <= volume)
+    schedule = fees(*lines)
+    assert schedule.charges(Trade("taker", 1, 1), volume=volume)[0].line == wanted
+    plain = schedule.plain_charge("taker", 1, 1, f"{volume:f}", "", (1, 1))
+    assert plain is not None and plain.line == wanted
+
+
+def test_what_is_not_plain_goes_the_long_way() -> None:
+    assert fees(*TIERED).plain_charge("taker", 1, 1, None, "", (1, 1)) is not None
+    for lines in (BROKER, CAPPED, FLAT, GAS, RECEIVED, IN_BNB):
+        assert fees(*lines).plain_charge("taker", 1, 1, None, "", (1, 1)) is None
+
+
+@pytest.mark.parametrize("given_text", ["", ".5", "5.", "1e2", "-1", "٣", "1_0", " 1", "0", "0.0"])
+def test_numbers_are_read_alike_either_way(given_text: str) -> None:
+    """The short way of reading text takes what the long way takes, and nothing else."""
+    try:
+        wanted: object = Fraction(str(number(given_text)))
+    except InvalidInput:
+        wanted = None
+    try:
+        (charge,) = fees(*FLAT_PERCENT).charges(Trade("taker", 1, given_text))
+    except InvalidInput:
+        assert wanted is None
+    else:
+        assert isinstance(wanted, Fraction) and charge.amount == abs(wanted) / 100
+
+
+def test_negative_volumes_are_refused() -> None:
+    for volume in ("-1", -1, Decimal(-1)):
+        with pytest.raises(InvalidInput, match="below zero"):
+            fees(*TIERED).charges(Trade("taker", 1, 1), volume=volume)
+        with pytest.raises(InvalidInput, match="below zero"):
+            fees(*TIERED).plain_charge("taker", 1, 1, volume, "", (1, 1))
 
 
 @given(st.fractions(max_denominator=10**6))

@@ -1,0 +1,187 @@
+"""What the audit refuses about venues, in events that no command of ours would write."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from alphapulse.log import (
+    AnyBody,
+    EndpointsBody,
+    FeesBody,
+    HoursBody,
+    Kind,
+    PerformanceBody,
+    Space,
+    TradingBody,
+    VenueBody,
+    WarningBody,
+)
+from alphapulse.registry.audit import Remembered
+from alphapulse.registry.check import check
+from alphapulse.registry.errors import IllegalEvent
+from alphapulse.registry.identity import fingerprint_of, primary_id, venue_key
+from alphapulse.registry.venue_state import key_of_aspect
+from alphapulse.registry.venues import bundled_hours, fee_line, fee_schedule, plain
+from alphapulse.registry.venues.endpoints import endpoints
+from alphapulse.registry.venues.rules import plain_list, schedules
+
+LINE = {"value": "0.1", "volume_from": "0"}
+FEES = plain_list(schedules([fee_schedule([fee_line(LINE)], products=["spot"])]))
+PLACES = plain_list(endpoints([{"kind": "rest", "address": "https://x.com"}]))
+HOURS = plain(bundled_hours("XNAS"))
+BODIES: dict[Kind, Any] = {
+    Kind.VENUE_ENDPOINTS: EndpointsBody(
+        fingerprint=b"", venue="XNAS", endpoints=tuple(PLACES)
+    ),
+    Kind.VENUE_FEES: FeesBody(fingerprint=b"", venue="XNAS", schedules=tuple(FEES)),
+    Kind.VENUE_HOURS: HoursBody(fingerprint=b"", venue="XNAS", hours=HOURS),
+    Kind.VENUE_STATUS: TradingBody(fingerprint=b"", venue="XNAS", status=5, valid_from=100),
+    Kind.VENUE_PERFORMANCE: PerformanceBody(
+        fingerprint=b"", venue="XNAS", window_from=1, window_to=2, samples=3,
+        measures={"ack_p50_ns": "1.5"},
+    ),
+}  # fmt: skip
+
+
+def key_of(body: Any) -> bytes:
+    return venue_key(body.venue) if isinstance(body, VenueBody) else key_of_aspect(body)
+
+
+class Judge:
+    """An audit that is told one event after the other."""
+
+    def __init__(self) -> None:
+        self.state = Remembered(64)
+        self.offset = 0
+
+    def judge(self, kind: Kind, body: AnyBody, entity: int = 0) -> int:
+        """The entity of a legal event, which is then remembered. Raises IllegalEvent."""
+        if not entity:
+            fingerprint = fingerprint_of(key_of(body))
+            entity = primary_id(fingerprint)
+            if not getattr(body, "fingerprint", b""):
+                body = replace(body, fingerprint=fingerprint)
+        held = self.state.entity(Space.VENUE, entity)
+        previous = held.last_offset if held else None
+        after = check(self.state, kind, Space.VENUE, entity, previous, body)
+        self.state.remember(Space.VENUE, entity, after._replace(last_offset=self.offset))
+        if isinstance(body, TradingBody):
+            self.state._trading.setdefault(entity, []).append(body)
+        self.offset += 1
+        return entity
+
+
+@pytest.fixture
+def judge() -> Judge:
+    made = Judge()
+    made.judge(Kind.VENUE_REGISTERED, VenueBody(fingerprint=b"", venue="XNAS"))
+    return made
+
+
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_legal_word_is_legal(judge: Judge, kind: Kind) -> None:
+    entity = judge.judge(kind, BODIES[kind])
+    judge.judge(kind, replace(BODIES[kind], revision=2))
+    judge.judge(Kind.VENUE_WARNING, WarningBody(venue="XNAS", problem="odd"), entity)
+    judge.judge(kind, replace(BODIES[kind], revision=3))
+
+
+@pytest.mark.parametrize(
+    "kind,changes,rule",
+    [
+        (Kind.VENUE_FEES, {"venue": "XLON"}, "not registered"),
+        (Kind.VENUE_FEES, {"revision": 2}, "first revision"),
+        (Kind.VENUE_FEES, {"counter": 1}, "counter is not that|earlier id"),
+        (Kind.VENUE_FEES, {"fingerprint": bytes(16)}, "do not belong together"),
+        (Kind.VENUE_FEES, {"schedules": ({"lines": [{"value": "0.10"}]},)}, "canonical form"),
+        (Kind.VENUE_FEES, {"schedules": ({"lines": [{"value": 1}]},)}, "Expected"),
+        (Kind.VENUE_FEES, {"schedules": ()}, "a venue has 1 to"),
+        (Kind.VENUE_FEES, {"schedules": (*FEES, *FEES)}, "about spot"),
+        (Kind.VENUE_FEES, {"schedules": ({**FEES[0], "more": 1},)}, "canonical form"),
+        (Kind.VENUE_ENDPOINTS, {"endpoints": (*PLACES, *PLACES)}, "canonical form"),
+        (Kind.VENUE_ENDPOINTS, {"endpoints": ({**PLACES[0], "secret": "x"},)}, "no such field"),
+        (Kind.VENUE_ENDPOINTS, {"endpoints": ({"kind": "rest", "address": "https://u:p@x"},)},
+         "user or a password"),
+        (Kind.VENUE_HOURS, {"hours": {"zone": "UTC"}}, "no rule"),
+        (Kind.VENUE_HOURS, {"hours": {**HOURS, "always": True}}, "open always and has"),
+        (Kind.VENUE_STATUS, {"status": 7}, "status is unknown"),
+        (Kind.VENUE_STATUS, {"until": 100}, "ends before it begins"),
+        (Kind.VENUE_STATUS, {"side": "left"}, "about no side"),
+        (Kind.VENUE_STATUS, {"listing": 7}, "without its fingerprint"),
+        (Kind.VENUE_STATUS, {"listing": 7, "listing_fingerprint": bytes(16), "instrument": 1,
+                             "asset_class": 3}, "listing is not registered"),
+        (Kind.VENUE_PERFORMANCE, {"window_to": 1}, "ends before it begins"),
+        (Kind.VENUE_PERFORMANCE, {"samples": -1}, "negative number"),
+        (Kind.VENUE_PERFORMANCE, {"measures": {"a": "1.50"}}, "canonical form"),
+        (Kind.VENUE_PERFORMANCE, {"measures": {"a": "nan"}}, "not decimal text"),
+    ],
+)  # fmt: skip
+def test_an_illegal_word_is_refused(
+    judge: Judge, kind: Kind, changes: dict[str, Any], rule: str
+) -> None:
+    with pytest.raises(IllegalEvent, match=rule):
+        judge.judge(kind, replace(BODIES[kind], **changes))
+
+
+def test_a_status_needs_its_beginning(judge: Judge) -> None:
+    with pytest.raises(IllegalEvent, match="no beginning"):
+        judge.judge(Kind.VENUE_STATUS, replace(BODIES[Kind.VENUE_STATUS], valid_from=0))
+
+
+def test_transitions_are_those_of_the_table(judge: Judge) -> None:
+    closed = BODIES[Kind.VENUE_STATUS]
+    judge.judge(Kind.VENUE_STATUS, closed)
+    halted = replace(closed, status=4, valid_from=200, revision=2)
+    with pytest.raises(IllegalEvent, match="closed cannot become halted"):
+        judge.judge(Kind.VENUE_STATUS, halted)
+    judge.judge(Kind.VENUE_STATUS, replace(halted, valid_from=50))  # nobody said what it was then
+    judge.judge(Kind.VENUE_STATUS, replace(halted, valid_from=100, revision=3))  # corrects it
+
+
+@pytest.mark.parametrize(
+    "changes,rule",
+    [
+        ({"operating": "XLON"}, "XLON is not registered"),
+        ({"operating": "XNGS"}, "XNGS is a segment itself"),
+        ({"operating": "binance"}, "no MIC"),
+        ({"kind": 99}, "canonical form"),
+        ({"name": " x"}, "canonical form"),
+        ({"operating": "XNCM"}, "canonical form"),
+        ({"country": "usa"}, "no country"),
+        ({"valid_from": 5, "valid_to": 5}, "after valid_from"),
+        ({"links": {"web": "www.x.com"}}, "canonical form"),
+    ],
+)
+def test_an_illegal_venue_is_refused(judge: Judge, changes: dict[str, Any], rule: str) -> None:
+    segment = VenueBody(fingerprint=b"", venue="XNGS", operating="XNAS")
+    judge.judge(Kind.VENUE_REGISTERED, segment)
+    with pytest.raises(IllegalEvent, match=rule):
+        judge.judge(
+            Kind.VENUE_REGISTERED, replace(VenueBody(fingerprint=b"", venue="XNCM"), **changes)
+        )
+
+
+def test_a_venue_is_registered_once_and_amended_after(judge: Judge) -> None:
+    body = VenueBody(fingerprint=b"", venue="XNAS", revision=2)
+    with pytest.raises(IllegalEvent, match="its id is taken"):
+        judge.judge(Kind.VENUE_REGISTERED, body)
+    with pytest.raises(IllegalEvent, match="not registered"):
+        judge.judge(Kind.VENUE_AMENDED, VenueBody(fingerprint=b"", venue="XLON"))
+    judge.judge(Kind.VENUE_AMENDED, body)
+    with pytest.raises(IllegalEvent, match="does not follow"):
+        judge.judge(Kind.VENUE_AMENDED, body)
+
+
+def test_a_warning_is_about_something(judge: Judge) -> None:
+    with pytest.raises(IllegalEvent, match="warns of nothing"):
+        judge.judge(Kind.VENUE_WARNING, WarningBody(venue="XNAS", problem="odd"), 7)
+
+
+def test_the_space_is_that_of_venues() -> None:
+    body = VenueBody(fingerprint=fingerprint_of(venue_key("XNAS")), venue="XNAS")
+    id = primary_id(body.fingerprint)
+    with pytest.raises(IllegalEvent, match="another space"):
+        check(Remembered(64), Kind.VENUE_REGISTERED, Space.FEED, id, None, body)

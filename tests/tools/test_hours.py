@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Run
+
+TOML = """
+venues = ["XTKS", "v"]
+zone = "UTC"
+[[rule]]
+phase = "continuous"
+weekdays = "mon-fri"
+start = "09:00"
+end = "10:00"
+"""
+CSV = "venue,zone,phase,weekdays,start,end\nv,UTC,continuous,mon-fri,11:00,12:00\n"
+
+
+@pytest.fixture(autouse=True)
+def _venue(run: Run) -> None:
+    run("venue", "add", "XTKS")
+    run("venue", "add", "v")
+
+
+def test_hours_are_unknown_until_they_are_said(run: Run) -> None:
+    for words in (("is-open",), ("next",), ("show",)):
+        unknown = run("hours", *words, "XTKS")
+        assert unknown.code == 1 and "no hours of this venue are known" in unknown.err
+    assert "there is no such venue" in run("hours", "is-open", "XLON").err
+
+
+def test_a_venue_says_whether_it_is_open(run: Run) -> None:
+    run("hours", "set", "XTKS", "--bundled")
+    lunch = ("--at", "2026-11-24T12:00:00+09:00")
+    closed = run("hours", "is-open", "XTKS", *lunch, "--json")
+    assert closed.code == 1 and closed.rows == [{
+        "venue": "XTKS", "at": "2026-11-24T03:00:00.000000000Z", "open": False, "phase": "break",
+        "until": "2026-11-24T03:30:00.000000000Z",
+    }]  # fmt: skip
+    in_break = run("hours", "is-open", "XTKS", *lunch, "--phase", "break")
+    assert in_break.code == 0 and "XTKS is in break at" in in_break.out
+    assert run("hours", "is-open", "XTKS", "--at", "2026-11-24T01:00Z").code == 0
+    (coming,) = run("hours", "next", "XTKS", *lunch, "--json").rows
+    assert coming["next_open"] == "2026-11-25T00:00:00.000000000Z"
+    assert coming["next_close"] == "2026-11-24T06:30:00.000000000Z"
+    assert "next_close  2026-11-24 06:30:00 UTC" in run("hours", "next", "XTKS", *lunch).out
+    assert run("hours", "is-open", "XTKS", *lunch, "--phase", "nap").code == 2
+
+
+def test_sessions_and_rules_are_shown(run: Run) -> None:
+    run("hours", "set", "XTKS", "--bundled")
+    days = ("--from", "2026-11-22T00:00Z", "--to", "2026-11-25T00:00Z")
+    rows = run("hours", "show", "XTKS", *days, "--json").rows
+    assert [row["date"] for row in rows] == ["2026-11-24", "2026-11-25"]  # a holiday before
+    assert [part["phase"] for part in rows[0]["phases"]] == ["continuous", "break", "continuous"]
+    assert rows[0]["open"] == "2026-11-24T00:00:00.000000000Z"
+    shown = run("hours", "show", "XTKS", *days)
+    assert "2 sessions, in UTC; the clock there is of Asia/Tokyo" in shown.err
+    rules = run("hours", "show", "XTKS", "--toml")
+    assert rules.code == 0 and 'zone = "Asia/Tokyo"' in rules.out
+    assert run("hours", "show", "XTKS", "--toml", "--json").code == 2
+
+
+def test_hours_come_from_files(run: Run, tmp_path: Path) -> None:
+    toml, csv, other = (tmp_path / name for name in ("a.toml", "b.csv", "c.toml"))
+    toml.write_text(TOML)
+    csv.write_text(CSV)
+    assert run("hours", "set", "v", str(toml), "--json").rows[0]["outcome"] == "new"
+    assert run("hours", "is-open", "v", "--at", "2026-11-24T09:30Z").code == 0
+    assert run("hours", "set", "v", str(csv)).code == 0
+    assert run("hours", "is-open", "v", "--at", "2026-11-24T09:30Z").code == 1
+    before = ("--as-of", "2")
+    assert run("hours", "is-open", "v", "--at", "2026-11-24T09:30Z", *before).code == 0
+    other.write_text(run("hours", "show", "v", "--toml").out.replace('"v"', '"w"'))
+    refused = run("hours", "set", "v", str(other))
+    assert refused.code == 2 and "about other venues" in refused.err and "name one of w" in (
+        refused.err
+    )
+    other.write_text(TOML.replace('venues = ["XTKS", "v"]', ""))
+    assert run("hours", "set", "v", str(other)).out.startswith("amended")
+    other.write_text(TOML.replace("10:00", "08:00"))
+    assert run("hours", "set", "v", str(other)).code == 2
+    assert run("hours", "set", "v", str(tmp_path / "none.toml")).code == 2
+
+
+def test_either_a_file_or_what_comes_along(run: Run, tmp_path: Path) -> None:
+    assert run("hours", "set", "v").code == 2
+    assert "none come with" in run("hours", "set", "v", "--bundled").err
+    assert run("hours", "set", "v", "--bundled", "always").code == 0
+    assert "open at every instant" in run("hours", "show", "v").err
+    twice = run("hours", "set", "v", "--bundled", "always", "--json").rows[0]
+    assert (twice["outcome"], twice["offset"]) == ("unchanged", 2)

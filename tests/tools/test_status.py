@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from .conftest import APPLE, Run
+
+
+def test_a_halt_of_one_listing_and_of_the_venue(run: Run, apple: int) -> None:
+    run("venue", "add", "XNAS")
+    day = ("--valid-from", "2026-03-02")
+    halted = run("status", "set", "XNAS", "halted", "--listing", APPLE, "--side", "sell", *day,
+                 "--reason", "news")  # fmt: skip
+    assert halted.code == 0
+    at = ("--at", "2026-03-02T12:00Z")
+    (shown,) = run("status", "show", "XNAS", "--listing", APPLE, *at, "--json").rows
+    assert (shown["status"], shown["scope"], shown["scope_side"], shown["reason"]) == (
+        "halted", "listing", "sell", "news",
+    )  # fmt: skip
+    assert shown["since"] == "2026-03-02T00:00:00.000000000Z" and shown["until"] is None
+    (venue,) = run("status", "show", "XNAS", *at, "--json").rows
+    assert (venue["status"], venue["scope"], venue["offset"]) == ("open", None, None)
+    (buying,) = run(
+        "status", "show", "XNAS", "--listing", APPLE, "--side", "buy", *at, "--json"
+    ).rows
+    assert buying["status"] == "open"
+    until = ("--until", "2026-03-02T13:00Z")
+    assert run("status", "set", "XNAS", "closed", *day, *until).code == 0
+    shown_text = run("status", "show", "XNAS", "--listing", APPLE, *at).out
+    assert "status      closed" in shown_text and "scope       venue" in shown_text
+    later = ("--at", "2026-03-02T13:00Z")
+    assert run("status", "show", "XNAS", *later, "--json").rows[0]["status"] == "open"
+    assert "nobody says otherwise" in run("status", "show", "XNAS", *later).err
+    kinds = [row["kind"] for row in run("history", f"0x{apple:016x}", "--json").rows]
+    assert kinds.count("venue.status") == 1
+
+
+def test_what_cannot_become_so_is_refused(run: Run, apple: int) -> None:
+    assert run("status", "set", "XNAS", "halted").code == 1
+    run("venue", "add", "XNAS")
+    run("status", "set", "XNAS", "closed", "--valid-from", "2026-03-02")
+    refused = run("status", "set", "XNAS", "halted", "--valid-from", "2026-03-03")
+    assert refused.code == 1 and "closed cannot become halted" in refused.err
+    assert "auction, cancel_only, down, open" in refused.err
+    assert run("status", "set", "XNAS", "asleep").code == 2
+    assert run("status", "set", "XNAS", "open", "--until", "2020-01-01").code == 2
+    assert run("status", "set", "XNAS", "open", "--currency", "USD").code == 2
+    assert run("status", "set", "XNAS", "open", "--listing", APPLE, "--line", "x").code == 2
+    assert run("status", "set", "XNAS", "open", "--listing", APPLE, "--line", "7").code == 1
+    assert run("status", "set", "XNAS", "open", "--request-id", "r").code == 2
+    assert run("status", "show", "XLON").code == 1
+
+
+def test_a_request_is_told_the_same_again(run: Run, apple: int) -> None:
+    run("venue", "add", "XNAS")
+    words = ("status", "set", "XNAS", "down", "--valid-from", "2026-03-02", "--request-id", "r")
+    first, again = run(*words, "--json"), run(*words, "--json")
+    assert first.rows == again.rows and first.rows[0]["outcome"] == "new"
+    assert run(*words[:3], "halted", *words[4:]).code == 2

@@ -1,0 +1,122 @@
+"""`venue` and `venues`, and what `history`, `tail` and `audit` say of venues."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alphapulse.registry import Registry
+from alphapulse.registry.venues.venue import Venue
+
+from .conftest import Run
+
+LINK = ("--link", "web=www.nasdaq.com")
+
+
+def test_a_venue_is_added_corrected_and_shown(run: Run) -> None:
+    added = run("venue", "add", "XNAS", "--name", "Nasdaq", "--kind", "Exchange", *LINK,
+                "--country", "US", "--currency", "USD", "--valid-from", "1971-02-08",
+                "--json")  # fmt: skip
+    assert (added.code, added.rows[0]["outcome"], added.rows[0]["offset"]) == (0, "new", 0)
+    assert run("venue", "add", "XNGS", "--operating", "XNAS").out.startswith("new ")
+    (shown,) = run("venue", "show", "XNAS", "--json").rows
+    assert shown == {
+        "venue": "XNAS", "mic": "XNAS", "operating_mic": "XNAS", "name": "Nasdaq",
+        "kind": "exchange", "country": "US", "currency": "USD", "status": "open", "open": None,
+        "next_open": None, "next_close": None, "endpoints": [], "fees_from": None,
+        "valid_from": "1971-02-08T00:00:00.000000000Z", "valid_to": None, "lei": None,
+        "links": {"web": "https://www.nasdaq.com"}, "segments": ["XNGS"],
+    }  # fmt: skip
+    assert run("venue", "set", "XNAS", "--name", "NASDAQ", "--country", "").code == 0
+    (shown,) = run("venue", "show", "XNAS", "--json").rows
+    assert (shown["name"], shown["country"]) == ("NASDAQ", None)
+    (before,) = run("venue", "show", "XNAS", "--as-of", "1", "--json").rows
+    assert before["name"] == "Nasdaq"
+    assert "segments       XNGS" in run("venue", "show", "XNAS").out
+    assert run("venue", "set", "XNAS", "--link", "").code == 0
+    assert run("venue", "show", "XNAS", "--json").rows[0]["links"] == {}
+
+
+def test_what_cannot_be_is_refused(run: Run) -> None:
+    run("venue", "add", "XNAS", "--name", "Nasdaq")
+    unknown = run("venue", "show", "nas")
+    assert unknown.code == 1 and "near: XNAS Nasdaq" in unknown.err
+    assert run("venue", "show", "XLON", "--json").error["error"].startswith("UnknownVenue")
+    refused = run("venue", "add", "XNGS", "--operating", "XLON")
+    assert refused.code == 2 and "add XLON first" in refused.err
+    assert run("venue", "set", "XNAS").code == 2
+    assert run("venue", "set", "XLON", "--name", "x").code == 1
+    assert run("venue", "add", "XLON", "--link", "web").code == 2
+    assert run("venue", "add", "XLON", "--country", "Britain").code == 2
+    conflict = run("venue", "add", "XNAS", "--name", "Other", "--source", "else")
+    assert conflict.code == 1 and "contradicts" in conflict.err
+
+
+def test_venues_are_listed_by_kind_country_and_hours(run: Run) -> None:
+    for words in (
+        ("XNAS", "--kind", "exchange", "--country", "US"), ("XLON", "--country", "GB"),
+        ("XOLD", "--valid-to", "2020-01-01"), ("binance", "--kind", "crypto_exchange"),
+    ):  # fmt: skip
+        run("venue", "add", *words)
+    for venue, name in (("XNAS", ""), ("XLON", ""), ("binance", "always")):
+        run("hours", "set", venue, f"--bundled={name}" if name else "--bundled")
+
+    def names(*words: str) -> list[str]:
+        return [row["venue"] for row in run("venues", *words, "--json").rows]
+
+    assert names() == ["XNAS", "XLON", "binance"]
+    assert names("--expired") == ["XNAS", "XLON", "XOLD", "binance"]
+    assert names("--kind", "crypto-exchange") == ["binance"]
+    assert names("--country", "GB") == ["XLON"]
+    assert names("--open-at", "2026-11-23T09:00Z") == ["XLON", "binance"]
+    assert names("--open-at", "2026-11-23T15:00Z") == ["XNAS", "XLON", "binance"]
+    assert names("--open-at", "2026-11-22T15:00Z") == ["binance"]
+    assert run("venues", "--kind", "bazaar").code == 2
+    table = run("venues")
+    assert table.out.splitlines()[0].split() == [
+        "venue", "kind", "country", "open", "next", "open",
+    ]  # fmt: skip
+    assert table.err.strip() == "3 venues, 1 expired (--expired)"
+    assert "endpoints" not in run("venues", "--json").rows[0]
+
+
+def test_every_event_about_a_venue_is_shown(run: Run) -> None:
+    run("venue", "add", "XNAS", "--name", "Nasdaq")
+    run("hours", "set", "XNAS", "--bundled")
+    run("fees", "set", "XNAS", "--maker", "9", "--taker", "0.1")
+    run("status", "set", "XNAS", "halted", "--until", "2099-01-01", "--side", "sell")
+    kinds = [row["kind"] for row in run("history", "XNAS", "--json").rows]
+    assert kinds == [
+        "venue.registered", "venue.hours", "venue.fees", "venue.warning", "venue.status",
+    ]  # fmt: skip
+    lines = run("history", "XNAS").out
+    assert "XNAS schedule 0 line 0: 9 % is very high" in lines
+    assert "XNAS halted to sell since" in lines and "until 2099-01-01T00:00:00" in lines
+    assert len(run("tail", "kind=venue", "--json").rows) == 5
+    assert len(run("tail", "kind=venue.fees venue=XNAS", "--json").rows) == 1
+    body = run("tail", "kind=venue.status", "--json").rows[0]["body"]
+    assert (body["status"], body["class"], body["listing"]) == ("halted", None, None)
+    assert run("history", "XLON").code == 1
+    assert run("audit").code == 0
+
+
+def test_options_stand_before_and_after_every_word(run: Run, tmp_path: Path) -> None:
+    home = str(tmp_path / "named")
+    with Registry.open(home) as registry:
+        registry.venues.add(Venue(key="XNAS"))
+    for words in (
+        ("--home", home, "--json", "venue", "show", "XNAS"),
+        ("venue", "--home", home, "--json", "show", "XNAS"),
+        ("venue", "show", "--home", home, "--json", "XNAS"),
+    ):
+        assert run(*words).rows[0]["venue"] == "XNAS"
+
+
+def test_endpoints_are_shown_as_addresses(run: Run, home: Path) -> None:
+    with Registry.open(home) as registry:
+        registry.venues.add(Venue(key="binance"))
+        registry.venues.set_endpoints(
+            "binance", [{"kind": "rest", "address": "https://api.binance.com"}]
+        )
+    (shown,) = run("venue", "show", "binance", "--json").rows
+    assert shown["endpoints"] == [{"kind": "rest", "address": "https://api.binance.com"}]
+    assert "endpoint  rest https://api.binance.com" in run("venue", "show", "binance").out
