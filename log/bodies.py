@@ -402,10 +402,10 @@ class TradingBody(Body, frozen=True):
     """See `TradingStatus`."""
     valid_from: int
     """ns, since when."""
+    side: str
+    """both, buy or sell."""
     until: int = 0
     """ns, the first instant at which it holds no more; 0 = open."""
-    side: str = "both"
-    """both, buy or sell."""
     listing: int = 0
     """Id; 0 = the whole venue."""
     listing_fingerprint: bytes = b""

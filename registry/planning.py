@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from alphapulse.log import (
+    ASPECTS,
     KIND_NAMES,
     CollisionBody,
     ConflictBody,
@@ -18,15 +19,17 @@ from alphapulse.log import (
     InstrumentBody,
     ListingBody,
     RelationBody,
+    VenueBody,
 )
 
 from . import validation
 from .deciding import Receipt
-from .fields import Fields, Shown, fields_of
+from .fields import Fields, Shown, fields_of, venue_fields
 from .identity import key_text
 from .state import DataBody, FactBody, State
 
-_FACTS: Final = (InstrumentBody, ListingBody, RelationBody)
+_OF_VENUES: Final = (VenueBody, *ASPECTS)
+_FACTS: Final = (InstrumentBody, ListingBody, RelationBody, VenueBody, *ASPECTS)
 
 
 class Planned(NamedTuple):
@@ -40,8 +43,8 @@ class Planned(NamedTuple):
     """Of the event that the import would write. Empty when it would write none: for what is
     quarantined, and for a conflict that was raised before."""
     id: int
-    """Of the instrument; its listings, groups and relations are fields of it. 0 for what is
-    quarantined."""
+    """Of the instrument; its listings, groups and relations are fields of it. Of a venue 0, whose
+    fields begin with its name, and 0 for what is quarantined."""
     changes: tuple[FieldChange, ...]
     """Of a conflict: what stays, as before, and what the row says, as after."""
     reason: str
@@ -123,5 +126,7 @@ def _conflict(state: State, place: str, source: str, offset: int, *, is_new: boo
 
 
 def _fields(body: DataBody) -> tuple[int, Fields]:
-    assert isinstance(body, FactBody), "rows of files are about instruments"
+    if isinstance(body, _OF_VENUES):
+        return venue_fields(body)
+    assert isinstance(body, FactBody), "rows of files are about instruments and venues"
     return fields_of(body)

@@ -6,7 +6,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from .deciding import Receipt
     from .venues.facade import Venues
+    from .venues.writing import VenueWriting
 
 
 class VenueDoor:
@@ -23,3 +27,16 @@ class VenueDoor:
         from .venues.facade import Venues
 
         return Venues(self.log, self.views, self._carry_out, self.stop_of)
+
+
+class AsyncVenueDoor:
+    """What `registry.aio` has of venues."""
+
+    _carry_out: Any
+
+    @cached_property
+    def venues(self) -> VenueWriting[Coroutine[Any, Any, Receipt]]:
+        """The commands about venues: `await registry.aio.venues.add(venue)`."""
+        from .venues.writing import VenueWriting
+
+        return VenueWriting(self._carry_out)

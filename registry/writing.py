@@ -33,6 +33,7 @@ from .instruments import AnyInstrument, Listing, Synthetic
 from .lookup import Lookup
 from .state import Origin
 from .tickets import Outcome, Unit
+from .venue_door import AsyncVenueDoor
 from .writer import Writer
 
 One = TypeVar("One", covariant=True)
@@ -306,7 +307,9 @@ class Writing(ABC, Generic[One, Many]):
         return Origin(source, b"", request_id)
 
 
-class AsyncWriting(Writing[Coroutine[Any, Any, Receipt], Coroutine[Any, Any, list[Receipt]]]):
+class AsyncWriting(
+    Writing[Coroutine[Any, Any, Receipt], Coroutine[Any, Any, list[Receipt]]], AsyncVenueDoor
+):
     """What `Registry` has for writing, for coroutines: `await registry.aio.register(usdc)`.
 
     The event loop is never blocked by a flush or by another process that writes; validating is done

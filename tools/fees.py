@@ -136,13 +136,19 @@ def _plain(maker: str | None, taker: str | None) -> tuple[FeeSchedule, ...]:
 @click.option("--quantity", required=True, help="Units, or contracts; decimal text.")
 @click.option("--price", required=True, help="Of one unit; decimal text.")
 @click.option("--volume", help="The trader's volume, in the schedule's unit [the first tier].")
+@click.option(
+    "--rate", "rates", multiple=True, metavar="CODE=VALUE",
+    help="What one CODE is worth, where it is charged in another currency than it is traded in.",
+)  # fmt: skip
+@click.option("--gas-price", help="Of a unit of gas, in the coin it is paid in.")
 @click.option("--buy/--sell", "buying", default=None, help="Where it is charged in what one gets.")
 @at_option
 @as_of_option
 @settings
 def quote(
     cli: Cli, venue: str, key: str, side: str, quantity: str, price: str, volume: str | None,
-    buying: bool | None, at: str | None, as_of: str | None,
+    rates: tuple[str, ...], gas_price: str | None, buying: bool | None, at: str | None,
+    as_of: str | None,
 ) -> None:  # fmt: skip
     """Compute exactly what a trade costs: a line for each component. Nothing is rounded; a rebate
     is below zero.
@@ -159,7 +165,8 @@ def quote(
         match = find_one(registry, key)
         moment = time_asked(registry, at, "--at")
         found = registry.venues.charges(
-            venue, match.id, side, quantity, price, volume, moment, known=as_of, buying=buying
+            venue, match.id, side, quantity, price, volume, moment, known=as_of, buying=buying,
+            rates=dict(map(_rate, rates)), gas_price=gas_price,
         )
     rows = [
         {
@@ -176,3 +183,10 @@ def quote(
         bound = f", its {charge.bound}" if charge.bound else ""
         how = f"({charge.rate}, line {charge.line}{bound})"
         cli.out.line(f"{row['amount']} {charge.currency} {how}")
+
+
+def _rate(word: str) -> tuple[str, str]:
+    code, equals, value = word.partition("=")
+    if not equals:
+        raise click.UsageError(f"--rate takes CODE=VALUE, not {word!r}")
+    return code, value

@@ -1,10 +1,13 @@
 """What a venue is like: its trading hours, what it charges, how it is reached, whether it trades.
 
-Pure parts, none of which writes. `define` checks dated rules and special days in local time, a
+Most parts are pure and write nothing. `define` checks dated rules and special days in local time, a
 `Timetable` answers from them at any instant, `read_toml` and `read_csv` take them as people write
 them, `bundled_hours` has those that come with the project, and `from_calendar` exports them from
 exchange_calendars (extra `[calendars]`). `Fees` says exactly what a trade costs. `endpoint` has no
 field for a secret.
+
+What a registry knows of its venues is said by events: `commands` decides them, `rules` says which
+are legal, `words` folds them, and `facade.Venues`, as `registry.venues`, is the door to it all.
 """
 
 from .bundled import ALWAYS, bundled_hours, bundled_names

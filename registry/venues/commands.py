@@ -28,6 +28,7 @@ from alphapulse.log import (
     InvalidInput,
     Kind,
     ListingBody,
+    PerformanceBody,
     Space,
     TradingBody,
     TradingStatus,
@@ -341,9 +342,7 @@ def _say(
 ) -> Receipt:
     """The next word on an aspect. Its fingerprint, counter and revision are put in here."""
     venue = _venue_body(found_venue(state, said.venue))
-    begins = 0 if isinstance(said, HoursBody) else _begins(said)
-    if venue.valid_to and begins >= venue.valid_to:
-        raise VenueOver(DOING, venue=said.venue, valid_to=format_time(venue.valid_to))
+    _check_not_over(venue, said)
     key, metadata, holder = key_of_aspect(said), origin.metadata(), None
     fingerprint = fingerprint_of(key)
     held = state.find(Space.VENUE, fingerprint)
@@ -363,6 +362,19 @@ def _say(
     announce_collision(state, Space.VENUE, 0, id, key, counter, holder, metadata)
     outcome = "collision" if holder else "amended" if held else "new"
     return Receipt(id, fingerprint, offset, outcome)
+
+
+def _check_not_over(venue: VenueBody, said: AspectBody) -> None:
+    """A word that begins when it is recorded may begin too late, and that is not known here."""
+    begins = _begins(said)
+    if not venue.valid_to or 0 < begins < venue.valid_to:
+        return
+    if not begins and isinstance(said, HoursBody | PerformanceBody):
+        return
+    problem = VenueOver.problem if begins else "the venue has an end, and this says no beginning"
+    raise VenueOver(
+        DOING, problem=problem, venue=venue.venue, valid_to=format_time(venue.valid_to)
+    )
 
 
 def _begins(body: AspectBody) -> int:

@@ -13,6 +13,8 @@ import msgspec
 from alphapulse.registry.terms import code, slug
 from alphapulse.registry.validation import exact, refuse, stripped, text
 
+from .plainly import order_of
+
 KINDS: Final = {
     "rest": ("https", "http"),
     "websocket": ("wss", "ws"),
@@ -93,7 +95,7 @@ def endpoints(all_fields: Iterable[Mapping[str, object]]) -> tuple[Endpoint, ...
     found = {endpoint(fields) for fields in all_fields}
     if len(found) > ENDPOINTS_MAX:
         refuse("endpoints", f"a venue has at most {ENDPOINTS_MAX}", len(found))
-    return tuple(sorted(found, key=msgspec.json.encode))
+    return tuple(sorted(found, key=order_of))
 
 
 def _word(
@@ -182,4 +184,4 @@ def _limits(value: object) -> tuple[RateLimit, ...]:
                 scope=slug(each["scope"], "scope") if each.get("scope") else "",
             )
         )
-    return tuple(sorted(found, key=msgspec.json.encode))
+    return tuple(sorted(found, key=order_of))

@@ -33,6 +33,7 @@ from alphapulse.registry.venue_state import OPERATING, VenueState
 from .endpoints import endpoints
 from .fees import FeeLine, FeeSchedule, fee_line, fee_schedule
 from .hours import from_plain
+from .plainly import plain_of
 from .trading_status import NEXT, SIDES
 from .venue import fields_of, normalised, venue_from
 
@@ -148,8 +149,8 @@ def status_before(words: Iterable[TradingBody], at: int) -> TradingStatus | None
 
 
 def plain_list(values: Iterable[msgspec.Struct]) -> list[dict[str, Any]]:
-    """As MessagePack has them: maps without what is at its default, lists, text."""
-    return [msgspec.msgpack.decode(msgspec.msgpack.encode(value)) for value in values]
+    """As the log has them: maps without what is at its default, lists, text."""
+    return [plain_of(value) for value in values]
 
 
 def _lists(value: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -182,7 +182,7 @@ def trading_body(
     number: int = 1, *, venue: str = "XNAS", instrument: int = 0, asset_class: int = 0
 ) -> TradingBody:
     return TradingBody(
-        fingerprint=fingerprint(number), venue=venue, status=4, valid_from=TIME,
+        fingerprint=fingerprint(number), venue=venue, status=4, valid_from=TIME, side="both",
         instrument=instrument, asset_class=asset_class if instrument else 0,
     )  # fmt: skip
 

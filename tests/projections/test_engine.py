@@ -84,7 +84,7 @@ def test_views_follow_each_commit(registry: Registry) -> None:
     found = states(registry)
     assert {name: state.rows for name, state in found.items()} == {
         "instruments": 3, "listings": 1, "relations": 1, "alerts": 1, "requests": 3,
-        "feeds": 0, "imports": 0, "candidates": 0, "proposals": 0,
+        "feeds": 0, "imports": 0, "candidates": 0, "proposals": 0, "venues": 0,
     }  # fmt: skip
     assert {state.offset for state in found.values()} == {registry.log.head} == {6}
     position = registry.views.table("instruments").find(ids[2])

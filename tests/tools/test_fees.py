@@ -92,6 +92,16 @@ def test_what_is_announced_holds_from_its_day(run: Run) -> None:
     assert amount("--at", "2027-04-01", "--as-of", "2") == "1"
 
 
+def test_a_fee_in_another_currency_needs_its_rate(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "fees.toml"
+    file.write_text("[[schedule]]\n[[schedule.line]]\nvalue = 0.1\ncharged = 'BNB'\n")
+    run("fees", "set", "binance", str(file))
+    trade = ("fees", "quote", "binance", "BTCUSDT", "--quantity", "6", "--price", "1000")
+    assert "give the rate: what one BNB is worth in USDT" in run(*trade).err
+    assert run(*trade, "--rate", "BNB=600").out.startswith("0.01 BNB (0.1 %")
+    assert run(*trade, "--rate", "BNB").code == 2
+
+
 def test_bad_usage(run: Run, tmp_path: Path) -> None:
     assert run("fees", "set", "binance").code == 2
     assert run("fees", "set", "binance", "x.toml", "--maker", "1").code == 2
@@ -108,7 +118,7 @@ def test_bad_usage(run: Run, tmp_path: Path) -> None:
         ("[[schedule]]", "1 to"),
         ("[[schedule]]\nlines = 1", "no field 'lines'"),
         ("[[schedule]]\n[[schedule.line]]\nvalue = 'x'", "schedule 1, line 1: .*value"),
-        ("[[schedule]]\n[[schedule.line]]\nvalue = 1\nvolume_from = -1", "schedule 1, line 1: .*below zero"),
+        ("[[schedule]]\n[[schedule.line]]\nvalue = 1\nvolume_from = -1", "line 1: .*below zero"),
         ("[[schedule]]\n[[schedule.line]]\nvalue = 1\nvolume_from = 1", "no line from 0"),
         ("[[schedule]]\n[[schedule.line]]", "line 1: .*value: it is missing"),
         ("[[schedule]]\nproducts = 'spot'\n[[schedule.line]]\nvalue = 1", "schedule 1: .*no list"),

@@ -38,7 +38,7 @@ def test_stats_in_json_has_the_fields_of_the_table(run: Run, home: Path, apple: 
     assert row["bytes"] > 0
     assert row["views"].keys() == {
         "instruments", "listings", "relations", "alerts", "requests", "feeds", "imports",
-        "candidates", "proposals",
+        "candidates", "proposals", "venues",
     }  # fmt: skip
     for view in row["views"].values():
         assert view.keys() == {"offset", "digest", "lag_events"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -21,6 +22,7 @@ from alphapulse.registry import (
     UnknownInstrument,
 )
 from alphapulse.registry.audit import audit_meaning, audit_views
+from alphapulse.registry.commands import Command
 from alphapulse.registry.venues import (
     FeeSchedule,
     FeeUnknown,
@@ -31,6 +33,7 @@ from alphapulse.registry.venues import (
     fee_schedule,
     rule,
 )
+from alphapulse.registry.venues.commands import AddVenue, SetFees
 from alphapulse.registry.venues.errors import (
     FeesUnknown,
     HoursUnknown,
@@ -38,7 +41,10 @@ from alphapulse.registry.venues.errors import (
     UnknownVenue,
     VenueOver,
 )
+from alphapulse.registry.venues.rules import schedules
 from alphapulse.registry.venues.venue import Venue
+from tests.crash.children import Child, Hear, Say
+from tests.registry.homes import receipts, unit
 
 OPEN, AUCTION, HALTED, CLOSED = (
     TradingStatus.OPEN, TradingStatus.AUCTION, TradingStatus.HALTED, TradingStatus.CLOSED
@@ -392,9 +398,30 @@ def test_what_is_over_is_said_nothing_of(registry: Registry) -> None:
     registry.venues.add(Venue(key="XOLD", valid_to="2020-01-01"))
     with pytest.raises(VenueOver):
         registry.venues.set_status("XOLD", "halted", valid_from="2020-01-01")
+    with pytest.raises(VenueOver, match="says no beginning"):
+        registry.venues.set_fees("XOLD", flat("1"))
+    registry.venues.set_fees("XOLD", flat("1"), valid_from="2019-01-01")
     registry.venues.set_status("XOLD", "halted", valid_from="2019-01-01")
+    registry.venues.set_hours("XOLD", ALWAYS)
     with pytest.raises(UnknownVenue):
         registry.venues.set_hours("XLON")
+
+
+def test_equal_facts_have_equal_bytes(registry: Registry) -> None:
+    """However they were spelt, and whether a default was said or left out."""
+    registry.venues.add(BINANCE)
+    said = ("".join(("bo", "th")), "".join(("per", "cent")), "".join(("un", "known")))
+    full = {"side": said[0], "basis": said[1], "confidence": said[2], "volume_from": "0.0"}
+    short = fee_schedule([fee_line({"value": "0.10"})])
+    registry.venues.set_fees("binance", short)
+    long = fee_schedule([fee_line({"value": "0.1", **full})])
+    assert registry.venues.set_fees("binance", long).outcome == "unchanged"
+    (event,) = registry.read(pattern="kind=venue.fees")
+    assert event.body.schedules == ({"lines": [{"value": "0.1"}]},)  # type: ignore[union-attr]
+    place = {"kind": "rest", "address": "https://x.com", "limits": [{"count": 5}]}
+    registry.venues.set_endpoints("binance", [place])
+    again = {**place, "environment": "LIVE", "limits": [{"count": "5.0", "seconds": "1.0"}]}
+    assert registry.venues.set_endpoints("binance", [again]).outcome == "unchanged"
 
 
 def test_endpoints_are_dated(registry: Registry) -> None:
@@ -433,3 +460,89 @@ def test_a_venue_that_is_not_registered_has_no_aspects(registry: Registry) -> No
     with pytest.raises(UnknownVenue):
         registry.venues.set_fees("binance", flat("1"))
     assert registry.log.head == 0
+
+
+def test_what_another_process_writes_is_seen(tmp_path: Path) -> None:
+    """By one word of the view's header, and by nothing else."""
+    home = tmp_path / "home"
+
+    def write(say: Say, hear: Hear) -> None:
+        with Registry.open(home, durability="relaxed") as registry:
+            registry.venues.add(BINANCE)
+            say("ready")
+            while (line := hear()) != "end":
+                since = {"valid_from": "1960-01-01"}
+                if line == "down":
+                    registry.venues.set_status("binance", "down", **since)
+                else:
+                    registry.venues.set_hours("binance", ALWAYS)
+                say("done")
+
+    with Child(write) as child:
+        assert child.hear() == "ready"
+        with Registry.open(home, mode="r") as registry:
+            venues = registry.venues
+            assert not venues.has_hours("binance", 5)
+            assert venues.status("binance", at=5).status == OPEN
+            for line in ("hours", "down"):
+                child.say(line)
+                assert child.hear() == "done"
+            assert venues.is_open("binance", 5)
+            assert venues.status("binance", at=5).status == TradingStatus.DOWN
+        child.say("end")
+        assert child.wait() == 0
+
+
+def test_coroutines_write_too(registry: Registry) -> None:
+    async def write() -> None:
+        venues = registry.aio.venues
+        assert (await venues.add(XNAS)).outcome == "new"
+        receipts = await asyncio.gather(
+            venues.set_hours("XNAS"), venues.set_fees("XNAS", flat("0.1"))
+        )
+        assert [receipt.outcome for receipt in receipts] == ["new", "new"]
+
+    asyncio.run(write())
+    assert registry.venues.has_hours("XNAS") and registry.venues.schedules("XNAS")
+
+
+def test_importers_say_only_what_is_new(registry: Registry) -> None:
+    """A source that says again what it said adds nothing, though a person has spoken since."""
+    registry.venues.add(BINANCE)
+
+    def imported(value: str, valid_from: int = 0) -> str:
+        command = SetFees("binance", schedules([flat(value)]), valid_from, only_news=True)
+        (receipt,) = receipts(next(registry.execute([unit(command, source="ccxt")])))
+        return receipt.outcome
+
+    assert [imported("0.1"), imported("0.1")] == ["new", "unchanged"]
+    assert registry.venues.set_fees("binance", flat("0.3")).outcome == "amended"
+    assert imported("0.1") == "unchanged"
+    assert registry.venues.schedules("binance")[0].lines[0].value == "0.3"
+    assert [imported("0.2"), imported("0.1"), imported("0.1")] == [
+        "amended", "amended", "unchanged",
+    ]  # fmt: skip
+    later = parse_time("2030-01-01")
+    assert [imported("0.5", later), imported("0.1"), imported("0.5", later)] == [
+        "amended", "unchanged", "unchanged",
+    ]  # fmt: skip
+
+
+def test_a_dry_run_tells_what_would_be_known(registry: Registry) -> None:
+    registry.venues.add(Venue(key="XNAS", name="Nasdaq"), source="iso")
+    commands: list[tuple[Command, str]] = [
+        (AddVenue.make(Venue(key="XNAS", name="NASDAQ", country="US", kind="mtf")), "else"),
+        (SetFees("XNAS", schedules([flat("9")])), "else"),
+    ]  # fmt: skip
+    told = []
+    with registry.rehearsal() as rehearsal:
+        for command, source in commands:
+            (outcome,) = rehearsal.execute([unit(command, source=source)])
+            for planned in rehearsal.plan("row 1", source, receipts(outcome)):
+                told += [(planned.what, change.field, change.after) for change in planned.changes]
+    assert told == [
+        ("amended", "venue XNAS kind", "mtf"), ("amended", "venue XNAS country", "US"),
+        ("conflict", "venue XNAS name", "NASDAQ"),
+        ("new", "venue XNAS schedules", '[{"lines":[{"value":"9"}]}]'),
+    ]  # fmt: skip
+    assert registry.log.head == 1

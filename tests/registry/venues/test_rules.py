@@ -38,7 +38,9 @@ BODIES: dict[Kind, Any] = {
     ),
     Kind.VENUE_FEES: FeesBody(fingerprint=b"", venue="XNAS", schedules=tuple(FEES)),
     Kind.VENUE_HOURS: HoursBody(fingerprint=b"", venue="XNAS", hours=HOURS),
-    Kind.VENUE_STATUS: TradingBody(fingerprint=b"", venue="XNAS", status=5, valid_from=100),
+    Kind.VENUE_STATUS: TradingBody(
+        fingerprint=b"", venue="XNAS", status=5, valid_from=100, side="both"
+    ),
     Kind.VENUE_PERFORMANCE: PerformanceBody(
         fingerprint=b"", venue="XNAS", window_from=1, window_to=2, samples=3,
         measures={"ack_p50_ns": "1.5"},
@@ -98,6 +100,8 @@ def test_a_legal_word_is_legal(judge: Judge, kind: Kind) -> None:
         (Kind.VENUE_FEES, {"fingerprint": bytes(16)}, "do not belong together"),
         (Kind.VENUE_FEES, {"schedules": ({"lines": [{"value": "0.10"}]},)}, "canonical form"),
         (Kind.VENUE_FEES, {"schedules": ({"lines": [{"value": 1}]},)}, "Expected"),
+        (Kind.VENUE_FEES, {"schedules": ({"lines": [{"value": "1", "side": "both"}]},)},
+         "canonical form"),
         (Kind.VENUE_FEES, {"schedules": ()}, "a venue has 1 to"),
         (Kind.VENUE_FEES, {"schedules": (*FEES, *FEES)}, "about spot"),
         (Kind.VENUE_FEES, {"schedules": ({**FEES[0], "more": 1},)}, "canonical form"),

@@ -13,7 +13,9 @@ _spans = st.tuples(_instants, st.integers(0, 6)).map(
 
 
 def word(offset: int, begins: int, until: int) -> Word:
-    body = TradingBody(fingerprint=b"", venue="v", status=1, valid_from=begins, until=until)
+    body = TradingBody(
+        fingerprint=b"", venue="v", status=1, valid_from=begins, until=until, side="both"
+    )
     return Word(begins, until, offset, 0, "", body)
 
 
