@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Final
 
 from alphapulse.log import (
@@ -170,26 +171,47 @@ class Venues(VenueWriting[Receipt]):
             table = found if found is not None else self._no_hours(venue)
         else:
             at = self._at(at)
-            table = self._table_at(venue, at, known)
+            table, _ = self._right(venue, at, known)
         if type(phase) is str:
             phase = phase_named(phase)
         return table.is_open(at, phase)  # type: ignore[arg-type]  # it is a Phase by now
 
     def phase_at(self, venue: str, at: Instant = None, *, known: Known = None) -> Phase:
-        at = self._at(at)
-        return self._table_at(venue, at, known).phase_at(at)
+        at = at if type(at) is int else self._at(at)
+        return self._right(venue, at, known)[0].phase_at(at)
 
     def until(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
         """When the phase of `at` ends; None when it never does."""
-        return self._next(venue, at, known, lambda table, start: table.until(start))
+        at = at if type(at) is int else self._at(at)
+        table, ends = self._right(venue, at, known)
+        found, phase = table.until(at), table.phase_at(at)
+        while ends is not None and (found is None or found >= ends):
+            if not self.has_hours(venue, ends, known=known):
+                return ends
+            start = ends
+            table, ends = self._right(venue, start, known)
+            if table.phase_at(start) is not phase:
+                return start
+            found = table.until(start)
+        return found
 
     def next_open(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
         """When the next session opens, after `at`; None when none ever does."""
-        return self._next(venue, at, known, lambda table, start: table.next_open(start))
+        at = at if type(at) is int else self._at(at)
+        table, ends = self._right(venue, at, known)
+        found = table.next_open(at)
+        if ends is None or (found is not None and found < ends):
+            return found
+        return self._later(venue, at, known, Timetable.next_open)
 
     def next_close(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
         """When the next session to close does, after `at`; None when none ever does."""
-        return self._next(venue, at, known, lambda table, start: table.next_close(start))
+        at = at if type(at) is int else self._at(at)
+        table, ends = self._right(venue, at, known)
+        found = table.next_close(at)
+        if ends is None or (found is not None and found < ends):
+            return found
+        return self._later(venue, at, known, Timetable.next_close)
 
     def sessions(
         self, venue: str, start: int | str, stop: int | str, *, known: Known = None
@@ -198,14 +220,13 @@ class Venues(VenueWriting[Receipt]):
         when it begins."""
         begin, end = validation.moment(start, "start"), validation.moment(stop, "stop")
         line = self._hours_line(venue, known)
-        self._table_at(venue, begin, known)  # raises where no hours are known
-        edges = [*(edge for edge in line.changes if begin < edge < end), end]
-        for edge in edges:
-            table = line.tables[bisect_right(line.changes, begin)]
-            for session in table.sessions(begin, edge) if table is not None else ():
-                if session.phases[0].start >= begin or begin == validation.moment(start, "start"):
+        self._right(venue, begin, known)  # raises where no hours are known
+        edges = [begin, *(edge for edge in line.changes if begin < edge < end), end]
+        for first, last in pairwise(edges):
+            table = line.tables[bisect_right(line.changes, first)]
+            for session in table.sessions(first, last) if table is not None else ():
+                if first == begin or session.phases[0].start >= first:
                     yield session
-            begin = edge
 
     def hours(self, venue: str, at: Instant = None, *, known: Known = None) -> Hours:
         """Raises HoursUnknown."""
@@ -213,29 +234,39 @@ class Venues(VenueWriting[Receipt]):
 
     def timetable(self, venue: str, at: Instant = None, *, known: Known = None) -> Timetable:
         """What answers about hours, to be asked many times. Raises HoursUnknown."""
-        return self._table_at(venue, self._at(at), known)
+        return self._right(venue, self._at(at), known)[0]
 
     def has_hours(self, venue: str, at: Instant = None, *, known: Known = None) -> bool:
         """Whether questions about hours have an answer, for this venue at that time."""
         line = self._hours_line(venue, known)
         return line.tables[bisect_right(line.changes, self._at(at))] is not None
 
-    def _table_at(self, venue: str, at: int, known: Known) -> Timetable:
-        line = self._hours_line(venue, known)
-        table = line.tables[bisect_right(line.changes, at)]
-        return table if table is not None else self._no_hours(venue)
+    def _right(self, venue: str, at: int, known: Known) -> tuple[Timetable, int | None]:
+        """The timetable that is right at `at`, and when another one is; None = never."""
+        entry = self._hours_entries.get(venue)
+        if (
+            entry is not None and known is None
+            and entry.seen == entry.words[APPLIED] and not entry.words[SUPERSEDED]
+        ):  # fmt: skip
+            line = entry.value
+        else:
+            line = self._hours_line(venue, known)
+        changes = line.changes
+        place = bisect_right(changes, at)
+        table = line.tables[place]
+        if table is None:
+            table = self._no_hours(venue)
+        return table, changes[place] if place < len(changes) else None
 
     def _no_hours(self, venue: str) -> Timetable:
         self._require(venue)
         raise HoursUnknown("asking for hours", venue=venue)
 
-    def _next(
-        self, venue: str, at: Instant, known: Known,
+    def _later(
+        self, venue: str, start: int, known: Known,
         ask: Callable[[Timetable, int], int | None],
     ) -> int | None:  # fmt: skip
-        """The first answer after `at`, by the hours that are right at its time."""
-        start = self._at(at)
-        self._table_at(venue, start, known)  # raises where no hours are known
+        """The first answer after `start`, of the timetable that is right at its time."""
         line = self._hours_line(venue, known)
         for place in range(bisect_right(line.changes, start), len(line.tables)):
             table = line.tables[place]

@@ -34,6 +34,9 @@ KEY_MIN, KEY_MAX = ~I64_MAX >> CHUNK_BITS, I64_MAX >> CHUNK_BITS
 """Of the chunks that 64 bits have."""
 _NS: Final = 1_000_000_000
 _CONTINUOUS: Final = int(Phase.CONTINUOUS)
+_PHASES: Final = tuple(Phase)
+if [int(phase) for phase in _PHASES] != list(range(len(_PHASES))):
+    raise ImportError("phases are numbered in their order")
 
 
 class SessionPhase(NamedTuple):
@@ -107,7 +110,7 @@ class Timetable:
 
     def phase_at(self, at: int) -> Phase:
         chunk = self._chunks.get(at >> CHUNK_BITS) or self._compile(at)
-        return Phase(chunk.phases[bisect_right(chunk.changes, at)])
+        return _PHASES[chunk.phases[bisect_right(chunk.changes, at)]]
 
     def next_open(self, at: int) -> int | None:
         """When the next session opens, after `at`; None when none ever does."""

@@ -295,9 +295,20 @@ def test_hours_that_change_are_joined(registry: Registry) -> None:
     assert venues.next_close("v", "2026-06-04T09:00Z") == parse_time("2026-06-04T14:00Z")
     assert venues.next_open("v", "2026-06-04T09:00Z") == parse_time("2026-06-05T10:00Z")
     assert venues.next_open("v", "2026-06-03T09:00Z") == parse_time("2026-06-04T08:00Z")
+    assert venues.until("v", "2026-06-04T09:00Z") == parse_time("2026-06-04T14:00Z")
+    assert venues.until("v", "2026-06-03T13:00Z") == parse_time("2026-06-04T08:00Z")
+    found = list(venues.sessions("v", "2026-06-03T09:00Z", "2026-06-06"))
+    assert [(each.date, each.open) for each in found] == [
+        ("2026-06-03", parse_time("2026-06-03T08:00Z")),
+        ("2026-06-04", parse_time("2026-06-04T08:00Z")),  # by the hours that were right then
+        ("2026-06-05", parse_time("2026-06-05T10:00Z")),
+    ]  # fmt: skip
+    noon = define("UTC", [rule("continuous", "mon-fri", "00:00", "24:00")])
+    venues.set_hours("v", noon, valid_from="2026-06-09T07:00Z")  # closed until then
+    assert venues.until("v", "2026-06-09T06:00Z") == parse_time("2026-06-09T07:00Z")
     with pytest.raises(HoursUnknown):
         venues.is_open("v", "2026-05-29T09:00Z")
-    before = registry.log.head - 2
+    before = registry.log.head - 3
     assert not venues.is_open("v", "2026-06-04T13:30Z", known=before)
 
 
