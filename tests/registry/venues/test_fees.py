@@ -200,7 +200,8 @@ def test_the_tier_is_the_last_that_is_not_above_the_volume(
 
 
 def test_what_is_not_plain_goes_the_long_way() -> None:
-    assert fees(*TIERED).plain_charge("taker", 1, 1, None, "", (1, 1)) is not None
+    below = fees(*TIERED).plain_charge("taker", 1, "-100", None, "", (1, 1))
+    assert below is not None and below.amount == Fraction(1, 10)  # as of a price above zero
     for lines in (BROKER, CAPPED, FLAT, GAS, RECEIVED, IN_BNB):
         assert fees(*lines).plain_charge("taker", 1, 1, None, "", (1, 1)) is None
 

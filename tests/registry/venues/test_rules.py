@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from alphapulse.log import (
     AnyBody,
     EndpointsBody,
+    Event,
     FeesBody,
     HoursBody,
     Kind,
@@ -27,6 +28,7 @@ from alphapulse.registry.venue_state import key_of_aspect
 from alphapulse.registry.venues import bundled_hours, fee_line, fee_schedule, plain
 from alphapulse.registry.venues.endpoints import endpoints
 from alphapulse.registry.venues.rules import plain_list, schedules
+from tests.log.builders import make_frame
 
 LINE = {"value": "0.1", "volume_from": "0"}
 FEES = plain_list(schedules([fee_schedule([fee_line(LINE)], products=["spot"])]))
@@ -68,10 +70,8 @@ class Judge:
                 body = replace(body, fingerprint=fingerprint)
         held = self.state.entity(Space.VENUE, entity)
         previous = held.last_offset if held else None
-        after = check(self.state, kind, Space.VENUE, entity, previous, body)
-        self.state.remember(Space.VENUE, entity, after._replace(last_offset=self.offset))
-        if isinstance(body, TradingBody):
-            self.state._trading.setdefault(entity, []).append(body)
+        frame = make_frame(kind, body, offset=self.offset, entity=entity, previous=previous)
+        self.state.fold(Event(frame))
         self.offset += 1
         return entity
 
@@ -177,6 +177,17 @@ def test_a_venue_is_registered_once_and_amended_after(judge: Judge) -> None:
     judge.judge(Kind.VENUE_AMENDED, body)
     with pytest.raises(IllegalEvent, match="does not follow"):
         judge.judge(Kind.VENUE_AMENDED, body)
+
+
+def test_who_operates_others_is_no_segment(judge: Judge) -> None:
+    segment = VenueBody(fingerprint=b"", venue="XNGS", operating="XNAS")
+    judge.judge(Kind.VENUE_REGISTERED, segment)
+    judge.judge(Kind.VENUE_REGISTERED, VenueBody(fingerprint=b"", venue="XLON"))
+    below = VenueBody(fingerprint=b"", venue="XNAS", operating="XLON", revision=2)
+    with pytest.raises(IllegalEvent, match="it operates others"):
+        judge.judge(Kind.VENUE_AMENDED, below)
+    judge.judge(Kind.VENUE_AMENDED, replace(segment, operating="", revision=2))
+    judge.judge(Kind.VENUE_AMENDED, below)
 
 
 def test_a_warning_is_about_something(judge: Judge) -> None:
