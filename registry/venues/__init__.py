@@ -12,6 +12,7 @@ are legal, `words` folds them, and `facade.Venues`, as `registry.venues`, is the
 
 from .bundled import ALWAYS, bundled_hours, bundled_names
 from .calendars import CalendarsMissing, UnknownCalendar, calendar_names, from_calendar
+from .errors import FeesUnknown, HoursUnknown, NoSuchTransition, UnknownVenue, VenueOver
 from .fees import (
     Charge,
     Doubt,
@@ -45,6 +46,7 @@ from .hours import (
 )
 from .hours_text import VenueHours, hours_of_toml, read_csv, read_toml, to_toml
 from .sessions import Session, SessionPhase, Timetable, TimetableStatistics
+from .venue import Venue
 from .zones import UnknownZone
 
 __all__ = [
@@ -57,9 +59,12 @@ __all__ = [
     "FeeSchedule",
     "FeeUnknown",
     "Fees",
+    "FeesUnknown",
     "Hours",
     "HoursInvalid",
+    "HoursUnknown",
     "LocalTimeInvalid",
+    "NoSuchTransition",
     "Phase",
     "PhasesOverlap",
     "Rule",
@@ -71,8 +76,11 @@ __all__ = [
     "TimetableStatistics",
     "Trade",
     "UnknownCalendar",
+    "UnknownVenue",
     "UnknownZone",
+    "Venue",
     "VenueHours",
+    "VenueOver",
     "bundled_hours",
     "bundled_names",
     "calendar_names",
