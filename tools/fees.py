@@ -9,7 +9,7 @@ import click
 from .hours import read_file
 from .lookup import as_of_option
 from .output import Column, short_time
-from .venues import at_option, print_receipt, source_option, valid_from_option
+from .venues import at_option, canonical, print_receipt, source_option, valid_from_option
 from .verb import Cli, family, find_one, request_id_option, settings, time_asked
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def show(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
     """
     from alphapulse.log import format_time
 
+    venue = canonical(venue)
     with cli.registry() as registry:
         moment = time_asked(registry, at, "--at")
         schedules = registry.venues.schedules(venue, moment, known=as_of)
@@ -161,6 +162,7 @@ def quote(
     from alphapulse.registry.fields import id_text
     from alphapulse.registry.venues import exact_text
 
+    venue = canonical(venue)
     with cli.registry() as registry:
         match = find_one(registry, key)
         moment = time_asked(registry, at, "--at")

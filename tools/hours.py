@@ -9,7 +9,7 @@ import click
 
 from .lookup import as_of_option
 from .output import Column, short_time
-from .venues import at_option, print_receipt, source_option
+from .venues import at_option, canonical, print_receipt, source_option
 from .verb import FINE, NO, Cli, family, request_id_option, settings, time_asked
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def show(
     from alphapulse.registry.fields import time_text
     from alphapulse.registry.venues import to_toml
 
+    venue = canonical(venue)
     with cli.registry() as registry:
         now = time.time_ns()
         begin = time_asked(registry, start, "--from")
@@ -181,6 +182,7 @@ def is_open(
     from alphapulse.log import format_time
     from alphapulse.registry.fields import time_text
 
+    venue = canonical(venue)
     with cli.registry() as registry:
         asked = time_asked(registry, at, "--at")
         moment = time.time_ns() if asked is None else asked
@@ -215,6 +217,7 @@ def next_(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
     from alphapulse.log import format_time
     from alphapulse.registry.fields import time_text
 
+    venue = canonical(venue)
     with cli.registry() as registry:
         asked = time_asked(registry, at, "--at")
         moment = time.time_ns() if asked is None else asked

@@ -9,7 +9,7 @@ import click
 
 from .lookup import as_of_option
 from .output import short_time
-from .venues import at_option, print_receipt, source_option
+from .venues import at_option, canonical, print_receipt, source_option
 from .verb import Cli, family, find_one, request_id_option, settings, time_asked
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def show(
     from alphapulse.log import format_time
     from alphapulse.registry.fields import id_text, time_text
 
+    venue = canonical(venue)
     with cli.registry() as registry:
         asked = time_asked(registry, at, "--at")
         moment = time.time_ns() if asked is None else asked

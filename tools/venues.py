@@ -41,6 +41,13 @@ _FLAGS: Final[dict[str, str]] = {
 }
 
 
+def canonical(venue: str) -> str:
+    """As the registry spells it: `Binance` is `binance`. Raises InvalidInput."""
+    from alphapulse.registry import validation
+
+    return validation.venue(venue)
+
+
 def _flags(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
         "--link", "links", multiple=True, metavar="NAME=URL",

@@ -90,5 +90,6 @@ def test_either_a_file_or_what_comes_along(run: Run, tmp_path: Path) -> None:
     assert "none come with" in run("hours", "set", "v", "--bundled").err
     assert run("hours", "set", "v", "--bundled", "always").code == 0
     assert "open at every instant" in run("hours", "show", "v").err
+    assert run("hours", "is-open", " V ", "--json").rows[0]["venue"] == "v"
     twice = run("hours", "set", "v", "--bundled", "always", "--json").rows[0]
     assert (twice["outcome"], twice["offset"]) == ("unchanged", 2)
