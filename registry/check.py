@@ -15,7 +15,6 @@ import msgspec
 from blake3 import blake3
 
 from alphapulse.log import (
-    ASPECTS,
     CANDIDATE_STATES,
     CLASS_NAMES,
     KIND_NAMES,
@@ -45,7 +44,6 @@ from alphapulse.log import (
     Space,
     Status,
     VenueBody,
-    WarningBody,
     verify_message,
 )
 
@@ -65,12 +63,11 @@ from .identity import (
     rules_key,
     snapshots_key,
     venue_fingerprint,
-    venue_key,
 )
 from .proposal_rules import POLICIES, Proposals
 from .relation_rules import REACH_MAX, RULES, Links, flaw, way_back
 from .synthetics import Uses
-from .venue_state import VenueState, key_of_aspect, status_slot
+from .venue_state import VenueState, status_slot
 
 NEXT: Final[dict[Status, frozenset[Status]]] = {
     Status.PENDING: frozenset({Status.ACTIVE, Status.DELISTED}),
@@ -109,9 +106,6 @@ _KEY_BEGINS: Final = {
 CONTENT_HASH_SIZE_BYTES: Final = 32
 _SUMMARY: Final = struct.Struct("<3xB4xQ16s52xI40x").unpack
 """Status, id, fingerprint and revision of an instrument message."""
-
-
-_OF_VENUES: Final = (VenueBody, *ASPECTS)
 
 
 class Entity(NamedTuple):
@@ -171,8 +165,7 @@ def entity_of(
     if isinstance(body, RelationBody):
         status = relation_status(body)
         return Entity(body.fingerprint, last_offset, body.revision, status, body.counter)
-    slot = status_slot(body) if isinstance(body, _OF_VENUES) else Status.ACTIVE
-    return Entity(body.fingerprint, last_offset, body.revision, slot, body.counter)
+    return Entity(body.fingerprint, last_offset, body.revision, status_slot(body), body.counter)
 
 
 def check(
@@ -199,7 +192,9 @@ def check_body(
     if not classless and body.asset_class not in CLASS_NAMES:
         _refuse(kind, "its class is unknown", asset_class=body.asset_class)
     if isinstance(body, VENUE_BODIES):
-        after = _venue(state, kind, space, entity, held, body)
+        from .venues.rules import check_venue  # what it needs takes 25 ms to load
+
+        after = check_venue(state, kind, space, entity, held, body)
     elif isinstance(body, ListingBody):
         after = _listing(state, kind, space, entity, held, body)
     elif isinstance(body, RelationBody):
@@ -506,33 +501,6 @@ def _proposal(
         return Entity(body.fingerprint, -1, 1, body.answered, body.counter)
     held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
     return held._replace(revision=body.revision, status=body.answered)
-
-
-def _venue(
-    state: Before, kind: int, space: int, entity: int, held: Entity | None,
-    body: VenueBody | AspectBody | WarningBody,
-) -> Entity:  # fmt: skip
-    from .venues.rules import flaw  # what it needs takes 25 ms to load
-
-    if space != Space.VENUE:
-        _refuse(kind, "it is in another space")
-    if isinstance(body, WarningBody):
-        if held is None or not body.problem:
-            _refuse(kind, "it warns of nothing that was said")
-        return held
-    key = venue_key(body.venue) if isinstance(body, VenueBody) else key_of_aspect(body)
-    if fingerprint_of(key) != body.fingerprint:
-        _refuse(kind, "fingerprint and key do not belong together")
-    if broken := flaw(state, entity, held, body):
-        _refuse(kind, broken, venue=body.venue)
-    slot = status_slot(body)
-    if kind == Kind.VENUE_REGISTERED or (held is None and kind != Kind.VENUE_AMENDED):
-        _check_new(
-            state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
-        )
-        return Entity(body.fingerprint, -1, body.revision, slot, body.counter)
-    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
-    return held._replace(revision=body.revision, status=slot)
 
 
 def _check_new(

@@ -9,11 +9,13 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from alphapulse.log import (
+    ASPECTS,
     AspectBody,
     EndpointsBody,
     FeesBody,
     HoursBody,
     PerformanceBody,
+    Status,
     TradingBody,
     VenueBody,
 )
@@ -27,6 +29,9 @@ _NAMES: Final[dict[type, str]] = {
     EndpointsBody: "endpoints", FeesBody: "fees", HoursBody: "hours",
     PerformanceBody: "performance",
 }  # fmt: skip
+
+
+_OF_VENUES: Final = (VenueBody, *ASPECTS)
 
 
 class VenueState(Protocol):
@@ -46,10 +51,13 @@ def key_of_aspect(body: AspectBody) -> bytes:
     return aspect_key(of, _NAMES[type(body)])
 
 
-def status_slot(body: VenueBody | AspectBody) -> int:
-    """What an entity of the space of venues keeps as its status."""
+def status_slot(body: object) -> int:
+    """What an entity keeps as its status that has none of its own; of the space of venues, whether
+    it is a segment, and how it trades."""
     if isinstance(body, TradingBody):
         return body.status
+    if not isinstance(body, _OF_VENUES):
+        return Status.ACTIVE
     if isinstance(body, VenueBody) and body.operating:
         return SEGMENT
     return OPERATING

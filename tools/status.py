@@ -1,4 +1,4 @@
-"""`status`: whether a venue or a listing trades."""
+"""`status`: whether a venue or a listing trades; and, as `status KEY STATUS`, an instrument."""
 
 from __future__ import annotations
 
@@ -18,9 +18,25 @@ if TYPE_CHECKING:
     from alphapulse.registry import Registry
 
 
+class _Status(click.Group):
+    """What is no word of ours is the KEY of an instrument: `status AAPL halted`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        from .write import status as of_instrument
+
+        return "", of_instrument, args
+
+
 @family("""Show or say whether a venue trades, or one listing there, on one side or on both:
     open, auction, cancel_only, halted, closed or down.
-    """)
+
+    `status KEY STATUS` moves an instrument through its life, at all venues: `status AAPL
+    --help` says how.
+    """, cls=_Status)
 def status() -> None:
     pass
 

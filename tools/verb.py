@@ -139,12 +139,14 @@ def settings(
     return cast(Callable[..., int], wrapper)
 
 
-def family(help: str) -> Callable[[Callable[[], None]], click.Group]:
+def family(
+    help: str, cls: type[click.Group] = click.Group
+) -> Callable[[Callable[[], None]], click.Group]:
     """A verb that has verbs of its own, `hours show`; --home and --json may stand before each.
     What it decorates is never called for anything."""
 
     def decorate(function: Callable[[], None]) -> click.Group:
-        @click.group(help=help)
+        @click.group(help=help, cls=cls)
         @click.option("--home", metavar="DIR", help="As of `alphapulse`.")
         @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
         @functools.wraps(function)

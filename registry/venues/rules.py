@@ -14,21 +14,29 @@ from typing import Any, Protocol
 import msgspec
 
 from alphapulse.log import (
+    AspectBody,
     EndpointsBody,
     FeesBody,
     HoursBody,
     InvalidInput,
+    Kind,
     PerformanceBody,
     Space,
     TradingBody,
     TradingStatus,
     VenueBody,
+    WarningBody,
     number,
 )
 from alphapulse.registry import validation
-from alphapulse.registry.check import Entity
-from alphapulse.registry.identity import id_candidates, venue_fingerprint
-from alphapulse.registry.venue_state import OPERATING, VenueState
+from alphapulse.registry.check import Before, Entity, _check_new, _check_next, _refuse
+from alphapulse.registry.identity import (
+    fingerprint_of,
+    id_candidates,
+    venue_fingerprint,
+    venue_key,
+)
+from alphapulse.registry.venue_state import OPERATING, VenueState, key_of_aspect, status_slot
 
 from .endpoints import endpoints
 from .fees import FeeLine, FeeSchedule, fee_line, fee_schedule
@@ -49,6 +57,32 @@ class State(VenueState, Protocol):
 
 
 AnyWord = VenueBody | EndpointsBody | FeesBody | HoursBody | TradingBody | PerformanceBody
+
+
+def check_venue(
+    state: Before, kind: int, space: int, entity: int, held: Entity | None,
+    body: VenueBody | AspectBody | WarningBody,
+) -> Entity:  # fmt: skip
+    """As `check_body`, of a body about a venue. Raises IllegalEvent."""
+    if space != Space.VENUE:
+        _refuse(kind, "it is in another space")
+    if isinstance(body, WarningBody):
+        if held is None or not body.problem:
+            _refuse(kind, "it warns of nothing that was said")
+        return held
+    key = venue_key(body.venue) if isinstance(body, VenueBody) else key_of_aspect(body)
+    if fingerprint_of(key) != body.fingerprint:
+        _refuse(kind, "fingerprint and key do not belong together")
+    if broken := flaw(state, entity, held, body):
+        _refuse(kind, broken, venue=body.venue)
+    slot = status_slot(body)
+    if kind == Kind.VENUE_REGISTERED or (held is None and kind != Kind.VENUE_AMENDED):
+        _check_new(
+            state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
+        )
+        return Entity(body.fingerprint, -1, body.revision, slot, body.counter)
+    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    return held._replace(revision=body.revision, status=slot)
 
 
 def flaw(state: State, entity: int, held: Entity | None, body: AnyWord) -> str:

@@ -48,6 +48,13 @@ def test_what_cannot_become_so_is_refused(run: Run, apple: int) -> None:
     assert run("status", "show", "XLON").code == 1
 
 
+def test_an_instrument_is_moved_by_the_same_verb(run: Run, apple: int) -> None:
+    assert run("status", APPLE, "halted").out.startswith("amended")
+    assert run("lookup", APPLE, "--json").rows[0]["status"] == "halted"
+    for words in (("status", "--help"), ("status", APPLE, "--help")):
+        assert "status AAPL" in run(*words).out
+
+
 def test_a_request_is_told_the_same_again(run: Run, apple: int) -> None:
     run("venue", "add", "XNAS")
     words = ("status", "set", "XNAS", "down", "--valid-from", "2026-03-02", "--request-id", "r")
