@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 
 import msgspec
 
-from .kinds import Kind
+from .kinds import SAMPLE_KINDS, Kind
 
 
 class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -449,6 +449,22 @@ class WarningBody(Body, frozen=True):
     instrument: ClassVar[int] = 0
 
 
+class SampleExtension(Body, frozen=True):
+    """What does not fit the 64 bytes of a sample."""
+
+    venue: str
+    """MIC, or the venue's slug in lower case."""
+
+
+class SampleBody(msgspec.Struct, frozen=True):
+    """Body of `sample.*`: one measurement of how a venue behaves."""
+
+    message: bytes
+    extension: SampleExtension
+    asset_class: ClassVar[int] = 0
+    instrument: ClassVar[int] = 0
+
+
 class Metadata(Body, frozen=True):
     """Where an event came from. An event without any costs no byte."""
 
@@ -496,6 +512,7 @@ BODY_TYPES: Final[dict[int, type[Body]]] = {
     int(Kind.FEED_SNAPSHOT): SnapshotBody,
     int(Kind.FEED_RULES): RulesBody,
     int(Kind.WORD_ENDORSED): EndorsedBody,
+    **dict.fromkeys(SAMPLE_KINDS, SampleExtension),
 }
 if BODY_TYPES.keys() != {int(kind) for kind in Kind}:
     raise ImportError("every kind needs a body type")
@@ -523,4 +540,5 @@ AnyBody = (
     | VenueBody
     | AspectBody
     | WarningBody
+    | SampleBody
 )

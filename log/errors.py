@@ -153,6 +153,11 @@ class OffsetOutOfRange(AlphaPulseError, LookupError):
     cure = "offsets go from 0 to head-1; `alphapulse stats` shows the head"
 
 
+class NoLongerKept(OffsetOutOfRange):
+    problem = "it is older than what is kept"
+    cure = "start at the beginning, which is the oldest event that is kept"
+
+
 class PatternError(AlphaPulseError, ValueError):
     problem = "the pattern cannot be read"
     cure = "write facet=value terms joined by and, or, not; see README, Patterns"

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Final, Literal, NamedTuple, get_args, overload
 
 from .bell import Ringer
-from .block import CHAIN_SIZE_BYTES, Block, chain_hash
+from .block import CHAIN_SIZE_BYTES, Block
 from .broken import read_mark
 from .checkpoints import Checkpoint, Checkpoints
 from .clock import RecordingClock
@@ -26,6 +26,7 @@ from .errors import (
     Corrupt,
     HomeUnsupported,
     InvalidInput,
+    NoLongerKept,
     NotDecodable,
     OffsetOutOfRange,
     ReadOnly,
@@ -155,6 +156,11 @@ class EventLog(Closing):
         return self.store.head().offset
 
     @property
+    def first(self) -> int:
+        """Offset of the oldest event that is kept: 0 but in a market log. Cost: 2 µs."""
+        return self.store.base().offset
+
+    @property
     def chain_head(self) -> bytes:
         return self.store.head().chain
 
@@ -215,8 +221,10 @@ class EventLog(Closing):
         return event
 
     def _nothing_at(self, offset: int) -> AlphaPulseError:
-        """Why no block holds an offset: the log is not so long, or it has a hole there."""
-        head = self.head
+        """Why no block holds an offset: the log is not so long, has forgotten it, or a hole."""
+        head, first = self.head, self.first
+        if 0 <= offset < first:
+            return NoLongerKept("reading the log", offset=offset, first=first, head=head)
         if 0 <= offset < head:
             return Corrupt(
                 "reading the log", problem="the block that held this event is gone or damaged",
@@ -225,10 +233,14 @@ class EventLog(Closing):
         return OffsetOutOfRange("reading the log", offset=offset, head=head)
 
     def blocks(self, start: int = 0, stop: int | None = None) -> Iterator[Block]:
-        """Blocks that hold offsets start to stop; the first and last may reach beyond them."""
+        """Blocks that hold offsets start to stop; the first and last may reach beyond them.
+
+        start: 0 is the first that is kept. Raises NoLongerKept for one before that, Corrupt.
+        """
         head = self.head
         if start < 0:
             raise OffsetOutOfRange("reading the log", offset=start, head=head)
+        start = start or self.first
         stop = head if stop is None else min(stop, head)
         while start < stop:
             before = start
@@ -246,6 +258,8 @@ class EventLog(Closing):
         for data in self.store.blocks(start, events_max):
             block = Block(data)
             if not block.first <= start < block.stop:
+                if start < self.first:
+                    raise self._nothing_at(start)
                 raise Corrupt(
                     "reading the log", problem="blocks overlap or one is missing",
                     offset=start, first_offset=block.first,
@@ -286,7 +300,7 @@ class EventLog(Closing):
 
         So `offset_at(time + 1)` is the head as it was at `time`. Cost: log2(n) block reads.
         """
-        low, high = 0, self.head
+        low, high = self.first, self.head
         while low < high:
             block = self.block((low + high) // 2)
             if block.time < time:
@@ -297,8 +311,9 @@ class EventLog(Closing):
 
     def chain_at(self, head: int) -> bytes:
         """The chain of a log that ended at `head`: inside a block, that block cut short."""
-        if head == 0:
-            return chain_hash(b"", self.genesis.encode())
+        base = self.store.base()
+        if head == base.offset:
+            return base.chain
         block = self.block(head - 1)
         if block.stop == head:
             return block.chain

@@ -26,6 +26,7 @@ from .bodies import (
     ProposalBody,
     RelationBody,
     RulesBody,
+    SampleBody,
     SnapshotBody,
 )
 from .frame import Event
@@ -42,7 +43,9 @@ SEVERAL: Final = (1 << 64) - 1
 
 _LINKS: Final = (RelationBody, CandidateBody)
 """Bodies that may be about two instruments. A union would be built anew at each `isinstance`."""
-_OF_NO_INSTRUMENT: Final = (FeedBody, SnapshotBody, RulesBody, ProposalBody, *VENUE_BODIES)
+_OF_NO_INSTRUMENT: Final = (
+    FeedBody, SnapshotBody, RulesBody, ProposalBody, *VENUE_BODIES, SampleBody
+)  # fmt: skip
 """Unless they name one."""
 _AT_A_VENUE: Final = (ListingBody, *VENUE_BODIES)
 _as_columns: Final = tuple.__new__
@@ -91,6 +94,8 @@ def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
             venue = body.venue
         elif isinstance(body, ProposalBody):
             chain, venue = _fact(body, "chain"), _fact(body, "venue")
+        elif isinstance(body, SampleBody):
+            venue = body.extension.venue
     return _as_columns(Columns, (
         entity, instrument, text_number(chain) if chain else 0,
         text_number(venue) if venue else 0, kind, asset_class, severity,
@@ -144,6 +149,8 @@ def _venue(event: Event) -> tuple[str, ...]:
     body = event.body
     if isinstance(body, _AT_A_VENUE):
         return (body.venue,)
+    if isinstance(body, SampleBody):
+        return (body.extension.venue,)
     if isinstance(body, InstrumentBody):
         venue = InstrumentRecord(body.message).venue or body.extension.venue
         return (venue,) if venue else ()

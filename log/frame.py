@@ -14,7 +14,8 @@
         32     8  valid-from time (ns, i64; 0 = since recorded)
         40     8  entity id
         48     8  previous offset of the same entity, all ones = none
-        56        fixed part (128 bytes in `instrument.*`, else none), body, metadata, padding
+        56        fixed part (128 bytes in `instrument.*`, 64 in `sample.*`, else none), body,
+                  metadata, padding
 
 Padding keeps every frame, and so every 64-bit field in a block, 8-aligned. The fixed part is
 never compressed: an instrument message can be read in place. Frames come from disk, so decoding
@@ -37,11 +38,13 @@ from .bodies import (
     ListingBody,
     Metadata,
     RelationBody,
+    SampleBody,
 )
 from .codec import COMPRESS_FROM_BYTES, Codec, pack, unpack
 from .errors import Corrupt, NotDecodable, TooLarge
-from .kinds import INSTRUMENT_KINDS, KIND_NAMES, SEVERITIES, SPACE_NAMES
+from .kinds import INSTRUMENT_KINDS, KIND_NAMES, SAMPLE_KINDS, SEVERITIES, SPACE_NAMES
 from .message import MESSAGE_SIZE_BYTES
+from .sample import SAMPLE_SIZE_BYTES, SampleRecord
 from .upcast import VERSIONS, check_version, upcast
 
 FRAME_HEADER: Final = struct.Struct("<IIHBBBBHQQqQQ")
@@ -65,11 +68,17 @@ _DECODE: Final[dict[int, Callable[[bytes], Any]]] = {
 _decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
 _decode_raw = msgspec.msgpack.Decoder(dict[str, object]).decode
 _NO_METADATA: Final = Metadata()
+_FIXED_BODIES: Final = (InstrumentBody, SampleBody)
+FIXED_SIZES_BYTES: Final[dict[int, int]] = {
+    **dict.fromkeys(map(int, INSTRUMENT_KINDS), MESSAGE_SIZE_BYTES),
+    **dict.fromkeys(SAMPLE_KINDS, SAMPLE_SIZE_BYTES),
+}
+"""How long the fixed part is, of the kinds that have one."""
 
 
 def encode_body(body: AnyBody) -> tuple[bytes, bytes]:
-    """The fixed part (empty but for instruments) and the MessagePack map."""
-    if isinstance(body, InstrumentBody):
+    """The fixed part (empty but for instruments and samples) and the MessagePack map."""
+    if isinstance(body, _FIXED_BODIES):
         return body.message, _encode_map(body.extension)
     rest = _encode_map(body)
     if isinstance(body, RelationBody) and rest[0] == _MAP_16 and rest[2] < 16 and not rest[1]:
@@ -123,6 +132,10 @@ def decode_metadata(data: bytes) -> Metadata:
         return _decode_metadata(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotDecodable("reading metadata", problem=str(error)) from error
+
+
+def _with_fixed(kind: int, fixed: bytes, rest: Any) -> InstrumentBody | SampleBody:
+    return (SampleBody if kind in SAMPLE_KINDS else InstrumentBody)(fixed, rest)
 
 
 class Event:
@@ -220,16 +233,17 @@ class Event:
         buffer, start = self._buffer, self._start
         end = start + self.size - (self._flags >> 2 & 7) - self.metadata_size
         start += FRAME_HEADER_SIZE_BYTES
-        fixed_end = start + MESSAGE_SIZE_BYTES if kind in INSTRUMENT_KINDS else start
+        fixed_end = start + FIXED_SIZES_BYTES.get(kind, 0)
         if fixed_end > end:
             raise self._too_short()
         try:
-            decoded = _DECODE[kind](buffer[fixed_end:end])
+            decoded: Any = _DECODE[kind](buffer[fixed_end:end])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
-        body = InstrumentBody(buffer[start:fixed_end], decoded) if start != fixed_end else decoded
-        self._body = body
-        return body
+        if start != fixed_end:
+            decoded = _with_fixed(kind, buffer[start:fixed_end], decoded)
+        self._body = decoded
+        return decoded  # type: ignore[no-any-return]  # what the decoder of this kind makes
 
     @property
     def instrument_body(self) -> InstrumentBody:
@@ -238,6 +252,13 @@ class Event:
         if not isinstance(body, InstrumentBody):
             raise TypeError(f"{self.kind_name} has no instrument message")
         return body
+
+    @property
+    def sample(self) -> SampleRecord:
+        """Reads the 64 bytes of a `sample.*` event in place; valid as long as it is held."""
+        if self.size < FRAME_HEADER_SIZE_BYTES + SAMPLE_SIZE_BYTES:
+            raise self._too_short()
+        return SampleRecord(self._buffer, self._start + FRAME_HEADER_SIZE_BYTES)
 
     @property
     def message(self) -> bytes:
@@ -262,7 +283,7 @@ class Event:
         """The fixed part, and the rest unpacked."""
         start = self._start + FRAME_HEADER_SIZE_BYTES
         end = self._start + self.size - self.padding - self.metadata_size
-        fixed_end = start + MESSAGE_SIZE_BYTES if self.kind in INSTRUMENT_KINDS else start
+        fixed_end = start + FIXED_SIZES_BYTES.get(self.kind, 0)
         if fixed_end > end:
             raise self._too_short()
         return self._buffer[start:fixed_end], unpack(self._buffer[fixed_end:end], self.codec)
@@ -279,7 +300,7 @@ class Event:
                 decoded = msgspec.convert(raw, BODY_TYPES[self.kind])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
-        body: AnyBody = InstrumentBody(fixed, decoded) if fixed else decoded
+        body: AnyBody = _with_fixed(self.kind, fixed, decoded) if fixed else decoded
         return body
 
     def _unreadable(self, error: Exception) -> NotDecodable:

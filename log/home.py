@@ -6,6 +6,7 @@
     home/checkpoints  append-only text: head, chain head, time
     home/broken       only after an audit found the log broken: what it found
     home/quarantine/  rows that importers refused, with their reasons
+    home/market/      a small home of its own: what is kept for days only   transient
     home/run/         locks of who writes and who restores, markers of open writers, doorbells
 
 Directories are 0700 and files 0600. `log/` appears by rename once its genesis record is durable,
@@ -93,6 +94,10 @@ class Home:
         self.broken = self.path / "broken"
         self.run = self.path / "run"
         self.writer_lock = self.run / "writer"
+        self.directories: tuple[Path, ...] = (
+            self.path, self.views, self.cursors, self.quarantine, self.run,
+        )  # fmt: skip
+        """Made beside `log/`, the home itself first."""
 
     def exists(self) -> bool:
         with SystemCalls(f"looking for the home {self.path}"):
@@ -110,12 +115,11 @@ class Home:
 
     def make_directories(self) -> None:
         """Makes what is missing around `log/`. Raises HomeUnsupported where that cannot be."""
-        wanted = (self.path, self.views, self.cursors, self.quarantine, self.run)
-        if all(map(os.path.isdir, wanted)):
+        if all(map(os.path.isdir, self.directories)):
             return
         missing = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
-            for directory in wanted:
+            for directory in self.directories:
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             for directory in missing:  # else a power cut may take a whole home by its name
                 sync_directory(directory.parent)
@@ -127,7 +131,7 @@ class Home:
 
     def remove_directories(self) -> None:
         """Takes back `make_directories`: removes those of them that are empty."""
-        for directory in (self.views, self.cursors, self.quarantine, self.run, self.path):
+        for directory in (*self.directories[1:], self.path):
             with contextlib.suppress(OSError):
                 directory.rmdir()
 

@@ -58,6 +58,12 @@ class Kind(IntEnum):
     FEED_SNAPSHOT = 117
     FEED_RULES = 118
     WORD_ENDORSED = 119
+    SAMPLE_ACK = 128
+    SAMPLE_REJECT = 129
+    SAMPLE_FILL = 130
+    SAMPLE_OUTAGE = 131
+    SAMPLE_SPREAD = 132
+    SAMPLE_DEPTH = 133
 
 
 class AssetClass(IntEnum):
@@ -162,6 +168,17 @@ class TradingStatus(IntEnum):
     DOWN = 6
 
 
+class Measure(IntEnum):
+    """What a sample measures."""
+
+    ACK = 1
+    REJECT = 2
+    FILL = 3
+    OUTAGE = 4
+    SPREAD = 5
+    DEPTH = 6
+
+
 def _dotted(kind: Kind) -> str:
     return kind.name.lower().replace("_", ".", 1)
 
@@ -180,6 +197,8 @@ CANDIDATE_STATE_NAMES: Final[dict[int, str]] = {
     int(value): value.name.lower() for value in CandidateState
 }
 PROPOSED_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Proposed}
+MEASURE_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Measure}
+MEASURES_BY_NAME: Final[dict[str, Measure]] = {v.name.lower(): v for v in Measure}
 ANSWERED_NAMES: Final[dict[int, str]] = {int(value): value.name.lower() for value in Answered}
 VENUE_KIND_NAMES: Final[dict[int, str]] = {int(v): v.name.lower() for v in VenueKind}
 VENUE_KINDS_BY_NAME: Final[dict[str, VenueKind]] = {v.name.lower(): v for v in VenueKind}
@@ -213,6 +232,20 @@ VENUE_KINDS: Final = frozenset(
      Kind.VENUE_HOURS, Kind.VENUE_STATUS, Kind.VENUE_PERFORMANCE}
 )  # fmt: skip
 """Kinds whose body is the full state of a venue, or of one aspect of it."""
+
+SAMPLE_KINDS: Final[dict[int, Measure]] = {
+    int(Kind.SAMPLE_ACK): Measure.ACK,
+    int(Kind.SAMPLE_REJECT): Measure.REJECT,
+    int(Kind.SAMPLE_FILL): Measure.FILL,
+    int(Kind.SAMPLE_OUTAGE): Measure.OUTAGE,
+    int(Kind.SAMPLE_SPREAD): Measure.SPREAD,
+    int(Kind.SAMPLE_DEPTH): Measure.DEPTH,
+}
+"""Kinds whose body starts with the 64-byte sample. They stand in the market log only."""
+
+MARKET_KINDS: Final = frozenset(SAMPLE_KINDS)
+"""What stands in the market log, and nowhere else. Its events name no previous event of their
+entity: what is kept for days only has no history to follow back."""
 
 SEVERITIES: Final[dict[int, Severity]] = {
     int(kind): Severity.INFO for kind in Kind

@@ -43,6 +43,7 @@ from .errors import (
 )
 from .gate import Gate
 from .home import Genesis, decode_genesis
+from .lmdb_base import FORGOTTEN_BLOCKS_MAX, base_from, forget, put_base
 from .refusals import refused
 from .store import Head, StoreStatistics
 
@@ -131,6 +132,7 @@ class LmdbStore:
             with _Refusals(f"opening {self._path}"):
                 self._check_size()
                 self._blocks = self._env.open_db(BLOCKS_DB, create=False)
+                self._meta = self._env.open_db(META_DB, create=False)
         except BaseException:
             self._env.close()
             raise
@@ -148,9 +150,12 @@ class LmdbStore:
 
     @classmethod
     def create(
-        cls, path: Path, genesis: Genesis, *, map_size_bytes: int = MAP_SIZE_BYTES
+        cls, path: Path, genesis: Genesis, *, first: int = 0, map_size_bytes: int = MAP_SIZE_BYTES
     ) -> LmdbStore:
-        """A new store in the directory `path`, made for it, with its genesis record durable."""
+        """A new store in the directory `path`, made for it, with its genesis record durable.
+
+        first: the offset that its first event gets.
+        """
         path.mkdir(mode=0o700)
         store = cls(
             path, sync=True, durable=True, reserve_size_bytes=RESERVE_SIZE_BYTES,
@@ -161,10 +166,13 @@ class LmdbStore:
                 blocks, meta = store._env.open_db(BLOCKS_DB), store._env.open_db(META_DB)
                 with store._env.begin(write=True) as txn:
                     txn.put(GENESIS_KEY, genesis.encode(), db=meta)
+                    if first:
+                        seed = chain_hash(b"", genesis.encode())
+                        put_base(txn, meta, Head(first, seed, 0))
         except BaseException:
             store._env.close()
             raise
-        store._attach(blocks, genesis)
+        store._attach(blocks, meta, genesis)
         return store
 
     @classmethod
@@ -228,27 +236,32 @@ class LmdbStore:
         except BaseException:
             self._env.close()
             raise
-        self._attach(blocks, genesis)
+        self._attach(blocks, meta, genesis)
 
     def _stored_genesis(self, meta: lmdb._Database) -> bytes | None:
         with self._inside, self._begin(db=meta) as txn:
             stored = txn.get(GENESIS_KEY)
             return None if stored is None else bytes(stored)
 
-    def _attach(self, blocks: lmdb._Database, genesis: Genesis) -> None:
-        self._blocks = blocks
+    def _attach(self, blocks: lmdb._Database, meta: lmdb._Database, genesis: Genesis) -> None:
+        self._blocks, self._meta = blocks, meta
         self.genesis = genesis
         self._seed = chain_hash(b"", genesis.encode())
 
     def head(self) -> Head:
         """Cost: 2 µs, one short read transaction."""
         with self._reading() as txn:
-            cursor = txn.cursor()
-            return self._head_from(cursor)
+            return self._head_from(txn)
 
-    def _head_from(self, cursor: lmdb.Cursor) -> Head:
+    def base(self) -> Head:
+        """Cost: 2 µs, one short read transaction."""
+        with self._reading() as txn:
+            return base_from(txn, self._meta, self._seed)
+
+    def _head_from(self, txn: lmdb.Transaction[memoryview[int]]) -> Head:
+        cursor = txn.cursor()
         if not cursor.last():
-            return Head(0, self._seed, 0)
+            return base_from(txn, self._meta, self._seed)
         with memoryview(cursor.value()) as value:
             if len(value) < BLOCK_HEADER.size:
                 raise Corrupt("reading the head", block=_first(cursor), size_bytes=len(value))
@@ -291,7 +304,7 @@ class LmdbStore:
 
     def _put(self, blocks: Sequence[bytes], expected_head: int) -> None:
         with self._begin(write=True) as txn:
-            head = self._head_from(txn.cursor())
+            head = self._head_from(txn)
             if head.offset != expected_head:
                 raise HeadMoved("appending a block", expected=expected_head, head=head.offset)
             at = expected_head
@@ -302,6 +315,27 @@ class LmdbStore:
                         problem="the last block's header is not what its key says",
                     )  # fmt: skip
                 at += _count(block)
+
+    def trim(self, size_bytes_max: int, before_time: int) -> int:
+        """Forgets the oldest blocks that were recorded before `before_time` (ns), and more while
+        the rest takes over `size_bytes_max`; the newest block stays. Returns how many went.
+
+        Its pages are used again, so the file stays as large as it is. Only for the holder of the
+        writer lock. Cost: a commit for each 256 blocks. Raises LogFull, SystemRefused.
+        """
+        gone, pages_max = 0, size_bytes_max // self._page_size_bytes
+        while True:
+            with _Refusals("forgetting the oldest events"), self._inside:
+                with self._begin(write=True) as txn:
+                    forgotten = forget(txn, self._blocks, self._meta, pages_max, before_time)
+            gone += forgotten
+            if forgotten < FORGOTTEN_BLOCKS_MAX:
+                return gone
+
+    def flush(self) -> None:
+        """Waits until all that was committed is on the disk."""
+        with _Refusals("flushing"), self._inside:
+            self._env.sync(True)
 
     def _check_space(self, size_bytes: int) -> None:
         state = os.statvfs(self._path)
@@ -454,6 +488,11 @@ class LmdbStore:
 
 _open_stores: Final[dict[Path, LmdbStore]] = {}
 _open_stores_lock: Final = threading.Lock()
+
+
+def is_open_here(path: Path) -> bool:
+    """Whether this process has a handle of it."""
+    return path.resolve() in _open_stores
 
 
 def _nobody_writes(path: Path, refusal: HomeUnsupported) -> bool:

@@ -24,6 +24,7 @@ from .kinds import (
     INSTRUMENT_KINDS,
     LISTING_KINDS,
     PROPOSAL_KINDS,
+    SAMPLE_KINDS,
     STATUSES_BY_NAME,
     VENUE_KINDS,
     Kind,
@@ -94,8 +95,9 @@ PROPOSALS: Final = Family(
     _EVERY | {"chain", "venue", "isin", "symbol", "currency"}, NUMERIC_FACETS,
 )  # fmt: skip
 VENUES: Final = Family(
-    frozenset(map(int, VENUE_KINDS | {Kind.VENUE_WARNING})), _EVERY | {"venue"}, NUMERIC_FACETS
-)
+    frozenset(map(int, VENUE_KINDS | {Kind.VENUE_WARNING})) | SAMPLE_KINDS.keys(),
+    _EVERY | {"venue"}, NUMERIC_FACETS,
+)  # fmt: skip
 OTHERS: Final = Family(
     _KINDS - INSTRUMENTS.kinds - LISTINGS.kinds - PROPOSALS.kinds - VENUES.kinds, _EVERY,
     NUMERIC_FACETS | {"instrument"}, open=True,

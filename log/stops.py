@@ -60,6 +60,11 @@ def stale_markers(home: Home) -> Iterator[Path]:
     return (path for path, _, alive in _markers(home) if not alive)
 
 
+def living_writers(home: Home) -> list[int]:
+    """Pids of those who have it open to write."""
+    return [pid for _, pid, alive in _markers(home) if alive]
+
+
 def _markers(home: Home) -> Iterator[tuple[Path, int, bool]]:
     """Each with the pid of its writer, and whether that is alive."""
     for path in home.run.glob(f"{_PREFIX}*"):
@@ -71,10 +76,10 @@ def _markers(home: Home) -> Iterator[tuple[Path, int, bool]]:
 def check_unwritten(home: Home, store: LmdbStore) -> None:
     """Raises HomeUnsupported when a store that may only be read here is open to a writer elsewhere,
     by another path: without LMDB's lock file nothing keeps it from what we read."""
-    if store.read_only and (pid := next((pid for _, pid, alive in _markers(home) if alive), 0)):
+    if store.read_only and (pids := living_writers(home)):
         raise HomeUnsupported(
             f"opening {home.path}", problem="it may only be read here, and a process writes to it",
-            pid=pid, cure="read it where it may be written, or when that process has ended",
+            pid=pids[0], cure="read it where it may be written, or when that process has ended",
         )  # fmt: skip
 
 

@@ -40,6 +40,12 @@ class BlockStore(Protocol):
 
     def head(self) -> Head: ...
 
+    def base(self) -> Head:
+        """Where the blocks begin: the first offset, the chain and time of what was before it.
+
+        Offset 0, the seed and time 0, but in a store that forgets.
+        """
+
     def append(self, block: bytes, expected_head: int) -> None:
         """Raises HeadMoved when the head is another, LogFull when space is short."""
 

@@ -46,7 +46,7 @@ def start_offset(log: EventLog, start: Start) -> int:
     if start == "now":
         return log.head
     if start == "beginning":
-        return 0
+        return log.first
     offset = offset_given("subscribing", start)
     return log.offset_at(parse_time(str(start))) if offset is None else offset
 

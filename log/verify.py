@@ -45,7 +45,7 @@ from .errors import (
 )
 from .frame import NO_PREVIOUS
 from .home import Home
-from .kinds import SEVERITIES, SPACE_NAMES
+from .kinds import MARKET_KINDS, SEVERITIES, SPACE_NAMES
 from .lmdb_store import LmdbStore
 from .refusals import SystemCalls
 from .sheet import (
@@ -56,6 +56,7 @@ from .sheet import (
     sheet_of,
     sheet_of_singles,
 )
+from .store import Head
 from .upcast import VERSIONS
 from .verify_halves import Checked, Helper, share
 from .watch import Watch
@@ -318,10 +319,10 @@ class _Audit:
             first_difference(offsets, sheet.offsets.tolist()),
             first_difference(sheet.times, sheet.recorded.tolist()),
         )
-        for at, place, says in zip(
-            offsets[: min(back, moved)], places, previous, strict=False
+        for at, place, says, kind in zip(
+            offsets[: min(back, moved)], places, previous, sheet.kinds, strict=False
         ):  # fmt: skip
-            held = newest.get(place, NO_PREVIOUS)
+            held = NO_PREVIOUS if kind in MARKET_KINDS else newest.get(place, NO_PREVIOUS)
             if held != says and (from_start or held != NO_PREVIOUS):
                 raise Corrupt(
                     "auditing", problem="a frame does not name the previous event of its entity",
@@ -390,10 +391,10 @@ def verify_store(
     checkpoints = list(beside)
     store = LmdbStore.open(home.log, exacting=False)
     try:
-        first, chain = 0, chain_hash(b"", store.genesis.encode())
-        head = store.head().offset
-        if last_blocks is not None and head:
-            first, chain = _start_of_last(store, head, last_blocks, chain)
+        base, head = store.base(), store.head().offset
+        first, chain = base.offset, base.chain
+        if last_blocks is not None and head > first:
+            first, chain = _start_of_last(store, head, last_blocks, base)
         verify = partial(
             verify_blocks, chain=chain, checkpoints=checkpoints, first=first, progress=progress
         )
@@ -454,17 +455,17 @@ def _between(blocks: Iterable[bytes], offsets: range) -> Iterator[bytes]:
             yield data
 
 
-def _start_of_last(store: LmdbStore, head: int, count: int, seed: bytes) -> tuple[int, bytes]:
-    first = head
+def _start_of_last(store: LmdbStore, head: int, count: int, base: Head) -> tuple[int, bytes]:
+    first, start = head, (base.offset, base.chain)
     for _ in range(count):
         data = store.block_at(first - 1)
         if data is None:
             break
         first = Block(data).first
-        if first == 0:
-            return 0, seed
+        if first == base.offset:
+            return start
     before = store.block_at(first - 1)
-    return (first, Block(before).chain) if before is not None else (0, seed)
+    return (first, Block(before).chain) if before is not None else start
 
 
 def all_blocks(store: LmdbStore, first: int = 0) -> Iterator[bytes]:

@@ -40,6 +40,7 @@ from alphapulse.log import (
     RelationBody,
     RelationKind,
     RulesBody,
+    SampleBody,
     SnapshotBody,
     Space,
     Status,
@@ -219,6 +220,8 @@ def check_body(
         after = held
     elif isinstance(body, AnswerBody):
         after = _answer(kind, held, body)
+    elif isinstance(body, SampleBody):
+        _refuse(kind, "samples stand in the market log, not in this one")
     else:
         after = _acknowledged(state, kind, space, entity, held, body)
     return after

@@ -38,6 +38,7 @@ from alphapulse.log import (
     ProposalBody,
     RelationBody,
     RulesBody,
+    SampleBody,
     SnapshotBody,
     Status,
     TradingBody,
@@ -143,6 +144,10 @@ def body_dict(body: AnyBody) -> Json:
     """Every field of an event's body. Of an instrument: its state, with only the known facts."""
     if isinstance(body, InstrumentBody):
         return _instrument_dict(body)
+    if isinstance(body, SampleBody):
+        from .venues.samples import sample_dict  # what it needs takes 25 ms to load
+
+        return sample_dict(body)
     shown: Json = {}
     for field in body.__struct_fields__:
         form = _FORMS.get(field, _as_is)

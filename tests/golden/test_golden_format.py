@@ -15,6 +15,7 @@ from alphapulse.log import (
     FRAME_HEADER_SIZE_BYTES,
     KIND_NAMES,
     KINDS_BY_NAME,
+    MEASURE_NAMES,
     MESSAGE_RESIDUE,
     RELATION_NAMES,
     SEVERITIES,
@@ -38,17 +39,21 @@ from alphapulse.log import (
     HoursBody,
     InstrumentRecord,
     ListingBody,
+    Measure,
     Metadata,
     PerformanceBody,
     ProposalBody,
     RelationBody,
     RulesBody,
+    SampleExtension,
+    SampleRecord,
     SnapshotBody,
     TradingBody,
     VenueBody,
     WarningBody,
     archive,
     decode_message,
+    decode_sample,
     number,
     text_number,
 )
@@ -95,7 +100,7 @@ def rows(text: str) -> list[list[str]]:
 def test_every_example_is_tried() -> None:
     assert set(EXAMPLES) == {
         "key", "genesis", "block", "frame acknowledged", "frame registered", "frame listing",
-        "message", "part lz4", "checkpoint", "export",
+        "message", "sample", "part lz4", "checkpoint", "export",
         "cursor",  # by tests/log/test_cursors.py
     }  # fmt: skip
 
@@ -147,6 +152,17 @@ def test_the_message() -> None:
     assert f"0x{MESSAGE_RESIDUE:08X}" in section("Instrument message")
 
 
+def test_the_sample() -> None:
+    fields = decode_sample(data_of("sample"))
+    assert fields.fingerprint == identity.venue_fingerprint("binance")
+    record = SampleRecord(data_of("sample"))
+    assert (record.measure, str(record.value), record.band_bps, record.currency) == (
+        Measure.DEPTH, "1250000", 10, "USDT",
+    )  # fmt: skip
+    said = " ".join(section("Sample message").split())
+    assert ", ".join(f"{number} `{name}`" for number, name in MEASURE_NAMES.items()) + "." in said
+
+
 def test_the_packed_part() -> None:
     extension = msgspec.msgpack.decode(unpack(data_of("part lz4"), Codec.LZ4), type=Extension)
     assert extension.name == "A long name. " * 60
@@ -191,6 +207,7 @@ def test_the_exported_log(tmp_path: Path) -> None:
         ("Frame", FRAME_HEADER_SIZE_BYTES, [4, 4, 2, 1, 1, 1, 1, 2, 8, 8, 8, 8, 8]),
         ("Instrument message", 128, [1, 1, 1, 1, 2, 1, 1, 8, 16, 8, 8, 8, 8, 8, 8, 1, 1, 1, 1, 4,
                                      4, 4, 12, 16, 4]),
+        ("Sample message", 64, [1, 1, 1, 1, 4, 8, 16, 8, 8, 8, 4, 4]),
         ("Block", 64, [32, 4, 4, 8, 8, 4, 4]),
         ("Archive header", 16, [8, 2, 2, 4]),
         ("Archive chunk", 32, [4, 4, 4, 4, 8, 4, 4]),
@@ -218,7 +235,7 @@ def test_layout_tables_have_no_holes(title: str, size: int, layout: list[int]) -
         ("Endorsement", EndorsedBody),
         ("Venue", VenueBody), ("Endpoints", EndpointsBody), ("Fees", FeesBody),
         ("Hours", HoursBody), ("Trading status", TradingBody), ("Performance", PerformanceBody),
-        ("Warning", WarningBody),
+        ("Warning", WarningBody), ("Sample extension", SampleExtension),
         ("Metadata", Metadata),
         ("Genesis record", Genesis), ("Backup", Backup),
     ],
@@ -266,7 +283,7 @@ def test_every_body_type_has_its_section() -> None:
         ("Endorsement", EndorsedBody),
         ("Venue", VenueBody), ("Endpoints", EndpointsBody), ("Fees", FeesBody),
         ("Hours", HoursBody), ("Trading status", TradingBody), ("Performance", PerformanceBody),
-        ("Warning", WarningBody),
+        ("Warning", WarningBody), ("Sample extension", SampleExtension),
     )}  # fmt: skip
     assert len(titles) == len(set(bodies_module.BODY_TYPES.values()))
 

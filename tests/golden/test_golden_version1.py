@@ -19,9 +19,11 @@ from alphapulse.log import (
     Event,
     InstrumentBody,
     Kind,
+    SampleBody,
     chain_hash,
     columns_of,
     decode_message,
+    decode_sample,
     encode_block,
     encode_body,
     encode_frame,
@@ -42,7 +44,7 @@ LATER: list[dict[str, Any]] = [
         "requests", "relations", "feeds", "candidates", "proposals", "orders", "venues"
     )
     for row in _golden(f"version1_{name}.json")["frames"]
-]
+] + _golden("version1_samples.json")["frames"]
 """Of kinds, or with fields, that came after the file above was written."""
 FRAMES: list[dict[str, Any]] = GOLDEN["frames"] + LATER
 
@@ -62,6 +64,8 @@ def test_every_kind_of_version_1_is_here() -> None:
         "proposal.refused", "proposal.withdrawn", "feed.snapshot", "feed.rules", "word.endorsed",
         "venue.registered", "venue.amended", "venue.endpoints", "venue.fees", "venue.hours",
         "venue.status", "venue.performance", "venue.warning",
+        "sample.ack", "sample.reject", "sample.fill", "sample.outage", "sample.spread",
+        "sample.depth",
     }  # fmt: skip
 
 
@@ -84,6 +88,10 @@ def test_a_frame_means_what_it_meant(row: dict[str, Any]) -> None:
     if isinstance(body, InstrumentBody):
         said = [v.hex() if isinstance(v, bytes) else v for v in decode_message(body.message)]
         assert said == row["message"]
+        assert msgspec.to_builtins(body.extension) == row["body"]
+    elif isinstance(body, SampleBody):
+        read = decode_sample(body.message)
+        assert [v.hex() if isinstance(v, bytes) else v for v in read] == row["message"]
         assert msgspec.to_builtins(body.extension) == row["body"]
     else:
         assert json.loads(msgspec.json.encode(body)) == row["body"]

@@ -30,6 +30,8 @@ from alphapulse.log.bodies import (
     ProposalBody,
     RelationBody,
     RulesBody,
+    SampleBody,
+    SampleExtension,
     SnapshotBody,
     TradingBody,
     VenueBody,
@@ -43,14 +45,17 @@ from alphapulse.log.kinds import (
     LISTING_KINDS,
     PROPOSAL_KINDS,
     RELATION_KINDS,
+    SAMPLE_KINDS,
     VENUE_KINDS,
     AssetClass,
     Kind,
+    Measure,
     Proposed,
     Space,
     Status,
 )
 from alphapulse.log.message import InstrumentFields, encode_message, pack_currency, pack_symbol
+from alphapulse.log.sample import encode_sample
 
 TIME = 1_764_000_000_000_000_000
 """Recorded time of built events (ns), unless a test says another."""
@@ -204,6 +209,15 @@ def aspect_body(kind: int, number: int = 1, *, venue: str = "XNAS") -> AnyBody:
     if kind == Kind.VENUE_WARNING:
         return WarningBody(venue=venue, problem="odd", line=2)
     return trading_body(number, venue=venue)
+def sample_body(
+    measure: int = Measure.ACK, *, venue: str = "XNAS", time: int = TIME, value: int = 250_000,
+    exponent: int = 0, listing: int = 0, band_bps: int = 0, currency: str = "",
+) -> SampleBody:  # fmt: skip
+    message = encode_sample(
+        measure, exponent, band_bps, time, fingerprint(7), listing, value,
+        currency.encode().ljust(8, b"\0"),
+    )  # fmt: skip
+    return SampleBody(message, SampleExtension(venue=venue))
 
 
 def body_of(kind: int, entity: int = 1) -> AnyBody:
@@ -234,6 +248,8 @@ def body_of(kind: int, entity: int = 1) -> AnyBody:
         return endorsed_body()
     if kind == Kind.FEED_RULES:
         return rules_body(entity)
+    if kind in SAMPLE_KINDS:
+        return sample_body(SAMPLE_KINDS[kind])
     return conflict_body() if kind == Kind.CONFLICT_DETECTED else acknowledged_body()
 
 
@@ -246,7 +262,7 @@ def space_of(body: AnyBody) -> Space:
         return Space.CANDIDATE
     if isinstance(body, ProposalBody):
         return Space.PROPOSAL
-    if isinstance(body, VENUE_BODIES):
+    if isinstance(body, (*VENUE_BODIES, SampleBody)):
         return Space.VENUE
     return Space.RELATION if isinstance(body, RelationBody) else Space.INSTRUMENT
 

@@ -14,6 +14,7 @@ from alphapulse.log.kinds import (
     KIND_NAMES,
     PROPOSAL_KINDS,
     RELATION_KINDS,
+    SAMPLE_KINDS,
     AssetClass,
     Kind,
     Severity,
@@ -40,6 +41,7 @@ from .builders import (
     proposal_body,
     relation_body,
     rules_body,
+    sample_body,
     snapshot_body,
     trading_body,
     venue_body,
@@ -115,6 +117,10 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
         trading_body, _ids, venue=_places, instrument=st.sampled_from((0, *IDS)),
         asset_class=_classes,
     ),
+    **{
+        Kind(kind): st.builds(sample_body, st.just(measure), venue=st.sampled_from(VENUES))
+        for kind, measure in SAMPLE_KINDS.items()
+    },
 }
 assert BODIES.keys() == set(Kind)
 

@@ -26,6 +26,7 @@ from alphapulse.log.bodies import (
     ProposalBody,
     RelationBody,
     RulesBody,
+    SampleExtension,
     SnapshotBody,
     TradingBody,
     VenueBody,
@@ -144,6 +145,7 @@ BODIES: dict[type[Body], st.SearchStrategy[Body]] = {
         revision=st.integers(1, 9),
     ),
     WarningBody: st.builds(WarningBody, venue=TEXT, problem=TEXT, schedule=U64, line=U64),
+    SampleExtension: st.builds(SampleExtension, venue=TEXT),
     Metadata: st.builds(
         Metadata, source=TEXT, content_hash=st.binary(), request_id=TEXT, command=st.binary()
     ),

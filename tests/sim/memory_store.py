@@ -111,6 +111,10 @@ class MemoryStore:
         index = bisect_right(disk.firsts, offset, hi=disk.visible) - 1
         return index if index >= 0 and offset < Block(disk.blocks[index]).stop else None
 
+    def base(self) -> Head:
+        """Nothing is forgotten here."""
+        return Head(0, chain_hash(b"", self.genesis.encode()), 0)
+
     def head(self) -> Head:
         self._check_open()
         with self._disk.lock:

@@ -1,0 +1,60 @@
+"""Where the blocks of a store begin, and forgetting the oldest of them.
+
+A log that keeps its events for good begins at 0, and nothing is stored of that. One that forgets
+keeps the offset it begins at and the chain before it in `meta`, changed in the transaction that
+deletes: so what is left verifies to the last byte.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any, Final
+
+import lmdb
+
+from .block import BLOCK_HEADER
+from .errors import Corrupt
+from .store import Head
+
+BASE_KEY: Final = b"base"
+FORGOTTEN_BLOCKS_MAX: Final = 256
+"""In one transaction."""
+_BASE: Final = struct.Struct("<QQ32s")
+"""Offset, time and chain."""
+
+
+def put_base(txn: lmdb.Transaction[Any], meta: lmdb._Database, base: Head) -> None:
+    txn.put(BASE_KEY, _BASE.pack(base.offset, base.time, base.chain), db=meta)
+
+
+def base_from(txn: lmdb.Transaction[memoryview[int]], meta: lmdb._Database, seed: bytes) -> Head:
+    """Raises Corrupt."""
+    stored = txn.get(BASE_KEY, db=meta)
+    if stored is None:
+        return Head(0, seed, 0)
+    if len(stored) != _BASE.size:
+        raise Corrupt("reading where the log begins", size_bytes=len(stored))
+    first, recorded, chain = _BASE.unpack(stored)
+    return Head(first, chain, recorded)
+
+
+def forget(
+    txn: lmdb.Transaction[memoryview[int]], blocks: lmdb._Database, meta: lmdb._Database,
+    pages_max: int, before_time: int,
+) -> int:  # fmt: skip
+    """Deletes the oldest blocks while they were recorded before `before_time`, or what is kept
+    takes over `pages_max`; the newest one stays. Returns how many it deleted."""
+    cursor, gone, base = txn.cursor(db=blocks), 0, Head(0, b"", 0)
+    more = cursor.first()
+    while more and gone < FORGOTTEN_BLOCKS_MAX:
+        stat = txn.stat(blocks)
+        pages = stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        chain, _, _, first, recorded, count, _ = BLOCK_HEADER.unpack_from(cursor.value())
+        kept = recorded >= before_time and pages <= pages_max
+        if kept or stat["entries"] == 1:
+            break
+        base, gone = Head(first + count, chain, recorded), gone + 1
+        more = cursor.delete()
+    if gone:
+        put_base(txn, meta, base)
+    return gone
