@@ -156,6 +156,8 @@ def test_numbers_of_the_vocabularies_are_what_they_were() -> None:
         97: "candidate.confirmed", 98: "candidate.refused", 112: "instrument.seen",
         113: "instrument.missing", 114: "proposal.confirmed", 115: "proposal.refused",
         116: "proposal.withdrawn", 117: "feed.snapshot", 118: "feed.rules", 119: "word.endorsed",
+        128: "sample.ack", 129: "sample.reject", 130: "sample.fill", 131: "sample.outage",
+        132: "sample.spread", 133: "sample.depth",
     }  # fmt: skip
     assert SPACE_NAMES == {
         1: "instrument", 2: "listing", 3: "venue", 4: "relation", 5: "feed", 6: "candidate",
