@@ -418,7 +418,7 @@ class TradingBody(Body, frozen=True):
 
 
 class PerformanceBody(Body, frozen=True):
-    """Body of `venue.performance`: how a venue behaved within a window, from samples."""
+    """Body of `venue.performance`: how a venue, or one listing there, behaved within a window."""
 
     fingerprint: bytes
     venue: str
@@ -427,13 +427,17 @@ class PerformanceBody(Body, frozen=True):
     """ns; the second is no part of it."""
     samples: int = 0
     measures: dict[str, str] = {}
-    """What was measured to its value, exact decimal text; sorted."""
+    """What was measured to its value (registry.venues.performance), as text; sorted."""
     sketches: dict[str, bytes] = {}
-    """What was measured to the mergeable sketch of its distribution."""
+    """ack, fill, reject: the latencies (registry.venues.sketch)."""
     counter: int = 0
     revision: int = 1
-    asset_class: ClassVar[int] = 0
-    instrument: ClassVar[int] = 0
+    listing: int = 0
+    """Id; 0 = the whole venue."""
+    listing_fingerprint: bytes = b""
+    asset_class: int = 0
+    instrument: int = 0
+    """Of the listing, and its class; 0 for a whole venue."""
 
 
 class WarningBody(Body, frozen=True):

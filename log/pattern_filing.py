@@ -95,7 +95,7 @@ PROPOSALS: Final = Family(
     _EVERY | {"chain", "venue", "isin", "symbol", "currency"}, NUMERIC_FACETS,
 )  # fmt: skip
 VENUES: Final = Family(
-    frozenset(map(int, VENUE_KINDS | {Kind.VENUE_WARNING})) | SAMPLE_KINDS.keys(),
+    frozenset(map(int, VENUE_KINDS | {Kind.VENUE_WARNING})) | frozenset(SAMPLE_KINDS),
     _EVERY | {"venue"}, NUMERIC_FACETS,
 )  # fmt: skip
 OTHERS: Final = Family(

@@ -368,7 +368,10 @@ def pack_venue(id: int, aspect: int, body: VenueBody | AspectBody) -> bytes:
         side, valid_from, valid_to = _VENUE_SIDES.index(body.side), body.valid_from, body.until
     elif isinstance(body, VenueBody):
         value, valid_from, valid_to = body.kind, body.valid_from, body.valid_to
-    elif not isinstance(body, PerformanceBody):
+    elif isinstance(body, PerformanceBody):
+        listing, instrument = body.listing, body.instrument
+        valid_from, valid_to = body.window_from, body.window_to
+    else:
         valid_from = body.valid_from
     venue = body.venue.encode()
     return VENUE.pack(
@@ -390,7 +393,7 @@ class VenueRecord(Flyweight):
 
     @property
     def listing(self) -> int:
-        """Of a trading status: whose it is; 0 = the whole venue's."""
+        """Of a trading status or a performance: whose it is; 0 = the whole venue's."""
         return int(_Q(self._buffer, self._at + 24)[0])
 
     @property
@@ -399,7 +402,8 @@ class VenueRecord(Flyweight):
 
     @property
     def valid_to(self) -> int:
-        """ns; of a trading status its `until`. 0 = open."""
+        """ns; of a trading status its `until`, of a performance the end of its newest window.
+        0 = open."""
         return int(_SIGNED(self._buffer, self._at + 48)[0])
 
     @property

@@ -28,6 +28,7 @@ from alphapulse.log import (
     Event,
     EventLog,
     FeedBody,
+    PerformanceBody,
     ProposalBody,
     RelationBody,
     RulesBody,
@@ -143,6 +144,8 @@ class Remembered:
         """By segment, the MIC of who operates it."""
         self._trading: dict[int, list[TradingBody]] = {}
         """By trading status, what was said of it."""
+        self._summarised: dict[int, int] = {}
+        """By performance, the end of its newest window."""
         self._unannounced: dict[tuple[int, int], int] = {}
         """Entities with a fallback id whose collision was not read yet, with their offset."""
 
@@ -190,6 +193,9 @@ class Remembered:
     def trading_words(self, entity: int) -> Iterable[TradingBody]:
         return reversed(self._trading.get(entity, []))
 
+    def summarised_until(self, entity: int) -> int:
+        return self._summarised.get(entity, 0)
+
     def fold(self, event: Event) -> None:
         """Checks one event and takes it in. Raises IllegalEvent, NotDecodable."""
         body, place = event.body, (event.space, event.entity)
@@ -220,6 +226,8 @@ class Remembered:
                 self._operated[event.entity] = body.operating
         elif isinstance(body, TradingBody):
             self._trading.setdefault(event.entity, []).append(body)
+        elif isinstance(body, PerformanceBody):
+            self._summarised[event.entity] = body.window_to
         elif formula := formula_of(body):
             self._components[event.entity] = components_of(formula)
         is_new = event.kind in NEW_KINDS and after.revision == 1

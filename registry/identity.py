@@ -24,7 +24,8 @@ fingerprints, never on ids. The bytes here are part of the format: `tests/golden
                                                                 a contract; empty what is not said)
     synthetic  owner, name                          (its formula is hashed apart, and changes)
     venue      mic | slug, its value, environment
-    aspect     venue fingerprint, endpoints | fees | hours | performance
+    aspect     venue fingerprint, endpoints | fees | hours
+    aspect     venue fingerprint, performance, window (ns), listing fingerprint or empty
     aspect     venue fingerprint, status, both | buy | sell, listing fingerprint or empty
     listing    instrument fingerprint, venue fingerprint, currency, line number
     relation   kind, fingerprint, fingerprint                  (a group: kind, fingerprint, source,
@@ -195,6 +196,15 @@ def venue_fingerprint(venue: str) -> bytes:
 def aspect_key(venue_fingerprint: bytes, aspect: str, *scope: str) -> bytes:
     """Of what a venue is like in one respect; scope: which part of it."""
     return canonical_key("aspect", venue_fingerprint.hex(), aspect, *scope)
+
+
+def performance_key(
+    venue_fingerprint: bytes, window_ns: int, listing_fingerprint: bytes = b""
+) -> bytes:
+    """Of how a venue, or one listing there, behaves in windows of this length."""
+    return aspect_key(
+        venue_fingerprint, "performance", str(window_ns), listing_fingerprint.hex()
+    )
 
 
 def trading_key(venue_fingerprint: bytes, side: str, listing_fingerprint: bytes = b"") -> bytes:

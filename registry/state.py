@@ -29,6 +29,7 @@ from alphapulse.log import (
     InstrumentBody,
     ListingBody,
     Metadata,
+    PerformanceBody,
     ProposalBody,
     Proposed,
     RelationBody,
@@ -357,6 +358,11 @@ class State:
         for body, _ in self.words(held) if held else ():
             assert isinstance(body, TradingBody)
             yield body
+
+    def summarised_until(self, entity: int) -> int:
+        """ns: the end of the newest window of a performance; 0 before the first."""
+        held = self.held(Space.VENUE, entity)
+        return held.body.window_to if held and isinstance(held.body, PerformanceBody) else 0
 
     def words(self, held: Held) -> Iterator[tuple[DataBody, Metadata]]:
         """Every full state of an entity and who said it, the newest first. Cost: 8 µs for each."""

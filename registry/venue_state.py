@@ -20,14 +20,13 @@ from alphapulse.log import (
     VenueBody,
 )
 
-from .identity import aspect_key, trading_key, venue_fingerprint
+from .identity import aspect_key, performance_key, trading_key, venue_fingerprint
 
 OPERATING: Final = 1
 SEGMENT: Final = 2
 """Of the entity of a venue, in the place of a status: whether another one operates it."""
 _NAMES: Final[dict[type, str]] = {
     EndpointsBody: "endpoints", FeesBody: "fees", HoursBody: "hours",
-    PerformanceBody: "performance",
 }  # fmt: skip
 
 
@@ -43,11 +42,16 @@ class VenueState(Protocol):
     def trading_words(self, entity: int) -> Iterable[TradingBody]:
         """What was said of a trading status, the newest first."""
 
+    def summarised_until(self, entity: int) -> int:
+        """ns: the end of the newest window of a performance; 0 before the first."""
+
 
 def key_of_aspect(body: AspectBody) -> bytes:
     of = venue_fingerprint(body.venue)
     if isinstance(body, TradingBody):
         return trading_key(of, body.side, body.listing_fingerprint)
+    if isinstance(body, PerformanceBody):
+        return performance_key(of, body.window_to - body.window_from, body.listing_fingerprint)
     return aspect_key(of, _NAMES[type(body)])
 
 

@@ -28,7 +28,7 @@ from fractions import Fraction
 from math import floor
 from typing import Final, NamedTuple, NoReturn
 
-from alphapulse.log import InvalidInput, Measure, NotDecodable, SampleRecord
+from alphapulse.log import InvalidInput, Measure, NotDecodable, PerformanceBody, SampleRecord
 
 from .fees import exact_text
 from .samples import NS
@@ -245,34 +245,38 @@ def _fraction(record: SampleRecord) -> Fraction:
     return Fraction(mantissa * 10**exponent if exponent >= 0 else mantissa, 10 ** max(-exponent, 0))
 
 
-def summary_of(
-    start: int, stop: int, samples: int, measures: Mapping[str, str], sketches: Mapping[str, bytes]
-) -> Summary:
-    """The summary that an event holds, to merge and to ask. Raises NotDecodable unless it is the
-    very one that would be written again: every derived number is held to the sums."""
-    found = Summary(start, stop)
+def summary_of(body: PerformanceBody) -> Summary:
+    """What an event holds, to merge and to ask. Raises NotDecodable unless it is the very one that
+    would be written again: every derived number is held to the sums."""
+    found = Summary(body.window_from, body.window_to)
+    measures, sketches = body.measures, body.sketches
+    if not 0 <= found.start < found.stop or body.samples < 0:
+        _strange("its window is impossible")
+    found.samples = body.samples
     try:
-        if not 0 <= start < stop or samples < 0:
-            _strange("its window is impossible")
-        found.samples = samples
-        found._down_ns = int(measures["down_ns"])
-        for name, latencies in found.latencies.items():
-            latencies.count = int(measures.get(f"{name}_count", "0"))
-            if name in sketches:
-                latencies.sketch = decode_sketch(sketches[name])
-                latencies.sum_ns, latencies.min_ns, latencies.max_ns = (
-                    int(measures[f"{name}_{quantity}_ns"]) for quantity in ("sum", "min", "max")
-                )
-        for name, value in measures.items():
-            if name.startswith(("spread_", "depth_")) and name.endswith("_count"):
-                _read_figures(found, name.removesuffix("_count"), int(value), measures)
-        if found.measures() != dict(measures) or found.sketches() != dict(sketches):
-            _strange("its numbers do not follow from its sums")
+        _read(found, measures, sketches)
+        same = found.measures() == measures and found.sketches() == sketches
     except (KeyError, ValueError, ZeroDivisionError) as error:
         if isinstance(error, NotDecodable):
             raise
         raise NotDecodable("reading a summary", problem=f"a number is missing: {error}") from error
+    if not same:
+        _strange("its numbers do not follow from its sums")
     return found
+
+
+def _read(found: Summary, measures: Mapping[str, str], sketches: Mapping[str, bytes]) -> None:
+    found._down_ns = int(measures["down_ns"])
+    for name, latencies in found.latencies.items():
+        latencies.count = int(measures.get(f"{name}_count", "0"))
+        if name in sketches:
+            latencies.sketch = decode_sketch(sketches[name])
+            latencies.sum_ns, latencies.min_ns, latencies.max_ns = (
+                int(measures[f"{name}_{quantity}_ns"]) for quantity in ("sum", "min", "max")
+            )
+    for name, value in measures.items():
+        if name.startswith(("spread_", "depth_")) and name.endswith("_count"):
+            _read_figures(found, name.removesuffix("_count"), int(value), measures)
 
 
 def _read_figures(

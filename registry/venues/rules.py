@@ -20,6 +20,7 @@ from alphapulse.log import (
     HoursBody,
     InvalidInput,
     Kind,
+    NotDecodable,
     PerformanceBody,
     Space,
     TradingBody,
@@ -41,12 +42,13 @@ from alphapulse.registry.venue_state import OPERATING, VenueState, key_of_aspect
 from .endpoints import endpoints
 from .fees import FeeLine, FeeSchedule, fee_line, fee_schedule
 from .hours import from_plain
+from .performance import WINDOWS_NS, summary_of
 from .plainly import plain_of
 from .trading_status import NEXT, SIDES
 from .venue import fields_of, normalised, venue_from
 
 SCHEDULES_MAX = 64
-MEASURES_MAX = 256
+MEASURES_MAX = 1_024
 
 
 class State(VenueState, Protocol):
@@ -94,9 +96,11 @@ def flaw(state: State, entity: int, held: Entity | None, body: AnyWord) -> str:
             return "its venue is not registered"
         if isinstance(body, TradingBody):
             return _of_trading(state, entity, body)
+        if isinstance(body, PerformanceBody):
+            return _of_performance(state, entity, body)
         return _of_aspect(body)
-    except InvalidInput as error:
-        return error.why
+    except (InvalidInput, NotDecodable) as error:
+        return str(error.why)
 
 
 def _registered(state: State, venue: str) -> Entity | None:
@@ -126,21 +130,39 @@ def _of_venue(state: State, held: Entity | None, body: VenueBody) -> str:
     return ""
 
 
-def _of_aspect(body: EndpointsBody | FeesBody | HoursBody | PerformanceBody) -> str:
+def _of_aspect(body: EndpointsBody | FeesBody | HoursBody) -> str:
     is_clean = True
     if isinstance(body, EndpointsBody):
         is_clean = plain_list(endpoints(body.endpoints)) == _lists(body.endpoints)
     elif isinstance(body, FeesBody):
         schedules_from(body.schedules)
-    elif isinstance(body, HoursBody):
-        from_plain(body.hours)
-    elif not body.window_from < body.window_to:
-        return "its window ends before it begins"
-    elif body.samples < 0 or len(body.measures) + len(body.sketches) > MEASURES_MAX:
-        return "it has a negative number of samples, or too many measures"
     else:
-        is_clean = all(str(number(value)) == value for value in body.measures.values())
+        from_plain(body.hours)
     return "" if is_clean else "it is not in canonical form"
+
+
+def _of_performance(state: State, entity: int, body: PerformanceBody) -> str:
+    length_ns = body.window_to - body.window_from
+    if length_ns not in WINDOWS_NS.values() or body.window_from % length_ns:
+        return "its window has another length than windows have, or another beginning"
+    if len(body.measures) > MEASURES_MAX:
+        return f"it has over {MEASURES_MAX} measures"
+    if body.window_from < state.summarised_until(entity):
+        return "its window is before the end of one that was summarised"
+    summary_of(body)
+    return _of_listing(state, body)
+
+
+def _of_listing(state: State, body: TradingBody | PerformanceBody) -> str:
+    if bool(body.listing) != bool(body.listing_fingerprint) or bool(body.listing) != bool(
+        body.instrument
+    ):
+        return "it names a listing without its fingerprint and instrument, or the other way round"
+    if body.listing:
+        listing = state.entity(Space.LISTING, body.listing)
+        if listing is None or listing.fingerprint != body.listing_fingerprint:
+            return "its listing is not registered"
+    return ""
 
 
 def _of_trading(state: State, entity: int, body: TradingBody) -> str:
@@ -154,14 +176,8 @@ def _of_trading(state: State, entity: int, body: TradingBody) -> str:
         after = TradingStatus(body.status)
     except ValueError:
         return "its status is unknown"
-    if bool(body.listing) != bool(body.listing_fingerprint) or bool(body.listing) != bool(
-        body.instrument
-    ):
-        return "it names a listing without its fingerprint and instrument, or the other way round"
-    if body.listing:
-        listing = state.entity(Space.LISTING, body.listing)
-        if listing is None or listing.fingerprint != body.listing_fingerprint:
-            return "its listing is not registered"
+    if problem := _of_listing(state, body):
+        return problem
     before = status_before(state.trading_words(entity), body.valid_from)
     if before is None or after == before or after in NEXT[before]:
         return ""

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alphapulse.log import InvalidInput, Measure, NotDecodable, Number, SampleRecord
+from alphapulse.log import (
+    InvalidInput,
+    Measure,
+    NotDecodable,
+    Number,
+    PerformanceBody,
+    SampleRecord,
+)
 from alphapulse.registry.venues.performance import (
     WINDOWS_NS,
     Place,
@@ -148,8 +155,7 @@ def test_sixty_minutes_are_the_hour_whatever_the_order(
             for minute in minutes[place]:
                 if hour.start <= minute.start < hour.stop:
                     merged.merge(
-                        summary_of(minute.start, minute.stop, minute.samples, minute.measures(),
-                                   minute.sketches())
+                        summary_of(body_of(minute))
                     )  # fmt: skip
             merged.stop = hour.stop
             assert (merged.measures(), merged.sketches(), merged.samples) == (
@@ -182,9 +188,12 @@ def test_summaries_that_overlap_do_not_merge() -> None:
         found.merge(one(HAND))
 
 
-def parts() -> tuple[dict[str, str], dict[str, bytes]]:
-    found = one(HAND)
-    return found.measures(), found.sketches()
+def body_of(found: Summary, **changes: Any) -> PerformanceBody:
+    fields: dict[str, Any] = {
+        "window_from": found.start, "window_to": found.stop, "samples": found.samples,
+        "measures": found.measures(), "sketches": found.sketches(),
+    }  # fmt: skip
+    return PerformanceBody(fingerprint=b"", venue="XNAS", **fields | changes)
 
 
 @pytest.mark.parametrize(
@@ -196,20 +205,23 @@ def parts() -> tuple[dict[str, str], dict[str, bytes]]:
     ],
 )  # fmt: skip
 def test_a_summary_whose_numbers_do_not_follow_is_refused(name: str, value: str) -> None:
-    measures, sketches = parts()
-    summary_of(START, START + HOUR, 14, measures, sketches)
+    good = one(HAND)
+    assert summary_of(body_of(good)).measures() == good.measures()
     with pytest.raises(NotDecodable, match="reading a summary"):
-        summary_of(START, START + HOUR, 14, measures | {name: value}, sketches)
+        summary_of(body_of(good, measures=good.measures() | {name: value}))
 
 
 @pytest.mark.parametrize("gone", ["down_ns", "ack_sum_ns", "spread_bps_max", "score"])
 def test_a_summary_that_lacks_something_is_refused(gone: str) -> None:
-    measures, sketches = parts()
+    good = one(HAND)
+    measures = good.measures()
     del measures[gone]
     with pytest.raises(NotDecodable, match="reading a summary"):
-        summary_of(START, START + HOUR, 14, measures, sketches)
-    with pytest.raises(NotDecodable):
-        summary_of(START, START, 14, *parts())
+        summary_of(body_of(good, measures=measures))
+    wrongs: list[dict[str, Any]] = [{"samples": -1}, {"window_to": START}, {"window_from": -1}, {"sketches": {}}]
+    for wrong in wrongs:
+        with pytest.raises(NotDecodable):
+            summary_of(body_of(good, **wrong))
 
 
 def test_windows_have_names() -> None:
