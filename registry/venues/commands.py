@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
@@ -55,13 +55,14 @@ from alphapulse.registry.venue_state import key_of_aspect
 
 from . import rules
 from .endpoints import Endpoint
-from .errors import NoSuchTransition, UnknownVenue, VenueOver
+from .errors import NoSuchTransition, UnknownVenue, VenueOver, WindowClosed
 from .fees import FeeSchedule, doubts
 from .hours import Hours, plain
 from .trading_status import NEXT, SIDES
 from .venue import Venue, field_from, fields_of, normalised
 
 REASON_SIZE_BYTES_MAX: Final = 512
+Spoken = TypeVar("Spoken", TradingBody, PerformanceBody)
 
 
 class AddVenue(NamedTuple):
@@ -255,15 +256,49 @@ class SetTrading(NamedTuple):
             until=self.until, side=self.side, reason=self.reason,
         )  # fmt: skip
         if self.listing:
-            held = state.held(Space.LISTING, self.listing)
-            if held is None or not isinstance(held.body, ListingBody):
-                raise UnknownListing(DOING, id=f"0x{self.listing:016x}")
-            body = replace(
-                body, venue=held.body.venue, listing=self.listing,
-                listing_fingerprint=held.entity.fingerprint,
-                instrument=held.body.instrument, asset_class=held.body.asset_class,
-            )  # fmt: skip
+            body = _of_listing(state, body, self.listing)
         return _say(state, origin, Kind.VENUE_STATUS, body, self.only_news)
+
+
+class SetPerformance(NamedTuple):
+    """Closes a window: says how a venue, or one listing there, behaved in it."""
+
+    venue: str
+    window_from: int
+    window_to: int
+    samples: int
+    measures: dict[str, str]
+    sketches: dict[str, bytes]
+    listing: int = 0
+
+    def decide(self, state: State, origin: Origin) -> Receipt:
+        """Raises WindowClosed when one that ends later was said to be otherwise, or already."""
+        body = PerformanceBody(
+            fingerprint=b"", venue=self.venue, window_from=self.window_from,
+            window_to=self.window_to, samples=self.samples, measures=self.measures,
+            sketches=self.sketches,
+        )  # fmt: skip
+        if self.listing:
+            body = _of_listing(state, body, self.listing)
+        held = state.find(Space.VENUE, fingerprint_of(key_of_aspect(body)))
+        until = 0 if held is None else state.summarised_until(held.id)
+        if held and body.window_from < until and not _is_said(state, held, body, "", False):
+            raise WindowClosed(
+                DOING, venue=self.venue, window_from=format_time(self.window_from),
+                closed_until=format_time(until),
+            )  # fmt: skip
+        return _say(state, origin, Kind.VENUE_PERFORMANCE, body, False)
+
+
+def _of_listing(state: State, body: Spoken, listing: int) -> Spoken:
+    """The word about the listing with this id, and its venue. Raises UnknownListing."""
+    held = state.held(Space.LISTING, listing)
+    if held is None or not isinstance(held.body, ListingBody):
+        raise UnknownListing(DOING, id=f"0x{listing:016x}")
+    return replace(
+        body, venue=held.body.venue, listing=listing, listing_fingerprint=held.entity.fingerprint,
+        instrument=held.body.instrument, asset_class=held.body.asset_class,
+    )  # fmt: skip
 
 
 def trading_status(value: object) -> TradingStatus:

@@ -28,3 +28,8 @@ class FeesUnknown(AlphaPulseError, LookupError):
 
 class NoSuchTransition(IllegalTransition):
     cure = "see README, Venues"
+
+
+class WindowClosed(AlphaPulseError, ValueError):
+    problem = "a window up to later was summarised already"
+    cure = "nothing: what was said of closed windows stays; `alphapulse performance show` shows it"

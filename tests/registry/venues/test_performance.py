@@ -218,7 +218,9 @@ def test_a_summary_that_lacks_something_is_refused(gone: str) -> None:
     del measures[gone]
     with pytest.raises(NotDecodable, match="reading a summary"):
         summary_of(body_of(good, measures=measures))
-    wrongs: list[dict[str, Any]] = [{"samples": -1}, {"window_to": START}, {"window_from": -1}, {"sketches": {}}]
+    wrongs: list[dict[str, Any]] = [
+        {"samples": -1}, {"window_to": START}, {"window_from": -1}, {"sketches": {}},
+    ]  # fmt: skip
     for wrong in wrongs:
         with pytest.raises(NotDecodable):
             summary_of(body_of(good, **wrong))

@@ -1,0 +1,316 @@
+"""Performance: samples in, summaries out, and what is known of how venues behave.
+
+Samples go to the market log, which forgets; `summarise` closes windows and says in the log what
+they held, for good. A window is closed by the event that says so: from then on samples for it are
+refused. Whoever takes samples looks for that event within the session of the market log, and
+whoever closes a window holds that session until the event is there, so no sample falls between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from alphapulse.log import (
+    BLOCK_EVENTS_MAX,
+    SAMPLE_KINDS,
+    AlphaPulseError,
+    Closing,
+    Draft,
+    InvalidInput,
+    Kind,
+    MarketLog,
+    Measure,
+    Metadata,
+    PerformanceBody,
+    Retention,
+    SampleBody,
+    Space,
+    encode_metadata,
+)
+from alphapulse.projections import ListingRecord, VenueRecord, backwards
+from alphapulse.registry import validation
+from alphapulse.registry.deciding import Receipt
+from alphapulse.registry.errors import UnknownListing
+from alphapulse.registry.identity import performance_key, primary_id, venue_fingerprint, venue_key
+from alphapulse.registry.tickets import Unit
+from alphapulse.registry.writing import Writing
+
+from .cache import Chains
+from .commands import SetPerformance
+from .errors import UnknownVenue
+from .performance import (
+    SETTLE_NS,
+    WINDOW_DEFAULT,
+    WINDOWS_NS,
+    Place,
+    Summary,
+    Windows,
+    summary_of,
+    window_named,
+)
+from .samples import NS, SKEW_NS_MAX, Sample, SampleRefused, check_time, sample
+
+if TYPE_CHECKING:
+    from alphapulse.registry import Registry
+
+_KINDS: Final[dict[Measure, int]] = {measure: kind for kind, measure in SAMPLE_KINDS.items()}
+
+
+class Taken(NamedTuple):
+    """What became of samples. durable is False: a power cut may take what is not summarised."""
+
+    taken: int
+    refused: dict[str, int]
+    """By reason: invalid, unknown_venue, unknown_listing, future, late, too_old."""
+    first: int | None
+    last: int | None
+    """Market offsets (`m:`) of the first and last; None when none was taken."""
+    registry_head: int
+    durable: bool = False
+
+
+class Window(NamedTuple):
+    """One window of a place. open: from samples, and more may come; else it is in the log."""
+
+    place: Place
+    summary: Summary
+    open: bool
+
+
+class Performance(Closing):
+    """Of one registry, which stays open longer. A context manager; thread-safe."""
+
+    def __init__(
+        self, registry: Registry, *, retention: Retention | None = None,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:  # fmt: skip
+        """Opens the market log to write. Raises as `MarketLog.of`."""
+        self._registry = registry
+        self._clock = clock
+        self._chains = Chains(registry.log, registry.views)
+        self.market = MarketLog.of(registry.log.home.path, retention=retention)
+
+    def close(self) -> None:
+        self.market.close()
+
+    # Samples
+
+    def add(
+        self, rows: Iterable[Mapping[str, object] | Sample], *, source: str = "",
+        refused: Callable[[int, AlphaPulseError], None] | None = None,
+    ) -> Taken:  # fmt: skip
+        """Takes samples, up to 1,000 in a commit; each that cannot be taken is refused alone.
+
+        refused: called with the number of each such row, from 0, and why. Raises LogBusy, LogFull:
+        what was committed before stays. Cost: 60 µs each.
+        """
+        counts: Counter[str] = Counter()
+        total = Taken(0, {}, None, None, self._registry.log.head)
+        numbered = enumerate(rows)
+
+        def refuse(number: int, error: AlphaPulseError) -> None:
+            counts[_reason(error)] += 1
+            if refused is not None:
+                refused(number, error)
+
+        while batch := list(islice(numbered, BLOCK_EVENTS_MAX)):
+            good: list[tuple[int, Sample]] = []
+            for number, row in batch:
+                try:
+                    good.append((number, row if isinstance(row, Sample) else sample(row)))
+                except InvalidInput as error:
+                    refuse(number, error)
+            total = self._commit(good, source, refuse, total)
+        return total._replace(refused=dict(sorted(counts.items())))
+
+    def _commit(
+        self, rows: list[tuple[int, Sample]], source: str,
+        refuse: Callable[[int, AlphaPulseError], None], total: Taken,
+    ) -> Taken:  # fmt: skip
+        with self.market.writing() as session:
+            head, now = self._registry.log.head, self._clock()
+            metadata = encode_metadata(Metadata(source=source, registry_head=head))
+            kept_from = now - self.market.retention.age_s_max * NS
+            closed: dict[str, int] = {}
+            drafts = []
+            for number, row in rows:
+                try:
+                    if row.venue not in closed:
+                        closed[row.venue] = self._closed_until(row.venue)
+                    check_time(row, now, closed[row.venue], kept_from)
+                    self._check_listing(row)
+                except AlphaPulseError as error:
+                    refuse(number, error)
+                    continue
+                drafts.append(
+                    Draft(_KINDS[row.measure], Space.VENUE,
+                          primary_id(venue_fingerprint(row.venue)), None, row.body(), metadata)
+                )  # fmt: skip
+            if not drafts:
+                return total
+            session.add(session.stage(drafts))
+            commit = session.commit()
+        assert commit is not None
+        first = commit.first if total.first is None else total.first
+        return total._replace(
+            taken=total.taken + len(drafts), first=first, last=commit.last, registry_head=head,
+            durable=commit.durable,
+        )  # fmt: skip
+
+    def _check_listing(self, row: Sample) -> None:
+        if row.listing:
+            listing = self._listing(row.listing)
+            # A long slug is cut in the view.
+            if listing is None or not row.venue.startswith(listing.venue):
+                raise UnknownListing(
+                    "taking a sample", problem="the venue has no such listing",
+                    venue=row.venue, id=f"0x{row.listing:016x}",
+                )  # fmt: skip
+
+    def _closed_until(self, venue: str) -> int:
+        """ns: up to where windows of any length are closed. Raises UnknownVenue."""
+        if self._chains.find(venue_key(venue)).id < 0:
+            raise UnknownVenue("taking a sample", venue=venue)
+        return max(self._summarised_until(venue, length_ns) for length_ns in WINDOWS_NS.values())
+
+    # Summaries
+
+    def summarise(
+        self, window: str = WINDOW_DEFAULT, *, listings: bool = False, source: str = "samples"
+    ) -> list[tuple[Window, Receipt]]:
+        """Closes every window that ended 30 s ago and says in the log what it held, a commit each;
+        windows without samples are left out.
+
+        listings: for each listing that samples name, too. Raises InvalidInput, and what writing
+        raises: windows before that stay closed. Cost: 8 µs a sample since the last closed window.
+        """
+        length_ns, until = window_named(window), self._clock() - SETTLE_NS
+        windows = Windows(length_ns, listings=listings)
+        stop = self.market.head
+        self._fold(windows, self._start(length_ns), stop)  # most of it while others may write
+        with self.market.lock.hold():
+            self._fold(windows, stop, self.market.head)
+            return [
+                (Window(place, summary, False), self._say(place, summary, source))
+                for place, summary in windows.closed(until)
+                if summary.start >= self._summarised_until(place.venue, length_ns, place.listing)
+            ]
+
+    def _say(self, place: Place, summary: Summary, source: str) -> Receipt:
+        command = SetPerformance(
+            place.venue, summary.start, summary.stop, summary.samples, summary.measures(),
+            summary.sketches(), place.listing,
+        )  # fmt: skip
+        outcome = next(self._registry.execute([Unit((command,), Writing.origin(source, ""))]))
+        if isinstance(outcome, AlphaPulseError):
+            raise outcome
+        return outcome[0]
+
+    def _start(self, length_ns: int) -> int:
+        """The market offset before which no sample is in an open window of this length: what is in
+        a window was recorded at most 5 s before that began."""
+        venues = [found.key for found in self._registry.venues.all()]
+        closed = min((self._summarised_until(name, length_ns) for name in venues), default=0)
+        return self.market.offset_at(closed - SKEW_NS_MAX) if closed else self.market.first
+
+    def _fold(self, windows: Windows, start: int, stop: int) -> None:
+        for event in self.market.read(start, stop):
+            body = event.body
+            if isinstance(body, SampleBody):  # other kinds are to come
+                windows.add(body.extension.venue, event.sample)
+
+    def _summarised_until(self, venue: str, length_ns: int, listing: int = 0) -> int:
+        found = self._chain(venue, length_ns, listing)
+        return 0 if found is None else found.valid_to
+
+    def _chain(self, venue: str, length_ns: int, listing: int) -> VenueRecord | None:
+        key = performance_key(venue_fingerprint(venue), length_ns, self._print_of(listing))
+        chain = self._chains.find(key)
+        if chain.id < 0:
+            return None
+        table, _ = self._chains.look()
+        position = table.find(chain.id)
+        return VenueRecord(table.arena, position) if position >= 0 else None
+
+    def _print_of(self, listing: int) -> bytes:
+        if not listing:
+            return b""
+        found = self._listing(listing)
+        if found is None:
+            raise UnknownListing("asking for a listing", id=f"0x{listing:016x}")
+        return found.fingerprint
+
+    def _listing(self, id: int) -> ListingRecord | None:
+        table = self._registry.views.table("listings")
+        position = table.find(id)
+        return ListingRecord(table.arena, position) if position >= 0 else None
+
+    # Questions
+
+    def windows(
+        self, venue: str, window: str = WINDOW_DEFAULT, *, start: int | str = 0,
+        stop: int | str = 0, listing: int = 0, open: bool = True,
+    ) -> list[Window]:  # fmt: skip
+        """Windows in order: those in the log, then with `open` those that samples were taken for
+        since. start, stop: only windows that begin from then on, end by then; 0 = all.
+
+        Raises UnknownVenue, InvalidInput. Cost: 100 µs for each in the log.
+        """
+        place, length_ns = Place(validation.venue(venue), listing), window_named(window)
+        begin, end = validation.time_ns(start, "start"), validation.time_ns(stop, "stop")
+        if self._chains.find(venue_key(place.venue)).id < 0:
+            raise UnknownVenue("asking about a venue", venue=place.venue)
+        found = [Window(place, each, False) for each in self._said(place, length_ns, begin)]
+        if open:
+            found += self._open(place, length_ns)
+        return [
+            each for each in found
+            if each.summary.start >= begin and (not end or each.summary.stop <= end)
+        ]  # fmt: skip
+
+    def _said(self, place: Place, length_ns: int, begin: int) -> Iterator[Summary]:
+        record = self._chain(place.venue, length_ns, place.listing)
+        if record is None:
+            return
+        found = []
+        table, _ = self._chains.look()
+        last_offset = table.last_offset(table.find(record.id))
+        for event in backwards(self._registry.log, last_offset, record.id):
+            body = event.body
+            if event.kind == Kind.VENUE_PERFORMANCE and isinstance(body, PerformanceBody):
+                if body.window_from < begin:
+                    break  # windows of a chain rise
+                found.append(body)
+        for body in reversed(found):
+            yield summary_of(body)
+
+    def _open(self, place: Place, length_ns: int) -> Iterator[Window]:
+        closed = self._summarised_until(place.venue, length_ns, place.listing)
+        windows = Windows(length_ns, listings=bool(place.listing))
+        start = self.market.offset_at(closed - SKEW_NS_MAX) if closed else self.market.first
+        self._fold(windows, start, self.market.head)
+        for found, summary in windows.closed(1 << 63):
+            if found == place and summary.start >= closed:
+                yield Window(found, summary, True)
+
+
+def merged(windows: Iterable[Window]) -> Summary | None:
+    """One summary of windows in order; None of none."""
+    found: Summary | None = None
+    for each in windows:
+        if found is None:
+            found = Summary(each.summary.start, each.summary.start)
+        found.merge(each.summary)
+    return found
+
+
+def _reason(error: AlphaPulseError) -> str:
+    if isinstance(error, SampleRefused):
+        return error.reason
+    if isinstance(error, UnknownVenue):
+        return "unknown_venue"
+    return "unknown_listing" if isinstance(error, UnknownListing) else "invalid"
