@@ -32,6 +32,8 @@ from .refusals import SystemCalls
 FORMAT_VERSION: Final = 1
 BUILDING: Final = "log.building-"
 """Begins the name of a log directory that is being made; the pid of its maker follows."""
+MARKET: Final = "market"
+"""Where a home has its market log."""
 UNFINISHED_AGE_S: Final = 60
 LOG_GONE: Final = "its log is gone: `log/` is missing, beside the checkpoints of what was in it"
 CURE_LOG_GONE: Final = (
@@ -104,7 +106,13 @@ class Home:
             return self.log.is_dir()
 
     def require(self) -> None:
-        """Raises HomeMissing unless this is a home."""
+        """Raises HomeMissing unless this is a home, HomeUnsupported when it is a part of one."""
+        above = self.path.parent
+        if self.path.name == MARKET and type(self) is Home and (above / "log/data.mdb").is_file():
+            raise HomeUnsupported(
+                f"opening {self.path}", problem="it is the market log of a home",
+                cure=f"name the home: {above}",
+            )  # fmt: skip
         if not self.exists():
             doing = f"opening {self.path}"
             with SystemCalls(doing):

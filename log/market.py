@@ -25,7 +25,7 @@ from typing import Final, NamedTuple
 from .clock import RecordingClock
 from .errors import Corrupt, HomeExists, HomeMissing, InvalidInput, LogFull, SystemRefused
 from .eventlog import EventLog, Mode, check_choices
-from .home import BUILDING, Home, new_genesis, publish_log, sync_directory
+from .home import BUILDING, MARKET, Home, new_genesis, publish_log, sync_directory
 from .interrupts import opened
 from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore, is_open_here
 from .lock import WriterLock
@@ -53,7 +53,7 @@ class MarketHome(Home):
     """`market/` in a home: `log/`, `cursors/` and `run/`, as the home itself has them."""
 
     def __init__(self, home: str | os.PathLike[str]) -> None:
-        super().__init__(Path(home) / "market")
+        super().__init__(Path(home) / MARKET)
         self.above = Home(home)
         self.damaged = self.path / _DAMAGED
         self.directories = (self.path, self.cursors, self.run)

@@ -153,7 +153,7 @@ def body_dict(body: AnyBody) -> Json:
         form = _FORMS.get(field, _as_is)
         if field == "status" and isinstance(body, ProposalBody):
             form = _status_said
-        elif isinstance(body, TradingBody):
+        elif isinstance(body, TradingBody | PerformanceBody):
             form = _OF_TRADING.get(field, form)
         shown[_RENAMED.get(field, field)] = form(getattr(body, field))
     if isinstance(body, ListingBody | RelationBody):

@@ -49,6 +49,9 @@ _VERBS: Final[dict[str, Verb]] = {
     "venues": Verb("venues", "venues", "Show which venues there are."),
     "hours": Verb("hours", "hours", "Show or say when a venue trades."),
     "fees": Verb("fees", "fees", "Show or say what a venue charges; compute a fee."),
+    "performance": Verb(
+        "performance", "performance", "Take samples of venues; show how they behave."
+    ),
     "history": Verb("lookup", "history", "Show every event about an instrument."),
     "diff": Verb("changes", "diff", "Show what changed between two offsets or times."),
     "blame": Verb("changes", "blame", "Show which event set each field of an instrument."),

@@ -12,7 +12,14 @@ are legal, `words` folds them, and `facade.Venues`, as `registry.venues`, is the
 
 from .bundled import ALWAYS, bundled_hours, bundled_names
 from .calendars import CalendarsMissing, UnknownCalendar, calendar_names, from_calendar
-from .errors import FeesUnknown, HoursUnknown, NoSuchTransition, UnknownVenue, VenueOver
+from .errors import (
+    FeesUnknown,
+    HoursUnknown,
+    NoSuchTransition,
+    UnknownVenue,
+    VenueOver,
+    WindowClosed,
+)
 from .fees import (
     Charge,
     Doubt,
@@ -45,12 +52,35 @@ from .hours import (
     special_day,
 )
 from .hours_text import VenueHours, hours_of_toml, read_csv, read_toml, to_toml
+from .performance import (
+    SETTLE_NS,
+    WINDOWS_NS,
+    Figures,
+    Latencies,
+    Place,
+    Summary,
+    Windows,
+    summary_of,
+)
+from .performing import Performance, Taken, Window, merge_windows
+from .samples import (
+    SKEW_NS_MAX,
+    Sample,
+    SampleRefused,
+    sample,
+    sample_dict,
+    sample_of_line,
+)
 from .sessions import Session, SessionPhase, Timetable, TimetableStatistics
+from .sketch import Sketch, decode_sketch
 from .venue import Venue
 from .zones import UnknownZone
 
 __all__ = [
     "ALWAYS",
+    "SETTLE_NS",
+    "SKEW_NS_MAX",
+    "WINDOWS_NS",
     "CalendarsMissing",
     "Charge",
     "Doubt",
@@ -60,18 +90,27 @@ __all__ = [
     "FeeUnknown",
     "Fees",
     "FeesUnknown",
+    "Figures",
     "Hours",
     "HoursInvalid",
     "HoursUnknown",
+    "Latencies",
     "LocalTimeInvalid",
     "NoSuchTransition",
+    "Performance",
     "Phase",
     "PhasesOverlap",
+    "Place",
     "Rule",
+    "Sample",
+    "SampleRefused",
     "Session",
     "SessionPhase",
+    "Sketch",
     "Span",
     "SpecialDay",
+    "Summary",
+    "Taken",
     "Timetable",
     "TimetableStatistics",
     "Trade",
@@ -81,9 +120,13 @@ __all__ = [
     "Venue",
     "VenueHours",
     "VenueOver",
+    "Window",
+    "WindowClosed",
+    "Windows",
     "bundled_hours",
     "bundled_names",
     "calendar_names",
+    "decode_sketch",
     "define",
     "doubts",
     "exact_text",
@@ -92,12 +135,17 @@ __all__ = [
     "from_calendar",
     "from_plain",
     "hours_of_toml",
+    "merge_windows",
     "phase_named",
     "plain",
     "read_csv",
     "read_toml",
     "rule",
+    "sample",
+    "sample_dict",
+    "sample_of_line",
     "span",
     "special_day",
+    "summary_of",
     "to_toml",
 ]

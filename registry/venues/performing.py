@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -22,10 +22,12 @@ from alphapulse.log import (
     Draft,
     InvalidInput,
     Kind,
+    MarketHome,
     MarketLog,
     Measure,
     Metadata,
     PerformanceBody,
+    ReadOnly,
     Retention,
     SampleBody,
     Space,
@@ -52,9 +54,10 @@ from .performance import (
     summary_of,
     window_named,
 )
-from .samples import NS, SKEW_NS_MAX, Sample, SampleRefused, check_time, sample
+from .samples import NS, SKEW_NS_MAX, Sample, SampleRefused, check_time, sample, sample_of_line
 
 if TYPE_CHECKING:
+    from alphapulse.log.eventlog import Mode
     from alphapulse.registry import Registry
 
 _KINDS: Final[dict[Measure, int]] = {measure: kind for kind, measure in SAMPLE_KINDS.items()}
@@ -85,26 +88,41 @@ class Performance(Closing):
     """Of one registry, which stays open longer. A context manager; thread-safe."""
 
     def __init__(
-        self, registry: Registry, *, retention: Retention | None = None,
+        self, registry: Registry, *, mode: Mode = "rw", retention: Retention | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:  # fmt: skip
-        """Opens the market log to write. Raises as `MarketLog.of`."""
+        """Opens the market log; with mode "r" there need be none. clock: ns since 1970 UTC.
+
+        Raises as `MarketLog.of`.
+        """
         self._registry = registry
         self._clock = clock
         self._chains = Chains(registry.log, registry.views)
-        self.market = MarketLog.of(registry.log.home.path, retention=retention)
+        self._market: MarketLog | None = None
+        home = registry.log.home.path
+        if mode == "rw" or MarketHome(home).exists():
+            self._market = MarketLog.of(home, mode=mode, retention=retention)
 
     def close(self) -> None:
-        self.market.close()
+        if self._market is not None:
+            self._market.close()
+
+    @property
+    def market(self) -> MarketLog:
+        """Raises ReadOnly where nothing was sampled yet and nothing may be."""
+        if self._market is None:
+            raise ReadOnly("opening the market log")
+        return self._market
 
     # Samples
 
     def add(
-        self, rows: Iterable[Mapping[str, object] | Sample], *, source: str = "",
+        self, rows: Iterable[Mapping[str, object] | bytes], *, source: str = "",
         refused: Callable[[int, AlphaPulseError], None] | None = None,
     ) -> Taken:  # fmt: skip
         """Takes samples, up to 1,000 in a commit; each that cannot be taken is refused alone.
 
+        rows: each by the fields of `sample`, or a line of JSON; blank lines are passed over.
         refused: called with the number of each such row, from 0, and why. Raises LogBusy, LogFull:
         what was committed before stays. Cost: 60 µs each.
         """
@@ -121,7 +139,10 @@ class Performance(Closing):
             good: list[tuple[int, Sample]] = []
             for number, row in batch:
                 try:
-                    good.append((number, row if isinstance(row, Sample) else sample(row)))
+                    if not isinstance(row, bytes):
+                        good.append((number, sample(row)))
+                    elif not row.isspace() and row:
+                        good.append((number, sample_of_line(row)))
                 except InvalidInput as error:
                     refuse(number, error)
             total = self._commit(good, source, refuse, total)
@@ -265,7 +286,7 @@ class Performance(Closing):
         if self._chains.find(venue_key(place.venue)).id < 0:
             raise UnknownVenue("asking about a venue", venue=place.venue)
         found = [Window(place, each, False) for each in self._said(place, length_ns, begin)]
-        if open:
+        if open and self._market is not None:
             found += self._open(place, length_ns)
         return [
             each for each in found
@@ -298,12 +319,11 @@ class Performance(Closing):
                 yield Window(found, summary, True)
 
 
-def merged(windows: Iterable[Window]) -> Summary | None:
-    """One summary of windows in order; None of none."""
-    found: Summary | None = None
+def merge_windows(windows: Sequence[Window]) -> Summary:
+    """One summary of windows that follow each other, at least one."""
+    start = windows[0].summary.start
+    found = Summary(start, start)
     for each in windows:
-        if found is None:
-            found = Summary(each.summary.start, each.summary.start)
         found.merge(each.summary)
     return found
 

@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import lru_cache
 from typing import Final, NamedTuple
+
+import msgspec
 
 from alphapulse.log import (
     MEASURES_BY_NAME,
@@ -61,6 +64,8 @@ _NS_MAX: Final = {
     Measure.ACK: LATENCY_NS_MAX, Measure.REJECT: LATENCY_NS_MAX, Measure.FILL: LATENCY_NS_MAX,
     Measure.OUTAGE: OUTAGE_NS_MAX,
 }  # fmt: skip
+LINE_SIZE_BYTES_MAX: Final = 4_096
+_decode: Final = msgspec.json.Decoder(float_hook=Decimal).decode
 _COMMON: Final = ("venue", "measure", "time", "listing")
 
 
@@ -124,6 +129,22 @@ def sample(fields: Mapping[str, object]) -> Sample:
         _whole(fields.get("within_bps"), "within_bps", 1, BAND_BPS_MAX) if depth else 0,
         _currency(fields.get("currency")) if depth else "",
     )  # fmt: skip
+
+
+def sample_of_line(line: bytes) -> Sample:
+    """A sample from a line of JSON. Raises InvalidInput."""
+    if len(line) > LINE_SIZE_BYTES_MAX:
+        raise InvalidInput(
+            "reading a sample", problem=f"the line is over {LINE_SIZE_BYTES_MAX} bytes long",
+            size_bytes=len(line),
+        )  # fmt: skip
+    try:
+        fields = _decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput("reading a sample", problem=f"it is no JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise InvalidInput("reading a sample", problem="it is no JSON object")
+    return sample(fields)
 
 
 def _time(value: object) -> int:
