@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from io import BufferedReader
+from typing import TYPE_CHECKING, Final, cast
 
 import click
 
@@ -141,13 +141,13 @@ def _batches(file: str) -> Iterator[list[bytes]]:
     """Lines as they come: those that one read gives, up to 256 KiB."""
     from alphapulse.log import SystemCalls
 
-    with SystemCalls(f"reading {file}"):
-        descriptor = sys.stdin.fileno() if file == "-" else os.open(file, os.O_RDONLY)
-    try:
+    with ExitStack() as stack:
+        with SystemCalls(f"reading {file}"):
+            stream = sys.stdin.buffer if file == "-" else stack.enter_context(open(file, "rb"))
         rest = b""
         while True:
             with SystemCalls(f"reading {file}"):
-                data = os.read(descriptor, _READ_SIZE_BYTES)
+                data = cast(BufferedReader, stream).read1(_READ_SIZE_BYTES)
             if not data:
                 break
             *lines, rest = (rest + data).split(b"\n")
@@ -157,9 +157,6 @@ def _batches(file: str) -> Iterator[list[bytes]]:
                 yield lines
         if rest:
             yield [rest]
-    finally:
-        if file != "-":
-            os.close(descriptor)
 
 
 @performance.command("summarise")
@@ -181,9 +178,9 @@ def summarise(cli: Cli, window: str, listings: bool) -> None:
     ]
     if cli.json:
         cli.out.records(rows)
-        return
-    _table(cli, rows)
-    if not rows:
+    elif rows:
+        _table(cli, rows)
+    else:
         cli.note("no window with samples ended over 30 s ago and was not closed before")
 
 
