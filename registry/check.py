@@ -40,7 +40,6 @@ from alphapulse.log import (
     RelationBody,
     RelationKind,
     RulesBody,
-    SampleBody,
     SnapshotBody,
     Space,
     Status,
@@ -220,10 +219,10 @@ def check_body(
         after = held
     elif isinstance(body, AnswerBody):
         after = _answer(kind, held, body)
-    elif isinstance(body, SampleBody):
-        _refuse(kind, "samples stand in the market log, not in this one")
-    else:
+    elif isinstance(body, AcknowledgedBody):
         after = _acknowledged(state, kind, space, entity, held, body)
+    else:
+        _refuse(kind, "samples stand in the market log, not in this one")
     return after
 
 

@@ -58,16 +58,17 @@ def _opened(cli: Cli, *, write_log: bool = False, write: bool = True) -> Iterato
 @click.option("--source", default="", help="Who measured; it is kept.")
 @settings
 def add(cli: Cli, file: str, source: str) -> int:
-    r"""Take samples from JSON Lines, of a file or of stdin as they come: each line that is there is
+    """Take samples from JSON Lines, of a file or of stdin as they come: each line that is there is
     committed, up to 1,000 together.
 
     \b
-      {"venue": "XNAS", "measure": "ack", "time": "2026-11-23T09:30:00.5Z", "latency_ns": 250000}
+      {"venue": "XNAS", "measure": "ack", "time": "2026-11-23T09:30:00.5Z",
+       "latency_ns": 250000}
       {"venue": "XNAS", "measure": "reject", "time": 1795426200000000000}
       {"venue": "XNAS", "measure": "outage", "time": …, "duration_ns": 4000000000}
       {"venue": "XNAS", "measure": "spread", "time": …, "spread_bps": 1.25}
-      {"venue": "XNAS", "measure": "depth", "time": …, "depth": "1250000", "within_bps": 10,
-       "currency": "USD"}
+      {"venue": "XNAS", "measure": "depth", "time": …, "depth": "1250000",
+       "within_bps": 10, "currency": "USD"}
 
     \b
     measure   ack, reject and fill have latency_ns (of a reject it may be left
@@ -210,10 +211,11 @@ def show(
               with the depth within 10 bps; rounded down
 
     \b
-    JSON fields: venue, listing, window_from, window_to, open, samples, acks, fills,
-    rejects, reject_rate, uptime, ack_p50_ns, ack_p99_ns, fill_p50_ns, fill_p99_ns,
-    spread_bps, depth (within bps, currency, mean), score, score_currency. Numbers that are
-    not whole are text, exact: decimal, or a ratio such as 1/3. Null: not measured.
+    JSON fields: venue, listing, window_from, window_to, open, samples, acks,
+    fills, rejects, reject_rate, uptime, ack_p50_ns, ack_p99_ns, fill_p50_ns,
+    fill_p99_ns, spread_bps, depth (within_bps, currency, mean), score,
+    score_currency. Numbers that are not whole are text, exact: decimal, or a
+    ratio such as 1/3. Null: not measured.
     """
     from alphapulse.registry.venues import Window, merge_windows
 

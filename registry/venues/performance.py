@@ -304,7 +304,7 @@ class Windows:
         self._open: dict[tuple[Place, int], Summary] = {}
 
     def add(self, venue: str, record: SampleRecord) -> None:
-        """Of any time, in any order. Cost: 5 µs; an outage, as much for each window it is in."""
+        """Of any time, in any order. Cost: 10 µs; an outage, as much for each window it is in."""
         time = record.time
         places = [Place(venue)]
         if self._listings and record.listing:

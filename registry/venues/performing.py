@@ -124,7 +124,7 @@ class Performance(Closing):
 
         rows: each by the fields of `sample`, or a line of JSON; blank lines are passed over.
         refused: called with the number of each such row, from 0, and why. Raises LogBusy, LogFull:
-        what was committed before stays. Cost: 60 µs each.
+        what was committed before stays. Cost: 25 µs each.
         """
         counts: Counter[str] = Counter()
         total = Taken(0, {}, None, None, self._registry.log.head)
@@ -156,21 +156,21 @@ class Performance(Closing):
             head, now = self._registry.log.head, self._clock()
             metadata = encode_metadata(Metadata(source=source, registry_head=head))
             kept_from = now - self.market.retention.age_s_max * NS
-            closed: dict[str, int] = {}
+            known: dict[str, tuple[int, int]] = {}
             drafts = []
             for number, row in rows:
                 try:
-                    if row.venue not in closed:
-                        closed[row.venue] = self._closed_until(row.venue)
-                    check_time(row, now, closed[row.venue], kept_from)
+                    if row.venue not in known:
+                        entity = primary_id(venue_fingerprint(row.venue))
+                        known[row.venue] = self._closed_until(row.venue), entity
+                    closed_until, entity = known[row.venue]
+                    check_time(row, now, closed_until, kept_from)
                     self._check_listing(row)
                 except AlphaPulseError as error:
                     refuse(number, error)
                     continue
-                drafts.append(
-                    Draft(_KINDS[row.measure], Space.VENUE,
-                          primary_id(venue_fingerprint(row.venue)), None, row.body(), metadata)
-                )  # fmt: skip
+                kind = _KINDS[row.measure]
+                drafts.append(Draft(kind, Space.VENUE, entity, None, row.body(), metadata))
             if not drafts:
                 return total
             session.add(session.stage(drafts))
@@ -207,7 +207,7 @@ class Performance(Closing):
         windows without samples are left out.
 
         listings: for each listing that samples name, too. Raises InvalidInput, and what writing
-        raises: windows before that stay closed. Cost: 8 µs a sample since the last closed window.
+        raises: windows before that stay closed. Cost: 20 µs a sample since the last closed window.
         """
         length_ns, until = window_named(window), self._clock() - SETTLE_NS
         windows = Windows(length_ns, listings=listings)

@@ -28,8 +28,8 @@ pytestmark = pytest.mark.usefixtures("forked_interpreters")
 VERBS = [
     "demo", "init", "import", "watch", "register", "amend", "delist", "status", "add-listing",
     "end-listing", "relate", "unrelate", "seen", "proposals", "rules", "lookup", "listings",
-    "related", "candidates", "venue", "venues", "hours", "fees", "history", "diff",
-    "blame", "tail", "replay", "audit", "rebuild", "backup", "restore", "fork", "export",
+    "related", "candidates", "venue", "venues", "hours", "fees", "performance", "history",
+    "diff", "blame", "tail", "replay", "audit", "rebuild", "backup", "restore", "fork", "export",
     "import-log", "cursors", "alerts", "stats",
 ]  # fmt: skip
 
