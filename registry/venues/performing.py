@@ -32,6 +32,7 @@ from alphapulse.log import (
     SampleBody,
     Space,
     encode_metadata,
+    where,
 )
 from alphapulse.projections import ListingRecord, VenueRecord, backwards
 from alphapulse.registry import validation
@@ -232,14 +233,24 @@ class Performance(Closing):
         return outcome[0]
 
     def _start(self, length_ns: int) -> int:
-        """The market offset before which no sample is in an open window of this length: what is in
-        a window was recorded at most 5 s before that began."""
-        venues = [found.key for found in self._registry.venues.all()]
-        closed = min((self._summarised_until(name, length_ns) for name in venues), default=0)
-        return self.market.offset_at(closed - SKEW_NS_MAX) if closed else self.market.first
+        """The market offset before which no sample is in an open window of this length.
 
-    def _fold(self, windows: Windows, start: int, stop: int) -> None:
-        for event in self.market.read(start, stop):
+        Windows are closed in the order of their ends, those of all venues together, so whoever
+        closed the newest one had closed all that ended before it began. A sample in an open window
+        was recorded after that, or at most 5 s before that window.
+        """
+        venues = [found.key for found in self._registry.venues.all()]
+        newest = max((self._summarised_until(name, length_ns) for name in venues), default=0)
+        return self._recorded_from(newest - length_ns) if newest else self.market.first
+
+    def _recorded_from(self, time: int) -> int:
+        """The market offset before which no sample of this time (ns), or later, is."""
+        return self.market.offset_at(time - SKEW_NS_MAX)
+
+    def _fold(self, windows: Windows, start: int, stop: int, venue: str = "") -> None:
+        """venue: only what is about it."""
+        wanted = where(venue=venue) if venue else None
+        for event in self.market.read(start, stop, wanted):
             body = event.body
             if isinstance(body, SampleBody):  # other kinds are to come
                 windows.add(body.extension.venue, event.sample)
@@ -312,8 +323,8 @@ class Performance(Closing):
     def _open(self, place: Place, length_ns: int) -> Iterator[Window]:
         closed = self._summarised_until(place.venue, length_ns, place.listing)
         windows = Windows(length_ns, listings=bool(place.listing))
-        start = self.market.offset_at(closed - SKEW_NS_MAX) if closed else self.market.first
-        self._fold(windows, start, self.market.head)
+        start = self._recorded_from(closed) if closed else self.market.first
+        self._fold(windows, start, self.market.head, place.venue)
         for found, summary in windows.closed(1 << 63):
             if found == place and summary.start >= closed:
                 yield Window(found, summary, True)

@@ -16,6 +16,7 @@ from alphapulse.log import (
     MarketHome,
     PerformanceBody,
     ReadOnly,
+    RecordingClock,
     SampleBody,
 )
 from alphapulse.registry import IllegalEvent, Registry, audit
@@ -136,6 +137,37 @@ def test_windows_close_once_and_refuse_what_is_late(
     assert again[0].summary.samples == 3 and again[1].outcome == "amended"
     with registry.log.subscribe("kind=venue.performance venue=XNAS", 0, stop=99) as found:
         assert [next(found).offset for _ in range(2)] == [closed[0][1].offset, again[1].offset]
+
+
+def test_closing_reads_on_from_the_newest_closed_window(
+    performance: Performance, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And finds what came late for a window that no sample had been in, and that nobody closed."""
+    times = [T - HOUR]
+    performance.market.clock = RecordingClock(lambda: times[-1], lambda: times[-1] - times[0])
+    starts: list[int] = []
+    real = performance._fold
+
+    def fold(windows: Any, start: int, *more: Any) -> None:
+        starts.append(start)
+        real(windows, start, *more)
+
+    monkeypatch.setattr(performance, "_fold", fold)
+    for hour in range(4):
+        times.append(T + hour * HOUR + 10 * NS)
+        clock.now = times[-1]
+        performance.add([ack(hour * 3_600 + 5), ack(hour * 3_600 + 9)])
+    times.append(T + 4 * HOUR + 40 * NS)
+    clock.now = times[-1]
+    assert len(performance.summarise()) == 4
+    performance.add([ack(3_600 + 7, venue="binance"), ack(4 * 3_600 + 7)])
+    times.append(T + 5 * HOUR + 40 * NS)
+    clock.now = times[-1]
+    closed = performance.summarise()
+    assert [(each.place.venue, (each.summary.start - T) // HOUR) for each, _ in closed] == [
+        ("binance", 1), ("XNAS", 4),
+    ]  # fmt: skip
+    assert starts[::2] == [0, 6], "the block of the newest window that was closed, and on"
 
 
 def test_what_is_asked_for_is_the_log_and_then_the_open_windows(
