@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from alphapulse.log import (
@@ -304,21 +304,30 @@ class Performance(Closing):
             if each.summary.start >= begin and (not end or each.summary.stop <= end)
         ]  # fmt: skip
 
-    def _said(self, place: Place, length_ns: int, begin: int) -> Iterator[Summary]:
+    def newest(
+        self, venue: str, window: str = WINDOW_DEFAULT, *, listing: int = 0
+    ) -> Summary | None:
+        """What the log says of the newest closed window; None when there is none. Cost: 100 µs."""
+        place = Place(validation.venue(venue), listing)
+        body = next(self._bodies(place, window_named(window)), None)
+        return None if body is None else summary_of(body)
+
+    def _said(self, place: Place, length_ns: int, begin: int) -> list[Summary]:
+        """Windows of a chain rise."""
+        bodies = takewhile(lambda b: b.window_from >= begin, self._bodies(place, length_ns))
+        return [summary_of(body) for body in bodies][::-1]
+
+    def _bodies(self, place: Place, length_ns: int) -> Iterator[PerformanceBody]:
+        """The newest first."""
         record = self._chain(place.venue, length_ns, place.listing)
         if record is None:
             return
-        found = []
         table, _ = self._chains.look()
         last_offset = table.last_offset(table.find(record.id))
         for event in backwards(self._registry.log, last_offset, record.id):
             body = event.body
             if event.kind == Kind.VENUE_PERFORMANCE and isinstance(body, PerformanceBody):
-                if body.window_from < begin:
-                    break  # windows of a chain rise
-                found.append(body)
-        for body in reversed(found):
-            yield summary_of(body)
+                yield body
 
     def _open(self, place: Place, length_ns: int) -> Iterator[Window]:
         closed = self._summarised_until(place.venue, length_ns, place.listing)

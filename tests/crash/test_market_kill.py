@@ -11,7 +11,7 @@ from tests.log.markets import add, fill, values
 
 from .children import Hear, Say, killed, report, seeds, verify_in_fork
 
-ROUNDS = 4
+ROUNDS = 3
 
 
 def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path: Path) -> N
                     say(str(log.head))
 
         with mock.patch("alphapulse.log.market.verify_in_child", verify_in_fork):
-            lines, was_killed = killed(work, rng.uniform(0.05, 0.3))
+            lines, was_killed = killed(work, rng.uniform(0.05, 0.2))
             kills += was_killed
             head = max(map(int, lines), default=0)
             acknowledged = max(acknowledged, head)

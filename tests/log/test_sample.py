@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alphapulse.log.errors import Corrupt, NotDecodable
@@ -24,6 +24,7 @@ FIELDS = st.builds(
 
 
 @given(FIELDS, st.integers(0, 9))
+@settings(max_examples=50)
 def test_what_is_written_is_read(fields: SampleFields, at: int) -> None:
     data = encode_sample(*fields)
     assert len(data) == 64 and decode_sample(data) == fields
@@ -38,12 +39,12 @@ def test_what_is_written_is_read(fields: SampleFields, at: int) -> None:
     assert record.value == (None if unset else Number(fields.mantissa, fields.exponent))
 
 
-@pytest.mark.parametrize("bit", range(0, 512, 7))
-def test_any_flipped_bit_is_refused(bit: int) -> None:
-    data = bytearray(sample_body().message)
-    data[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(Corrupt):
-        decode_sample(bytes(data))
+def test_any_flipped_bit_is_refused() -> None:
+    for bit in range(512):
+        data = bytearray(sample_body().message)
+        data[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(Corrupt):
+            decode_sample(bytes(data))
 
 
 def test_another_size_type_version_or_measure_is_refused() -> None:

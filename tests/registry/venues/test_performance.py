@@ -138,7 +138,7 @@ def samples(draw: st.DrawFn) -> list[Sample]:
 
 
 @given(samples(), st.randoms(use_true_random=False))
-@settings(max_examples=60)
+@settings(max_examples=25)
 def test_sixty_minutes_are_the_hour_whatever_the_order(
     given_: list[Sample], rng: random.Random
 ) -> None:
