@@ -48,7 +48,7 @@ from .trading_status import NEXT, SIDES
 from .venue import fields_of, normalised, venue_from
 
 SCHEDULES_MAX = 64
-MEASURES_MAX = 1_024
+MEASURES_MAX = 1_000
 
 
 class State(VenueState, Protocol):

@@ -34,6 +34,7 @@ LINE = {"value": "0.1", "volume_from": "0"}
 FEES = plain_list(schedules([fee_schedule([fee_line(LINE)], products=["spot"])]))
 PLACES = plain_list(endpoints([{"kind": "rest", "address": "https://x.com"}]))
 HOURS = plain(bundled_hours("XNAS"))
+HOUR = 3_600 * 10**9
 BODIES: dict[Kind, Any] = {
     Kind.VENUE_ENDPOINTS: EndpointsBody(
         fingerprint=b"", venue="XNAS", endpoints=tuple(PLACES)
@@ -44,8 +45,8 @@ BODIES: dict[Kind, Any] = {
         fingerprint=b"", venue="XNAS", status=5, valid_from=100, side="both"
     ),
     Kind.VENUE_PERFORMANCE: PerformanceBody(
-        fingerprint=b"", venue="XNAS", window_from=1, window_to=2, samples=3,
-        measures={"ack_p50_ns": "1.5"},
+        fingerprint=b"", venue="XNAS", window_from=HOUR, window_to=2 * HOUR, samples=3,
+        measures={"down_ns": "0", "reject_count": "3", "reject_rate": "1", "uptime": "1"},
     ),
 }  # fmt: skip
 
@@ -83,12 +84,27 @@ def judge() -> Judge:
     return made
 
 
+def later(body: Any, revision: int) -> Any:
+    """The same word again; of a performance, about the window so many later."""
+    windows = {}
+    if isinstance(body, PerformanceBody):
+        windows = {"window_from": revision * HOUR, "window_to": (revision + 1) * HOUR}
+    return replace(body, revision=revision, **windows)
+
+
 @pytest.mark.parametrize("kind", BODIES)
 def test_a_legal_word_is_legal(judge: Judge, kind: Kind) -> None:
     entity = judge.judge(kind, BODIES[kind])
-    judge.judge(kind, replace(BODIES[kind], revision=2))
+    judge.judge(kind, later(BODIES[kind], 2))
     judge.judge(Kind.VENUE_WARNING, WarningBody(venue="XNAS", problem="odd"), entity)
-    judge.judge(kind, replace(BODIES[kind], revision=3))
+    judge.judge(kind, later(BODIES[kind], 3))
+
+
+def test_a_window_is_summarised_once_and_in_order(judge: Judge) -> None:
+    body = BODIES[Kind.VENUE_PERFORMANCE]
+    judge.judge(Kind.VENUE_PERFORMANCE, body)
+    with pytest.raises(IllegalEvent, match="before the end of one that was summarised"):
+        judge.judge(Kind.VENUE_PERFORMANCE, replace(body, revision=2))
 
 
 @pytest.mark.parametrize(
@@ -117,10 +133,15 @@ def test_a_legal_word_is_legal(judge: Judge, kind: Kind) -> None:
         (Kind.VENUE_STATUS, {"listing": 7}, "without its fingerprint"),
         (Kind.VENUE_STATUS, {"listing": 7, "listing_fingerprint": bytes(16), "instrument": 1,
                              "asset_class": 3}, "listing is not registered"),
-        (Kind.VENUE_PERFORMANCE, {"window_to": 1}, "ends before it begins"),
-        (Kind.VENUE_PERFORMANCE, {"samples": -1}, "negative number"),
-        (Kind.VENUE_PERFORMANCE, {"measures": {"a": "1.50"}}, "canonical form"),
-        (Kind.VENUE_PERFORMANCE, {"measures": {"a": "nan"}}, "not decimal text"),
+        (Kind.VENUE_PERFORMANCE, {"window_to": 1}, "another length"),
+        (Kind.VENUE_PERFORMANCE, {"window_to": 2 * HOUR + 1}, "another length"),
+        (Kind.VENUE_PERFORMANCE, {"window_from": 1, "window_to": HOUR + 1}, "another beginning"),
+        (Kind.VENUE_PERFORMANCE, {"samples": -1}, "window is impossible"),
+        (Kind.VENUE_PERFORMANCE, {"measures": {"a": "1.50"}}, "a number is missing"),
+        (Kind.VENUE_PERFORMANCE, {"measures": {"down_ns": "0"}}, "follow from its sums"),
+        (Kind.VENUE_PERFORMANCE, {"measures": dict.fromkeys(map(str, range(1_001)), "")}, "1000"),
+        (Kind.VENUE_PERFORMANCE, {"sketches": {"ack": b"\0"}}, "its bins"),
+        (Kind.VENUE_PERFORMANCE, {"listing": 7}, "without its fingerprint"),
     ],
 )  # fmt: skip
 def test_an_illegal_word_is_refused(
