@@ -27,7 +27,6 @@ from alphapulse.log import (
     TradingStatus,
     VenueBody,
     WarningBody,
-    number,
 )
 from alphapulse.registry import validation
 from alphapulse.registry.check import Before, Entity, _check_new, _check_next, _refuse
