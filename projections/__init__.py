@@ -24,6 +24,8 @@ from .layout import APPLIED, PENDING_BIT, SUPERSEDED
 from .listings import Listings, listings_of_isin
 from .records import (
     ALL_MISSING,
+    FLAG_EARLIER,
+    FLAG_SYMBOL_DATED,
     AlertRecord,
     CandidateRecord,
     ImportRecord,
@@ -35,6 +37,8 @@ from .records import (
     fingerprint_key,
     group_key,
     pack_listing,
+    unpack_dates,
+    unpack_listed,
 )
 from .request_view import request_key
 from .rows import canonical_row
@@ -48,6 +52,8 @@ __all__ = [
     "CONFLICT_FIELDS",
     "CUSIP_COUNTRIES",
     "DATA_KINDS",
+    "FLAG_EARLIER",
+    "FLAG_SYMBOL_DATED",
     "IDENTIFIER_INDEXES",
     "MANY_USED",
     "PENDING_BIT",
@@ -94,4 +100,6 @@ __all__ = [
     "state_before",
     "state_named",
     "text_key",
+    "unpack_dates",
+    "unpack_listed",
 ]

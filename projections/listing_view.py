@@ -30,7 +30,7 @@ _decode_listing: Final = msgspec.msgpack.Decoder(ListingBody).decode
 class ListingView(EntityView):
     """Listings by id, instrument, venue and symbol, symbol (and FIGI), venue."""
 
-    schema = TableSchema("listings", 3, ("instrument", "venue_symbol", "symbol", "venue"))
+    schema = TableSchema("listings", 5, ("instrument", "venue_symbol", "symbol", "venue"))
     space = Space.LISTING
     first_kind = Kind.LISTING_ADDED
     links_per_event = (5, 2)

@@ -54,6 +54,7 @@ for _layout in (LISTING, RELATION, ALERT, REQUEST, IMPORT, FEED, CANDIDATE, PROP
 FLAG_PRIMARY: Final = 1
 FLAG_CUT: Final = 2
 FLAG_EARLIER: Final = 4
+FLAG_SYMBOL_DATED: Final = 8
 _CURRENCY_BYTES: Final = 12
 _VENUE_BYTES: Final = 24
 _SYMBOL_BYTES: Final = 28
@@ -61,6 +62,11 @@ NOT_ACKNOWLEDGED: Final = (1 << 64) - 1
 
 _Q: Final = struct.Struct("<Q").unpack_from
 _SIGNED: Final = struct.Struct("<q").unpack_from
+unpack_dates: Final = struct.Struct("<24xQqq7xB").unpack_from
+"""(instrument, valid_from, valid_to, flags) of a listing's record, where there are many to see."""
+unpack_listed: Final = struct.Struct("<24xQqqI3xB80xQ").unpack_from
+"""(instrument, valid_from, valid_to, revision, flags, data offset), trailer included: what decides
+whether a listing's record is the state that was asked for."""
 _LINK: Final = struct.Struct("<24xQQ8xqqqq4xBxBB").unpack_from
 _KINDS: Final = {int(kind): kind for kind in RelationKind}
 _I: Final = struct.Struct("<I").unpack_from
@@ -81,9 +87,10 @@ def pack_listing(id: int, body: ListingBody) -> bytes:
     if not whole:
         symbol, venue = _cut(symbol, _SYMBOL_BYTES), _cut(venue, _VENUE_BYTES)
         currency = _cut(currency, _CURRENCY_BYTES)
-    flags = FLAG_PRIMARY * body.primary | FLAG_CUT * (not whole)
-    if body.earlier:
-        flags |= FLAG_EARLIER
+    flags = (
+        FLAG_PRIMARY * body.primary | FLAG_CUT * (not whole) | FLAG_EARLIER * bool(body.earlier)
+        | FLAG_SYMBOL_DATED * (body.symbol_from != 0)
+    )  # fmt: skip
     return LISTING.pack(
         id, body.fingerprint, body.instrument, body.valid_from, body.valid_to, body.revision,
         body.line, body.status, flags, body.asset_class, len(symbol), len(venue), len(currency),

@@ -19,7 +19,7 @@ import mmap
 import os
 import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NoReturn, TypeAlias, cast
 from zlib import crc32
 
@@ -63,6 +63,8 @@ Cells: TypeAlias = Sequence[int]
 as it was when it was asked for; cells linked later are not in it."""
 
 _SCAN_SLOTS: Final = 8192
+_SLOT_WORDS_A_PROBE: Final = 16
+"""So many words of slots are read in a row in the time that probing for one key takes."""
 
 
 class _Gone:
@@ -177,6 +179,14 @@ class TableReader(Closing):
         except IndexError as error:
             raise self.damaged("a posting", cell=cell) from error
 
+    def positions_of(self, cells: Cells) -> list[int]:
+        """`position_of` each, at a fifth of the cost."""
+        index = self._index
+        try:
+            return [index[cell] for cell in cells]
+        except IndexError as error:
+            raise self.damaged("a posting", cells=len(cells)) from error
+
     def key_of(self, cell: int) -> int:
         try:
             return self._index[cell - 1]
@@ -203,6 +213,15 @@ class TableReader(Closing):
             i = (i + 2) & mask
             found = slots[i]
         return self._cells(slots[i + 1])
+
+    def linked(self, index: int | str, keys: Collection[int]) -> set[int]:
+        """Those of the keys that something is linked under. Cost: 0.3 µs a key, or 20 ns for each
+        slot of the index where that is less."""
+        number = index if isinstance(index, int) else self._numbers[index]
+        slots = self._secondaries[number][0]
+        if len(slots) > _SLOT_WORDS_A_PROBE * len(keys):
+            return {key for key in keys if self.postings(number, key)}
+        return set(keys).intersection(slots[::2].tolist())
 
     def block(self, start: int, count: int) -> Cells:
         """The first so many cells of the block whose cells begin at word `start`."""
@@ -287,6 +306,16 @@ class TableReader(Closing):
             f"reading view {self.schema.name}", problem=f"{what} is damaged",
             cure=ViewUnusable.cure, path=self.path, **facts,
         )
+
+    def having(self, at: int, value: int) -> Iterator[int]:
+        """Positions of all records, those that are in force no more among them, whose payload has
+        this byte at that place, the oldest first. Cost: 5 ns for each record there is."""
+        start = self.geometry.arena_at
+        column = bytes(self.arena[start + at : self.words[ARENA_NEXT] : RECORD_SIZE_BYTES])
+        number = column.find(value)
+        while number >= 0:
+            yield start + number * RECORD_SIZE_BYTES
+            number = column.find(value, number + 1)
 
     # Header
 

@@ -18,6 +18,7 @@ from .commands_feeds import StateRules, policy_named
 from .commands_listings import AddListing, AddToGroup, EndListing
 from .commands_proposals import ConfirmProposal, RefuseProposal, Seen
 from .commands_relations import Relate, Unrelate
+from .cross import Crossing, Pair
 from .deciding import Receipt
 from .discovery import Discovery, Feed, FeedsFile, Found, read_feeds
 from .errors import (
@@ -107,6 +108,7 @@ __all__ = [
     "Command",
     "Confirm",
     "ConfirmProposal",
+    "Crossing",
     "Crowd",
     "Currency",
     "DexPool",
@@ -145,6 +147,7 @@ __all__ = [
     "Option",
     "Origin",
     "Outcome",
+    "Pair",
     "Pattern",
     "Perpetual",
     "Planned",

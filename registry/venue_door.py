@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from .cross import VenueMapQuestions
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from .venues.writing import VenueWriting
 
 
-class VenueDoor:
+class VenueDoor(VenueMapQuestions):
     """What `Registry` has of venues. Loading them takes 30 ms, which a lookup does without."""
 
     log: Any
