@@ -48,11 +48,12 @@ from alphapulse.log import (
     format_time,
     symbol_of,
 )
-from alphapulse.projections import Rebuilt
+from alphapulse.projections import ListingRecord, Rebuilt
 
 from .candidate_finder import LookAlike
 from .candidates import Candidate, Evidence
 from .changes import Blame, Change
+from .cross import Pair
 from .deciding import Receipt, key_of
 from .fields import class_text, fact, fact_fields, id_text, relation_text, status_text, time_text
 from .formula import components_of
@@ -302,19 +303,24 @@ def _evidence_dict(evidence: Evidence) -> Json:
     }
 
 
-def listing_dict(listing: ListingBody, at: int, owner: Status = Status.ACTIVE) -> Json:
-    """A listing as it stands at `at` (ns): pending, active or delisted follows from its dates.
+def listing_status(
+    listing: ListingBody | ListingRecord, at: int, owner: Status = Status.ACTIVE
+) -> str:  # fmt: skip
+    """Of a listing at `at` (ns): pending, active or delisted follows from its dates.
 
     owner: the instrument's status at that time; what is active is so only while that is, too.
     """
     if at < listing.valid_from:
-        status = "pending"
-    elif listing.valid_to and at >= listing.valid_to:
-        status = "delisted"
-    else:
-        status = status_text(listing.status)
-        if status == "active" and owner is not Status.ACTIVE:
-            status = owner.name.lower()
+        return "pending"
+    if listing.valid_to and at >= listing.valid_to:
+        return "delisted"
+    status = status_text(listing.status)
+    return owner.name.lower() if status == "active" and owner is not Status.ACTIVE else status
+
+
+def listing_dict(listing: ListingBody, at: int, owner: Status = Status.ACTIVE) -> Json:
+    """A listing as it stands at `at` (ns), its status as `listing_status` says."""
+    status = listing_status(listing, at, owner)
     return {
         "instrument": id_text(listing.instrument),
         "venue": listing.venue,
@@ -327,6 +333,52 @@ def listing_dict(listing: ListingBody, at: int, owner: Status = Status.ACTIVE) -
         **{field: getattr(listing, field) or None for field in ORDER_FIELDS},
         "status": status,
         "current": status == "active",
+    }
+
+
+def listed_dict(
+    listing: ListingBody | ListingRecord, at: int, owner: Match, then: Match | None
+) -> Json:  # fmt: skip
+    """A listing of a known venue, with what `instruments-at` says of the instrument.
+
+    owner: the instrument as it was known. then: as it was at that time; None before its
+    registration holds, when only the listing speaks.
+    """
+    status = listing_status(
+        listing, at, Status.ACTIVE if then is None else then.record.status_at(at)
+    )
+    return {
+        "instrument": id_text(listing.instrument),
+        "symbol": listing.symbol or None,
+        "currency": listing.currency or None,
+        "primary": listing.primary,
+        "class": class_text(listing.asset_class),
+        "name": owner.body.extension.name or None,
+        "isin": owner.record.isin or None,
+        "valid_from": time_text(listing.valid_from),
+        "valid_to": time_text(listing.valid_to),
+        "status": status,
+        "current": status == "active",
+    }
+
+
+def pair_dict(pair: Pair, listings_a: list[Json], listings_b: list[Json]) -> Json:
+    """What stands for each other at two venues, with the relations as they were said."""
+    return {
+        "instrument_a": id_text(pair.a),
+        "instrument_b": id_text(pair.b),
+        "ratio": ratio_text(pair.ratio) or None,
+        "path": [
+            {
+                "from": id_text(step.link.instrument),
+                "relation": relation_text(step.link.relation),
+                "to": id_text(step.link.other),
+                "ratio": ratio_text(step.link.ratio) or None,
+            }
+            for step in pair.path
+        ],
+        "listings_a": listings_a,
+        "listings_b": listings_b,
     }
 
 

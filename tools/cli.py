@@ -41,6 +41,8 @@ _VERBS: Final[dict[str, Verb]] = {
     "rules": Verb("proposals", "rules", "Show or state what holds for sources."),
     "lookup": Verb("lookup", "lookup", "Find instruments by id, ISIN, address or symbol."),
     "listings": Verb("lookup", "listings", "Show where it trades, or on which chains it is."),
+    "instruments-at": Verb("cross", "instruments_at", "Show what is listed at a venue."),
+    "cross": Verb("cross", "cross", "Show what trades at both of two venues."),
     "related": Verb("related", "related", "Show relations, both ways and through others."),
     "candidates": Verb(
         "candidates", "candidates", "Show instruments that look alike, and decide about them."

@@ -28,8 +28,9 @@ pytestmark = pytest.mark.usefixtures("forked_interpreters")
 VERBS = [
     "demo", "init", "import", "watch", "register", "amend", "delist", "status", "add-listing",
     "end-listing", "relate", "unrelate", "seen", "proposals", "rules", "lookup", "listings",
-    "related", "candidates", "venue", "venues", "hours", "fees", "performance", "history",
-    "diff", "blame", "tail", "replay", "audit", "rebuild", "backup", "restore", "fork", "export",
+    "instruments-at", "cross", "related", "candidates", "venue", "venues", "hours", "fees",
+    "performance", "history", "diff", "blame", "tail", "replay", "audit", "rebuild", "backup",
+    "restore", "fork", "export",
     "import-log", "cursors", "alerts", "stats",
 ]  # fmt: skip
 
