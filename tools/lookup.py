@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from alphapulse.log import Event, ListingBody
     from alphapulse.registry import Match, Registry
 
+    from .trading import Order
+
 FORMS: Final = (
     "id", "fingerprint", "isin", "address", "symbol", "figi", "cusip", "sedol", "lei", "native-id",
 )  # fmt: skip
@@ -41,7 +43,7 @@ valid_at_option = click.option(
 )  # fmt: skip
 
 
-def _moment(registry: Registry, as_of: str | None, valid: int | None) -> int:
+def moment(registry: Registry, as_of: str | None, valid: int | None) -> int:
     """The time (ns) at which statuses that follow from dates are shown."""
     at = time_asked(registry, as_of, "--as-of") if valid is None else valid
     return time.time_ns() if at is None else at
@@ -78,7 +80,7 @@ def lookup(
         found = registry.find(key, by=form, as_of=as_of, valid=valid)
         if not found:
             find(registry, key, by=form, when=registry.when(as_of, valid))  # says what is near
-        at = _moment(registry, as_of, valid)
+        at = moment(registry, as_of, valid)
         rows = [match_dict(match, at, joined) for match, joined in found]
         direct = [match.id for match, joined in found if joined is None]
         uses = _components(registry, direct[0], as_of, valid) if len(direct) == 1 else []
@@ -122,13 +124,20 @@ def _components(
 
 
 @click.command(help=f"""Show every listing of an instrument across venues, past ones too; of a
-    token also its siblings on other chains, where the chain is the venue; and those of instruments
-    that are same_as it or succeed it. When KEY means several instruments, those of all of them.
+    token also its siblings on other chains, where the chain is the venue, what is bridged from it
+    or to it, and the pools it is in; and those of instruments that are same_as it or succeed it.
+    When KEY means several instruments, those of all of them.
     {KEY_HELP}
     \b
     JSON fields: instrument, venue, symbol, currency, primary, valid_from,
     valid_to, figi, tick, lot, ticks, min_size, max_size, min_notional, status,
-    current.
+    current, via, trading, open, next_open, fee, fee_currency, fee_rate.
+
+    via says how another instrument came here (same_as, succeeds, sibling, bridged_from, pool), null
+    for what KEY means. trading is what was said of the venue and the listing (halted, …); open
+    and next_open follow from the hours of the venue; the fee is exact, for a purchase as a taker
+    in the first tier. They are null where the venue is not registered, says nothing of it, or the
+    listing is not current.
 
     A listing that ended and was there again later has a row for each period. A
     status of pending, active or delisted follows from the dates at the time asked (--valid-at,
@@ -138,12 +147,21 @@ def _components(
 @click.argument("key")
 @as_of_option
 @valid_at_option
+@click.option(
+    "--fee-for", metavar="QUANTITY@PRICE",
+    help="Show what each venue charges for that; the price counts in the listing's currency.",
+)
 @settings
-def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> None:
+def listings(
+    cli: Cli, key: str, as_of: str | None, valid_at: str | None, fee_for: str | None
+) -> None:
+    from .trading import order_of
+
+    order = order_of(fee_for)
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
         matches = find(registry, key, when=registry.when(as_of, valid), lasting=True)
-        rows = _listing_rows(registry, matches, as_of, valid)
+        rows = _listing_rows(cli, registry, matches, as_of, valid, order)
     if cli.json:
         cli.out.records(rows)
         return
@@ -159,8 +177,10 @@ def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> Non
     several = len({row["instrument"] for row in rows}) > 1
     columns = [
         Column("venue"), Column("chain"), Column("symbol"), Column("currency"), Column("primary"),
-        Column("status"), Column("valid_from", "from"), Column("valid_to", "to"),
+        Column("status"), Column("via"), Column("valid_from", "from"), Column("valid_to", "to"),
         *(Column(field) for field in ORDER_FIELDS),
+        Column("trading"), Column("open"), Column("next_open", "opens"), Column("fee", right=True),
+        Column("fee_rate", "at"),
     ]  # fmt: skip
     if several:
         columns.insert(0, Column("instrument", whole=True))
@@ -171,6 +191,9 @@ def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> Non
                 "valid_from": short_time(row["valid_from"]),
                 "valid_to": short_time(row["valid_to"]),
                 "primary": "yes" if row["primary"] else "",
+                "trading": "" if row["trading"] == "open" else row["trading"],
+                "next_open": short_time(row["next_open"]),
+                "fee": " ".join(filter(None, (shown(row["fee"]), shown(row["fee_currency"])))),
                 "chain": chain.name if (chain := CHAINS.get(str(row["venue"]))) else "",
             }
             for row in rows
@@ -181,35 +204,34 @@ def listings(cli: Cli, key: str, as_of: str | None, valid_at: str | None) -> Non
 
 
 def _listing_rows(
-    registry: Registry, matches: Sequence[Match], as_of: str | None, valid: int | None
-) -> list[dict[str, object]]:
-    """Rows of the matches, of who is joined to them and of their siblings, each instrument once."""
+    cli: Cli, registry: Registry, matches: Sequence[Match], as_of: str | None, valid: int | None,
+    order: Order | None,
+) -> list[dict[str, object]]:  # fmt: skip
+    """Rows of the matches and of who comes with them, each instrument once."""
     from alphapulse.log import Status
     from alphapulse.registry.render import listing_dict, on_chain_dict
 
-    at = _moment(registry, as_of, valid)
-    asked = {match.id: match for match in matches}
-    others = [joined.id for joined in registry.joined(asked, as_of=as_of, valid=at)]
-    for match in matches:
-        for id in (*others, *registry.siblings(match.id, as_of=as_of)):
-            sibling = None if id in asked else registry.describe(id, as_of=as_of)
-            if sibling is not None:
-                asked[id] = sibling
+    from .trading import UNSAID, Trading
+
+    at = moment(registry, as_of, valid)
+    trading = Trading(cli, registry, at, as_of)
     rows = []
-    for match in asked.values():
-        if match.record.asset_class.name.lower() in ON_CHAIN:
+    for match, via in _with_others(registry, matches, as_of, valid, at):
+        if match.record.asset_class.name.lower() in ON_CHAIN or via == "pool":
             then = registry.describe(match.id, as_of=as_of, valid=valid)
             begins, is_named = registry.lookup.begins(match.id, registry.when(as_of).known)
-            rows.append(on_chain_dict(match, begins if is_named else 0, then))
+            row = on_chain_dict(match, begins if is_named else 0, then)
+            rows.append(row | {"via": via} | UNSAID)
         bodies = registry.listing_bodies(match.id, as_of=as_of, valid=valid)
         if bodies:
             owner = registry.describe(match.id, as_of=as_of, valid=valid)
             # Of a time before its registration holds, only the listing speaks.
             status = Status.ACTIVE if owner is None else owner.record.status_at(at)
-            rows += [
-                listing_dict(period, at, status) for id, body in bodies
-                for period in _periods(registry, id, body, as_of)
-            ]
+            for id, body in bodies:
+                for period in _periods(registry, id, body, as_of):
+                    row = listing_dict(period, at, status)
+                    said = trading.said(id, period, order) if row["current"] else UNSAID
+                    rows.append(row | {"via": via} | said)
     return rows
 
 
@@ -228,6 +250,34 @@ def _periods(
             )
             period = replace(period, symbol=dict(then)[id].symbol)
         yield period
+
+
+def _with_others(
+    registry: Registry, matches: Sequence[Match], as_of: str | None, valid: int | None, at: int
+) -> list[tuple[Match, str | None]]:
+    """Each instrument once, with how it came here: None for the matches themselves."""
+    found: dict[int, tuple[Match, str | None]] = {match.id: (match, None) for match in matches}
+
+    def take(id: int, via: str) -> None:
+        other = None if id in found else registry.describe(id, as_of=as_of)
+        if other is not None:
+            found[id] = other, via
+
+    for joined in registry.joined(list(found), as_of=as_of, valid=at):
+        take(joined.id, joined.relation.name.lower())
+    for match in matches:
+        for id in registry.siblings(match.id, as_of=as_of):
+            take(id, "sibling")
+        for link in registry.related(
+            match.id, depth=None, as_of=as_of, valid=at, relations=("bridged_from",)
+        ):
+            take(link.instrument, "bridged_from")
+            take(link.other, "bridged_from")
+    for match in matches:
+        for link in registry.related(match.id, as_of=as_of, valid=at, relations=("component",)):
+            if link.field == "tokens":
+                take(link.instrument, "pool")
+    return list(found.values())
 
 
 @click.command(help=f"""Show every event about an instrument, its listings, groups and

@@ -12,7 +12,9 @@ FIELDS = ["id", "fingerprint", "class", "status", "symbol", "name", "decimals", 
           "address", "revision", "offset", "key", "joined"]  # fmt: skip
 LISTING_FIELDS = ["instrument", "venue", "symbol", "currency", "primary", "valid_from",
                   "valid_to", "figi", "tick", "lot", "ticks", "min_size", "max_size",
-                  "min_notional", "status", "current"]  # fmt: skip
+                  "min_notional", "status", "current", "via", "trading", "open",
+                  "next_open", "fee", "fee_currency", "fee_rate"]  # fmt: skip
+UNSAID = dict.fromkeys(LISTING_FIELDS[-7:])
 
 
 def test_lookup_in_json_has_the_fields_of_the_table(run: Run, apple: int) -> None:
@@ -107,7 +109,7 @@ def test_listings_in_json(run: Run, apple: int) -> None:
         "instrument": f"0x{apple:016x}", "venue": "XNAS", "symbol": "AAPL", "currency": "USD",
         "primary": True, "valid_from": "1980-12-12T00:00:00.000000000Z", "valid_to": None,
         "figi": None, "tick": None, "lot": None, "ticks": None, "min_size": None, "max_size": None,
-        "min_notional": None, "status": "active", "current": True,
+        "min_notional": None, "status": "active", "current": True, **UNSAID,
     }  # fmt: skip
     assert (past["symbol"], past["status"], past["current"]) == (None, "delisted", False)
     assert past["valid_to"] == "2004-12-01T00:00:00.000000000Z"

@@ -1,0 +1,148 @@
+"""`listings` with what the venues say: open, when next, what it costs; pools and bridged tokens."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from alphapulse.registry import DexPool, Registry, Token
+from alphapulse.registry.venues import bundled_hours, fee_line, fee_schedule
+from alphapulse.registry.venues.venue import Venue
+
+from .conftest import APPLE, Run
+
+BLACK_FRIDAY = "2025-11-28T17:59:00Z"
+"""A minute before the New York exchanges close early."""
+
+
+@pytest.fixture
+def venues(home: Path, apple: int) -> None:
+    """Of Apple's two, and of Xetra, which has no hours and no fees."""
+    with Registry.open(home) as registry:
+        for venue in ("XNAS", "XTKS", "XETR"):
+            registry.venues.add(Venue(key=venue))
+        registry.venues.set_hours("XNAS", bundled_hours("XNAS"))
+        registry.venues.set_hours("XTKS", bundled_hours("XTKS"))
+        lines = [fee_line({"side": "taker", "value": "0.03", "minimum": "1"})]
+        registry.venues.set_fees("XNAS", fee_schedule(lines), valid_from="2020-01-01")
+
+
+def at(run: Run, venue: str, *words: str) -> dict[str, object]:
+    (row,) = [each for each in run("listings", APPLE, "--json", *words).rows
+              if each["venue"] == venue]  # fmt: skip
+    return {name: row[name] for name in ("trading", "open", "next_open", "fee", "fee_currency",
+                                         "fee_rate")}  # fmt: skip
+
+
+@pytest.mark.usefixtures("venues")
+def test_who_is_open_and_what_it_costs(run: Run) -> None:
+    words = ("--valid-at", BLACK_FRIDAY, "--fee-for", "100@190")
+    assert at(run, "XNAS", *words) == {
+        "trading": "open", "open": True, "next_open": "2025-12-01T14:30:00.000000000Z",
+        "fee": "5.7", "fee_currency": "USD", "fee_rate": "0.03 %",
+    }  # fmt: skip
+    assert at(run, "XNAS", "--valid-at", "2025-11-28T18:00:00Z")["open"] is False
+    assert at(run, "XNAS", "--valid-at", BLACK_FRIDAY, "--fee-for", "1@10")["fee"] == "1"
+    assert at(run, "XNAS", *words[:2])["fee"] is None
+    people = run("listings", APPLE, *words)
+    assert people.out.splitlines()[0].split()[-5:] == ["to", "open", "opens", "fee", "at"]
+    assert people.out.splitlines()[1].endswith("yes   2025-12-01 14:30:00  5.7 USD  0.03 %")
+
+
+@pytest.mark.usefixtures("venues")
+def test_of_a_past_listing_and_before_a_venue_was_known_nothing_is_said(run: Run) -> None:
+    words = ("--valid-at", BLACK_FRIDAY, "--fee-for", "100@190")
+    assert set(at(run, "XTKS", *words).values()) == {None}
+    assert set(at(run, "XNAS", *words, "--as-of", "6").values()) == {None}
+    assert at(run, "XTKS", "--valid-at", "2000-06-01T01:00:00Z")["trading"] == "open"
+
+
+@pytest.mark.usefixtures("venues")
+def test_a_venue_without_hours_and_fees(run: Run) -> None:
+    run("add-listing", APPLE, "--venue", "XETR", "--symbol", "APC", "--currency", "EUR")
+    run("add-listing", APPLE, "--venue", "XLON")
+    row = at(run, "XETR", "--fee-for", "100@190")
+    assert row.pop("trading") == "open"
+    assert set(row.values()) == {None}
+    assert set(at(run, "XLON", "--fee-for", "100@190").values()) == {None}, "not registered"
+
+
+@pytest.mark.usefixtures("venues")
+def test_a_halt_is_seen(run: Run) -> None:
+    assert run("status", "set", "XNAS", "halted", "--listing", APPLE).code == 0
+    assert at(run, "XNAS")["trading"] == "halted"
+    assert "halted" in run("listings", APPLE).out
+    run("status", "set", "XNAS", "open", "--listing", APPLE)
+    assert "trading" not in run("listings", APPLE).out
+
+
+@pytest.mark.usefixtures("venues")
+def test_a_fee_in_two_currencies_is_told_and_not_added_up(run: Run, home: Path) -> None:
+    with Registry.open(home) as registry:
+        lines = [fee_line({"value": "0.1", "component": part, "charged": charged})
+                 for part, charged in (("trading", "quote"), ("network", "base"))]  # fmt: skip
+        registry.venues.set_fees("XNAS", fee_schedule(lines), valid_from="2020-01-01")
+    ran = run("listings", APPLE, "--fee-for", "100@190")
+    assert ran.code == 0
+    assert "no fee at XNAS" in ran.err
+    assert "5.7" not in ran.out
+
+
+def test_an_order_that_is_none(run: Run, apple: int) -> None:
+    for wrong in ("100", "100@", "@5", "-1@5", "0@5", "1@-5", "1@x"):
+        ran = run("listings", APPLE, "--fee-for", wrong)
+        assert (ran.code, ran.out) == (2, ""), wrong
+        assert "QUANTITY@PRICE" in ran.err
+
+
+def test_pools_and_bridged_tokens(run: Run, home: Path) -> None:
+    def address(number: int) -> str:
+        return f"0x{number:040x}"
+
+    with Registry.open(home) as registry:
+        token, bridged, twice, other = (
+            registry.register(
+                Token(chain=f"eip155:{chain}", address=address(number), symbol="TKN")
+            ).id
+            for number, chain in ((1 << 20, 1), (1 << 20, 10), (3 << 20, 137), (4 << 20, 1))
+        )
+        registry.relate(bridged, "bridged_from", token)
+        registry.relate(twice, "bridged_from", bridged)
+        pools = [
+            registry.register(
+                DexPool(chain=f"eip155:{chain}", factory=address(9), address=address(pool),
+                        tokens=f"{address(first << 20)} {address(second)}", symbol=f"P{pool}")
+            ).id
+            for pool, chain, first, second in (
+                (50, 1, 1, 7), (51, 1, 4, 1 << 20), (52, 10, 1, 7), (53, 1, 4, 7)
+            )
+        ]  # fmt: skip
+        registry.amend(pools[0], symbol="FIRST")
+    rows = run("listings", f"0x{token:016x}", "--json").rows
+    assert [(int(row["instrument"], 16), row["via"]) for row in rows] == [
+        (token, None), (bridged, "bridged_from"), (twice, "bridged_from"),
+        (pools[1], "pool"), (pools[0], "pool"),
+    ]  # fmt: skip
+    assert (rows[4]["venue"], rows[4]["symbol"], rows[4]["status"]) == (
+        "eip155:1", "FIRST", "active"
+    )  # fmt: skip
+    (pool,) = [row for row in run("listings", f"0x{bridged:016x}", "--json").rows
+               if row["via"] == "pool"]  # fmt: skip
+    assert int(pool["instrument"], 16) == pools[2]
+    assert [row["via"] for row in run("listings", f"0x{other:016x}", "--json").rows] == [
+        None, "pool", "pool"
+    ]  # fmt: skip
+
+
+def test_a_placeholder_in_a_pool_is_the_coin(run: Run, home: Path) -> None:
+    with Registry.open(home) as registry:
+        coin = registry.register(Token(chain="eip155:1", address="0x" + "0" * 40)).id
+        pool = registry.register(
+            DexPool(chain="eip155:1", factory="0x" + "1" * 40, address="0x" + "2" * 40,
+                    tokens=f"0x{'0' * 40} 0x{'3' * 40}")
+        ).id  # fmt: skip
+    rows = run("listings", f"0x{coin:016x}", "--json").rows
+    assert [(int(row["instrument"], 16), row["via"]) for row in rows] == [
+        (coin, None), (pool, "pool")
+    ]  # fmt: skip
