@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 SAMPLES: Final = ("optimism.tokenlist.json", "nse_equities.csv", "apple_listings.csv")
 APPLE: Final = "US0378331005"
+VENUES: Final = {
+    "XNAS": "shares", "XNYS": "shares", "XETR": "percent", "XFRA": "percent", "XLON": "percent",
+}  # fmt: skip
+"""Where Apple trades, and which of the example schedules of fees each gets."""
 USDC: Final = "ethereum:0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48"
 USDT: Final = "ethereum:0xdAC17F958D2ee523a2206206994597C13D831ec7"
 SMALL_ID_BITS: Final = 12
@@ -68,6 +72,12 @@ def _acts(stage: _Stage, scratch: Path) -> None:
     stage.run("Look up by symbol: symbols are not unique, so all that match", "lookup", "USDC")
     stage.run("Where Apple trades: exchanges, currencies, and Tokyo in the past",
               "listings", APPLE)  # fmt: skip
+    stage.act("Its venues, with the hours that come along, and fees that are only an example",
+              "venue add XNAS; hours set XNAS --bundled; fees set XNAS "
+              "example_fees_shares.toml; …", _register_venues)  # fmt: skip
+    stage.run("Apple's map: who is open, when the others open, and what each charges for 100",
+              "listings", APPLE, "--fee-for", "100@190")  # fmt: skip
+    stage.run("What trades both in London and on Xetra", "cross", "XLON", "XETR")
     stage.run("One token on all its chains", "listings", USDT)
     stage.act("A tail in another process catches a registration made here",
               "tail --follow --limit 1 kind=instrument.registered", _live_tail)  # fmt: skip
@@ -160,6 +170,26 @@ def _samples() -> Iterator[list[str]]:
     with contextlib.ExitStack() as stack:
         folder = resources.files("alphapulse.tools") / "samples"
         yield [str(stack.enter_context(resources.as_file(folder / name))) for name in SAMPLES]
+
+
+def _register_venues(stage: _Stage) -> tuple[int, list[object]]:
+    """As the verbs would, for each venue."""
+    from alphapulse.registry import Registry
+    from alphapulse.registry.render import receipt_dict
+    from alphapulse.registry.venues.fees_text import read_fees
+    from alphapulse.registry.venues.venue import Venue
+
+    folder = resources.files("alphapulse.tools") / "samples"
+    with Registry.open(stage.home) as registry:
+        venues, receipts = registry.venues, []
+        for venue, example in VENUES.items():
+            fees = read_fees((folder / f"example_fees_{example}.toml").read_bytes())
+            receipts += [
+                venues.add(Venue(key=venue), source="demo"), venues.set_hours(venue),
+                venues.set_fees(venue, *fees, source="example"),
+            ]  # fmt: skip
+    stage.say(f"{len(VENUES)} venues registered, in {len(receipts)} events")
+    return FINE, [receipt_dict(receipt) for receipt in receipts]
 
 
 def _live_tail(stage: _Stage) -> tuple[int, list[object]]:

@@ -29,6 +29,16 @@ def test_the_demo_shows_everything_and_leaves_nothing(
     places = {row["venue"]: row for row in output[f"listings {APPLE}"]}
     assert places["XNAS"]["primary"]
     assert not places["XTKS"]["current"]
+    mapped = {row["venue"]: row for row in output[f"listings {APPLE} --fee-for 100@190"]}
+    assert mapped.keys() == places.keys()
+    assert [(row["fee"], row["fee_currency"]) for row in mapped.values()] == [
+        ("0.3", "USD"), ("0.3", "USD"), ("1.5", "EUR"), ("1.5", "EUR"), ("1.5", "USD"),
+        (None, None),
+    ]  # fmt: skip
+    assert all((row["open"] is None) is (name == "XTKS") for name, row in mapped.items())
+    assert all(bool(row["next_open"]) is (name != "XTKS") for name, row in mapped.items())
+    (both,) = output["cross XLON XETR"]
+    assert both["instrument_a"] == both["instrument_b"] == apple["id"]
     (caught,) = output["tail --follow --limit 1 kind=instrument.registered"]
     assert caught["body"]["symbol"] == "MSFT"
     (alert,) = output["--home small-ids alerts"]
