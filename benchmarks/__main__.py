@@ -25,6 +25,7 @@ from . import (
     open,
     rebuild,
     register,
+    venues,
 )
 from .data import Homes
 from .harness import Row, at_speed, table
@@ -35,7 +36,7 @@ TOPICS: Final[dict[str, Run]] = {
     "lookup": lookup.run, "message": message.run, "register": register.run,
     "catchup": catchup.run, "audit": audit.run, "rebuild": rebuild.run, "open": open.run,
     "log": log.run, "follow": follow.run, "dispatch": dispatch.run,
-    "import": imports.run,
+    "import": imports.run, "venues": venues.run,
 }  # fmt: skip
 ONE_SIZE: Final = frozenset({"message", "log", "follow", "dispatch", "import"})
 """Topics that need no home of N: measured once."""

@@ -98,6 +98,9 @@ BUDGETS: Final[dict[tuple[str, str, str], tuple[Budget, ...]]] = {
     },
     ("log", "append, batches of 1,000", LMDB): (Budget("ratio", None, 0.6),),
     ("rebuild", "all views", OURS): (Budget("rate_per_s", 1e5, 4e5),),
+    ("venues", "cross of two venues", OURS): (Budget("p50_ns", None, 100 * MS, MILLION),),
+    ("venues", "is_open at a random minute", OURS): (Budget("p50_ns", None, 1.5e3),),
+    ("venues", "fee", OURS): (Budget("p50_ns", None, 8e3),),
     ("open", "for reading", OURS): (
         Budget("p50_ns", 200 * MS, 5 * MS), Budget("private_dirty_bytes", None, 20e6),
     ),
@@ -108,7 +111,7 @@ def computes(benchmark: str, case: str) -> bool:
     """Whether a row waits for nothing but processor and memory: not for the disk, as durable
     rows, `rebuild` (which syncs its files) and `open` may, nor to be woken up, as in `follow`."""
     return (
-        benchmark in ("lookup", "message", "dispatch", "catchup", "audit")
+        benchmark in ("lookup", "message", "dispatch", "catchup", "audit", "venues")
         or (benchmark == "register" and case.endswith("processing"))
         or (benchmark == "log" and case.startswith("catch-up"))
     )

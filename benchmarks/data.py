@@ -13,7 +13,7 @@ import random
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Final, NamedTuple
@@ -53,7 +53,7 @@ _STEP: Final = 70_607_384_120_251
 """Coprime to 36, so number × step mod 36^9 gives every number another ISIN, in no order."""
 _PREFIXES: Final = ("US", "DE", "GB", "FR", "JP", "CH", "IT", "AU")
 _CURRENCIES: Final = ("USD", "EUR", "GBP", "EUR", "JPY", "CHF", "EUR", "AUD")
-_CREATED_NS: Final = 1_764_000_000_000_000_000
+CREATED_NS: Final = 1_764_000_000_000_000_000
 
 
 def _base36(value: int, width: int) -> str:
@@ -128,7 +128,7 @@ def drafts(size: int) -> Iterator[Draft]:
 
 def write_log(home: Path, size: int, events_per_block: int = 1_000) -> None:
     """A home with only its log. Not waiting for the disk: the whole of it is made again at will."""
-    genesis = Genesis(FORMAT_VERSION, bytes(range(16)), 64, _CREATED_NS)
+    genesis = Genesis(FORMAT_VERSION, bytes(range(16)), 64, CREATED_NS)
     EventLog.create(home, genesis=genesis)
     with EventLog.open(home, durability="relaxed") as log, log.writing() as session:
         for draft in drafts(size):
@@ -165,7 +165,7 @@ class Homes:
             logged = perf_counter()
             with Registry.open(building):
                 pass
-            _say(
+            say(
                 f"made a home of {size:,} instruments: log {logged - began:.1f} s,"
                 f" views {perf_counter() - logged:.1f} s"
             )
@@ -178,6 +178,15 @@ class Homes:
         if not path.exists():
             building = self._fresh(path)
             write_log(building, size, events_per_block=1)
+            building.rename(path)
+        return path
+
+    def made(self, name: str, make: Callable[[Path], None]) -> Path:
+        """A directory that `make` fills, once."""
+        path = self._directory / name
+        if not path.exists():
+            building = self._fresh(path)
+            make(building)
             building.rename(path)
         return path
 
@@ -273,5 +282,5 @@ def _pairs(listings: dict[str, list[bytes]]) -> Iterator[Sequence[str | bytes]]:
             yield isin, record
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 from alphapulse.registry.importers import FORMATS
-from benchmarks import audit, follow, harness, imports, lookup, machine, register
+from benchmarks import (
+    audit,
+    follow,
+    harness,
+    imports,
+    lookup,
+    machine,
+    register,
+    venue_data,
+    venues,
+)
 from benchmarks.__main__ import TOPICS, main
 from benchmarks.budgets import BUDGETS, OURS, SQLITE, Budget
 from benchmarks.data import Homes, instrument, isin_of
@@ -198,3 +208,24 @@ def test_the_speed_of_the_machine() -> None:
     speed = Speed({"dict.get": 372 * 3, "CRC32 of 124 B": 220, "Blake3 of a short key": 326})
     assert speed.slowness == 2.0
     assert str(speed).startswith("machine: 2.00 x slower than the one the budgets were set on: d")
+
+
+def test_questions_about_venues_agree_with_the_peers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peers' answers are compared before anything is timed; a wrong one raises."""
+    forget_memory(monkeypatch)
+    monkeypatch.setitem(sys.modules, "exchange_calendars", None)  # it needs seconds to begin
+    monkeypatch.setattr(venues, "QUESTIONS", 100)
+    for module in (venues, venue_data):
+        monkeypatch.setattr(module, "WITH_HOURS", ("XNAS", "XTKS"))
+        monkeypatch.setattr(module, "YEARS", ("2024-01-01", "2025-01-01"))
+    rows = list(venues.run(Context(1_000, Homes(tmp_path))))
+    measured = {(row.case, row.who) for row in rows if row.rate_per_s}
+    cases = list(dict.fromkeys(row.case for row in rows))
+    assert measured == {(case, who) for case in cases for who in (OURS, SQLITE)}
+    assert len(cases) == 7
+    (crossing,) = [row.note for row in rows if row.case.startswith("cross") and row.who == OURS]
+    assert crossing == "100 instruments at both"
+    (missing,) = [row for row in rows if row.who == venues.CALENDARS]
+    assert "not installed" in missing.note
