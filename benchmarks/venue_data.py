@@ -28,8 +28,7 @@ from alphapulse.log import (
 from alphapulse.registry import Equity, Registry, facts_of, fingerprint_of
 from alphapulse.registry.facts import body_of
 from alphapulse.registry.identity import listing_key, primary_id, venue_fingerprint
-from alphapulse.registry.venues import Phase, fee_line, fee_schedule
-from alphapulse.registry.venues.venue import Venue
+from alphapulse.registry.venues import Phase, Venue, fee_line, fee_schedule
 
 from .data import CREATED_NS, Homes, isin_of, say, signed
 

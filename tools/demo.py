@@ -176,8 +176,8 @@ def _register_venues(stage: _Stage) -> tuple[int, list[object]]:
     """As the verbs would, for each venue."""
     from alphapulse.registry import Registry
     from alphapulse.registry.render import receipt_dict
+    from alphapulse.registry.venues import Venue
     from alphapulse.registry.venues.fees_text import read_fees
-    from alphapulse.registry.venues.venue import Venue
 
     folder = resources.files("alphapulse.tools") / "samples"
     with Registry.open(stage.home) as registry:

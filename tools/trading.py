@@ -69,8 +69,7 @@ class Trading:
         return UNSAID | found
 
     def _fee(self, body: ListingBody, order: Order) -> dict[str, object]:
-        from alphapulse.registry.venues import FeeNotComputable, FeeUnknown, exact_text
-        from alphapulse.registry.venues.errors import FeesUnknown
+        from alphapulse.registry.venues import FeeNotComputable, FeesUnknown, FeeUnknown, exact_text
 
         try:
             fee = self._venues.fee(

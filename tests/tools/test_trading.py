@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from alphapulse.registry import DexPool, Registry, Token
-from alphapulse.registry.venues import bundled_hours, fee_line, fee_schedule
-from alphapulse.registry.venues.venue import Venue
+from alphapulse.registry.venues import Venue, bundled_hours, fee_line, fee_schedule
 
 from .conftest import APPLE, Run
 
