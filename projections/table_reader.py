@@ -307,16 +307,6 @@ class TableReader(Closing):
             cure=ViewUnusable.cure, path=self.path, **facts,
         )
 
-    def having(self, at: int, value: int) -> Iterator[int]:
-        """Positions of all records, those that are in force no more among them, whose payload has
-        this byte at that place, the oldest first. Cost: 5 ns for each record there is."""
-        start = self.geometry.arena_at
-        column = bytes(self.arena[start + at : self.words[ARENA_NEXT] : RECORD_SIZE_BYTES])
-        number = column.find(value)
-        while number >= 0:
-            yield start + number * RECORD_SIZE_BYTES
-            number = column.find(value, number + 1)
-
     # Header
 
     @property

@@ -143,7 +143,7 @@ class VenueMap:
             ids: Iterable[int] = [
                 id for id, begins, ends, _ in rows if begins <= at and (not ends or at < ends)
             ]
-            if any([flags & FLAG_EARLIER for _, _, _, flags in rows]):
+            if any(flags & FLAG_EARLIER for _, _, _, flags in rows):
                 parts = self._listed(table, part, asked, venue)
                 ids = chain.from_iterable(ids for ids, _ in parts)
             found.update(dict.fromkeys(ids))
@@ -181,10 +181,11 @@ class VenueMap:
                     body = self._lookup.listing_at(table, cell, when)
                     if body is None or (venue and body.venue != venue):
                         continue
+                    key = table.key_of(cell)
                     for period in each_period(body):
                         if at is None or holds(period, at):
                             ids.append(id)
-                            places.append(ListingRecord(pack_listing(table.key_of(cell), period), 0))
+                            places.append(ListingRecord(pack_listing(key, period), 0))
                 elif at is None or (begins <= at and (not ends or at < ends)):
                     ids.append(id)
                     places.append(at_byte)

@@ -14,7 +14,7 @@ from alphapulse.log import Closed, InvalidInput, format_time
 from alphapulse.projections import ViewUnusable, text_key
 from alphapulse.registry import Equity, Listing, Registry, import_file
 from alphapulse.registry.cross import JOINING
-from alphapulse.registry.lookup import is_listed
+from alphapulse.registry.periods import holds
 from tests.crash.children import seeds
 
 from .homes import APPLE, isin, open_home, tokens
@@ -122,6 +122,27 @@ def test_symbols_are_those_of_the_time_asked(registry: Registry) -> None:
     assert names(registry, "XNAS", valid="2024-05-01") == ["OLD"]
     assert names(registry, "XNAS", known=first.offset) == ["OLD"]
     assert names(registry, "XNAS", known=first.offset - 1) == []
+
+
+def test_a_listing_that_came_back_counts_in_each_of_its_periods(registry: Registry) -> None:
+    id, stayed = (registry.register(Equity(isin=isin(n))).id for n in range(2))
+    listed(registry, stayed, "XETR", valid_from="1990-01-01")
+    for id_, venue in ((id, "XLON"), (stayed, "XLON"), (id, "XETR")):
+        listed(registry, id_, venue, valid_from="2000-01-01", valid_to="2001-01-01")
+    listed(registry, id, "XETR", valid_from="2010-01-01")
+    for valid, there, both in (
+        ("1999-06-01", [stayed], []), ("2000-06-01", [id, stayed], [id, stayed]),
+        ("2005-06-01", [stayed], []), ("2010-06-01", [id, stayed], []),
+    ):  # fmt: skip
+        found = {each.instrument for each in registry.instruments_at("XETR", valid=valid)}
+        assert (found, set(registry.cross("XETR", "XLON", valid=valid).same)) == (
+            set(there), set(both)
+        ), valid  # fmt: skip
+        assert registry.venues_for(id, valid=valid) == [
+            venue for venue in ("XLON", "XETR") if id in there and (venue == "XETR" or both)
+        ], valid
+    first, second = registry.listed(id, venue="XETR", ended=True)
+    assert 0 < first.valid_to <= second.valid_from
 
 
 def test_an_instrument_with_two_lines_counts_once(registry: Registry) -> None:
@@ -254,7 +275,7 @@ def _check(registry: Registry, chooser: random.Random, counted: Counter[str]) ->
     where = {
         id: [
             (listing, body.venue)
-            for listing, body in registry.listing_bodies(id, as_of=known) if is_listed(body, at)
+            for listing, body in registry.listing_bodies(id, as_of=known) if holds(body, at)
         ]
         for id in ids
     }  # fmt: skip

@@ -121,9 +121,9 @@ def test_pools_and_bridged_tokens(run: Run, home: Path) -> None:
     rows = run("listings", f"0x{token:016x}", "--json").rows
     assert [(int(row["instrument"], 16), row["via"]) for row in rows] == [
         (token, None), (bridged, "bridged_from"), (twice, "bridged_from"),
-        (pools[1], "pool"), (pools[0], "pool"),
+        (pools[0], "pool"), (pools[1], "pool"),
     ]  # fmt: skip
-    assert (rows[4]["venue"], rows[4]["symbol"], rows[4]["status"]) == (
+    assert (rows[3]["venue"], rows[3]["symbol"], rows[3]["status"]) == (
         "eip155:1", "FIRST", "active"
     )  # fmt: skip
     (pool,) = [row for row in run("listings", f"0x{bridged:016x}", "--json").rows
