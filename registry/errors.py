@@ -10,6 +10,16 @@ class UnknownInstrument(AlphaPulseError, LookupError):
     cure = "register it first; `alphapulse lookup KEY` shows near misses"
 
 
+class UnknownVenue(AlphaPulseError, LookupError):
+    problem = "there is no such venue"
+    cure = "register it first: `alphapulse venue add KEY`; `alphapulse venues` shows all"
+
+
+class VenueOver(AlphaPulseError, ValueError):
+    problem = "the venue is one no more by then"
+    cure = "name an earlier --valid-from, or correct its end: `alphapulse venue set KEY --valid-to`"
+
+
 class UnknownListing(AlphaPulseError, LookupError):
     problem = "the instrument has no such listing"
     cure = "`alphapulse listings KEY` shows those it has"

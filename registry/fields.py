@@ -10,20 +10,15 @@ starts from: `receipt_of 0x…`, `receipt_of 0x… ratio`.
 
 from __future__ import annotations
 
-import msgspec
-
 from alphapulse.log import (
     CLASS_NAMES,
     RELATION_NAMES,
     STATUS_NAMES,
-    VENUE_KIND_NAMES,
-    AspectBody,
     InstrumentBody,
     InstrumentRecord,
     ListingBody,
     RelationBody,
     Status,
-    VenueBody,
     format_time,
 )
 
@@ -126,25 +121,3 @@ def _of_relation(body: RelationBody) -> tuple[int, Fields]:
     fields: Fields = {name: True}
     fields.update((f"{name} {field}", value) for field, value in known.items() if value)
     return body.instrument or body.other, fields
-
-
-def venue_fields(body: VenueBody | AspectBody) -> tuple[int, Fields]:
-    """0, and the fields of a venue's or an aspect's full state: `venue XNAS name`."""
-    name = f"venue {body.venue}"
-    skipped = ("fingerprint", "venue", "counter", "revision")
-    known = {
-        field: value for field in body.__struct_fields__
-        if field not in skipped and (value := getattr(body, field))
-    }  # fmt: skip
-    fields: Fields = {name: True} if isinstance(body, VenueBody) else {}
-    for field, value in known.items():
-        if field in ("valid_from", "valid_to", "until"):
-            value = format_time(value)
-        elif isinstance(value, dict | tuple | list):
-            value = msgspec.json.encode(value).decode()
-        elif isinstance(value, bytes):
-            value = value.hex()
-        fields[f"{name} {field}"] = value
-    if isinstance(body, VenueBody) and body.kind:
-        fields[f"{name} kind"] = VENUE_KIND_NAMES.get(body.kind, str(body.kind))
-    return 0, fields

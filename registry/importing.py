@@ -20,7 +20,15 @@ from . import validation
 from .commands import Command, Register
 from .commands_listings import AddListing
 from .deciding import Receipt
-from .errors import GenerationOver, IdSpaceFull, IllegalEvent, IllegalTransition, UnknownInstrument
+from .errors import (
+    GenerationOver,
+    IdSpaceFull,
+    IllegalEvent,
+    IllegalTransition,
+    UnknownInstrument,
+    UnknownVenue,
+    VenueOver,
+)
 from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Relation, Row
 from .importers.json_document import DOCUMENT_SIZE_BYTES_MAX, parsed
 from .importers.quarantine import default_path
@@ -38,6 +46,8 @@ a minute: other writers wait, or give up with LogBusy."""
 PROBLEMS_MAX: Final = 20
 LIKENESS_MIN: Final = 2
 """Keys of a format that a document has which is said to be like it."""
+ODD_SHOWN_MAX: Final = 3
+"""Of one row, in its problem."""
 CHUNK_ROWS_MAX: Final = 1_000
 CHUNK_SIZE_MAX: Final = 4 << 20
 _REASON_LENGTH_MAX: Final = 2_000
@@ -49,11 +59,12 @@ Plan = Callable[[Planned], object]
 # every row, and rows are not bad because of it: it stops the import.
 _OF_A_ROW: Final = (
     InvalidInput, IllegalTransition, IllegalEvent, IdSpaceFull, UnknownInstrument, GenerationOver,
+    UnknownVenue, VenueOver,
 )  # fmt: skip
 
 
 class Problem(NamedTuple):
-    """kind: quarantined or conflict."""
+    """kind: quarantined, conflict or warning."""
 
     kind: str
     place: str
@@ -85,6 +96,8 @@ class ImportReport(NamedTuple):
     relations_met: int
     """Said before, and known now because this import registered the end they waited for."""
     relations_quarantined: int
+    warnings: int
+    """What is odd about good rows, and holds all the same."""
     quarantine_file: Path | None
     """Where all that is quarantined is; None when there is nothing, and after a dry run."""
     source: str
@@ -152,7 +165,7 @@ def importer_for(file: InputFile, format: str = AUTO) -> Importer:
         return FORMATS[format]
     found = next((each for each in FORMATS.values() if each.sniff(file.path, file.head)), None)
     if found is None:
-        cure = f"name one with --format or in a feeds file: {formats}; `import --help` shows them"
+        cure = f"name one with --format or in a feeds file: {formats}; see `import --help`"
         file.refuse(f"its format is not known{_likeness(file)}", cure=cure)
     return found
 
@@ -237,10 +250,12 @@ class _Run:
         self._name = str(file.path)
         self._counts = dict.fromkeys(("new", "unchanged", "amended", "quarantined"), 0)
         self._relations = dict.fromkeys((*self._counts, "waiting"), 0)
-        self._collisions = self._met = 0
+        self._collisions = self._met = self._warnings = 0
         self._conflicts: set[int] = set()
         """Their offsets."""
-        self._problems: dict[str, list[Problem]] = {"quarantined": [], "conflict": []}
+        self._problems: dict[str, list[Problem]] = {
+            "quarantined": [], "conflict": [], "warning": []
+        }  # fmt: skip
         self._rehearsal: Rehearsal | None = None
         self._plan: Plan | None = None
         self._kept: Path | None = None
@@ -325,15 +340,21 @@ class _Run:
     ) -> None:
         counts = self._counts if isinstance(row, Row) else self._relations
         commands = row.commands if isinstance(row, Row) else (row.command,)
+        if isinstance(row, Row):
+            self._warn(row)
         # That a known token is in one more group does not make its row new, if the row says more.
         said = {
             receipt.outcome
             for command, receipt in zip(commands, receipts, strict=True)
             if isinstance(command, Register | AddListing)
         } or {receipt.outcome for receipt in receipts}
+        is_news = said & {"new", "collision"}
+        if is_news and isinstance(row, Row) and row.first_decides:
+            is_news &= {receipts[0].outcome}
+            said.add("amended")
         if "waiting" in said:
             counts["waiting"] += 1
-        elif said & {"new", "collision"}:
+        elif is_news:
             counts["new"] += 1
         else:
             counts["amended" if "amended" in said else "unchanged"] += 1
@@ -366,6 +387,13 @@ class _Run:
         if quarantine is not None:
             quarantine.add(self._name, row.place, reason, row.raw)
 
+    def _warn(self, row: Row) -> None:
+        self._warnings += len(row.odd)
+        if row.odd:
+            more = f" (and {len(row.odd) - ODD_SHOWN_MAX} more)"
+            told = "; ".join(row.odd[:ODD_SHOWN_MAX])
+            self._note("warning", row.place, told + more * (len(row.odd) > ODD_SHOWN_MAX))
+
     def _note(self, kind: str, place: str, reason: str) -> None:
         if len(self._problems[kind]) < PROBLEMS_MAX:
             self._problems[kind].append(Problem(kind, place, reason))
@@ -376,10 +404,11 @@ class _Run:
             relations=self.relations, relations_new=self._relations["new"],
             relations_waiting=self._relations["waiting"], relations_met=self._met,
             relations_quarantined=self._relations["quarantined"],
-            collisions=self._collisions, conflicts=len(self._conflicts), quarantine_file=self._kept,
+            collisions=self._collisions, conflicts=len(self._conflicts), warnings=self._warnings,
+            quarantine_file=self._kept,
             source=self._source, content_hash=self.reading.content_hash,
             unknown_columns=self.reading.unknown_columns,
-            problems=tuple(self._problems["quarantined"] + self._problems["conflict"]),
+            problems=tuple(problem for found in self._problems.values() for problem in found),
             dry_run=dry_run,
         )  # fmt: skip
 

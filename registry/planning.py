@@ -19,17 +19,20 @@ from alphapulse.log import (
     InstrumentBody,
     ListingBody,
     RelationBody,
+    Space,
     VenueBody,
+    WarningBody,
 )
 
 from . import validation
 from .deciding import Receipt
-from .fields import Fields, Shown, fields_of, venue_fields
-from .identity import key_text
+from .fields import Fields, Shown, fields_of
+from .identity import key_text, venue_fingerprint
 from .state import DataBody, FactBody, State
+from .venue_fields import venue_fields
 
 _OF_VENUES: Final = (VenueBody, *ASPECTS)
-_FACTS: Final = (InstrumentBody, ListingBody, RelationBody, VenueBody, *ASPECTS)
+_TOLD: Final = (InstrumentBody, ListingBody, RelationBody, *_OF_VENUES)
 
 
 class Planned(NamedTuple):
@@ -38,17 +41,17 @@ class Planned(NamedTuple):
     place: str
     """Of the row in its file."""
     what: str
-    """new, amended, collision, conflict or quarantined."""
+    """new, amended, collision, conflict, warning or quarantined."""
     kind: str
     """Of the event that the import would write. Empty when it would write none: for what is
     quarantined, and for a conflict that was raised before."""
     id: int
-    """Of the instrument; its listings, groups and relations are fields of it. Of a venue 0, whose
-    fields begin with its name, and 0 for what is quarantined."""
+    """Of the instrument; its listings, groups and relations are fields of it. Or of the venue, as
+    its hours and fees are. 0 for what is quarantined."""
     changes: tuple[FieldChange, ...]
     """Of a conflict: what stays, as before, and what the row says, as after."""
     reason: str
-    """Of what is quarantined, of a conflict and of a collision; else empty."""
+    """Of what is quarantined, of a conflict, a collision and a warning; else empty."""
 
 
 class FieldChange(NamedTuple):
@@ -67,9 +70,11 @@ def planned(
     news = set[int]()
     for offset, draft in enumerate(drafts := list(drafts), state.head - len(drafts)):
         kind, body = KIND_NAMES[draft.kind], draft.body
-        if isinstance(body, _FACTS):
-            before = {} if draft.previous is None else _fields(state.data_at(draft.previous))[1]
-            id, after = _fields(body)
+        if isinstance(body, _TOLD):
+            before: Fields = {}
+            if draft.previous is not None:
+                _, before = _fields(state, state.data_at(draft.previous))
+            id, after = _fields(state, body)
             what = "new" if draft.previous is None else "amended"
             yield Planned(place, what, kind, id, _differences(before, after), "")
         elif isinstance(body, CollisionBody):
@@ -78,6 +83,9 @@ def planned(
                 f" so this gets 0x{body.assigned:016x}"
             )
             yield Planned(place, "collision", kind, body.instrument or draft.entity, (), reason)
+        elif isinstance(body, WarningBody):
+            reason = f"{body.venue}: schedule {body.schedule}, line {body.line}: {body.problem}"
+            yield Planned(place, "warning", kind, _venue_id(state, body.venue), (), reason)
         else:
             news.add(offset)
     for receipt in receipts:
@@ -117,7 +125,7 @@ def _conflict(state: State, place: str, source: str, offset: int, *, is_new: boo
     body, kind, space, entity = state.event_at(offset)
     held = state.held(space, entity)
     assert isinstance(body, ConflictBody) and held is not None
-    id, fields = _fields(held.body)
+    id, fields = _fields(state, held.body)
     name = "" if isinstance(held.body, InstrumentBody) else f"{next(iter(fields))} "
     sides = (body.offered, body.held) if _is_taken(body, source) else (body.held, body.offered)
     change = FieldChange(f"{name}{body.field}", *sides)
@@ -125,8 +133,14 @@ def _conflict(state: State, place: str, source: str, offset: int, *, is_new: boo
     return Planned(place, "conflict", KIND_NAMES[kind] if is_new else "", id, (change,), reason)
 
 
-def _fields(body: DataBody) -> tuple[int, Fields]:
+def _venue_id(state: State, venue: str) -> int:
+    held = state.find(Space.VENUE, venue_fingerprint(venue))
+    assert held is not None, "nothing is said of a venue before it is registered"
+    return held.id
+
+
+def _fields(state: State, body: DataBody) -> tuple[int, Fields]:
     if isinstance(body, _OF_VENUES):
-        return venue_fields(body)
+        return _venue_id(state, body.venue), venue_fields(body)
     assert isinstance(body, FactBody), "rows of files are about instruments and venues"
     return fields_of(body)

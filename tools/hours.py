@@ -91,6 +91,58 @@ def show(
     cli.note(f"{venue}: {what}; the clock there is of {known.zone}")
 
 
+@hours.command("import")
+@click.argument("venues", nargs=-1, required=True, metavar="VENUE...")
+@click.option(
+    "--from", "origin", type=click.Choice(("bundled", "exchange-calendars")), default="bundled",
+    show_default=True, help="Those that come along, or the calendars of that package, by MIC.",
+)  # fmt: skip
+@click.option("--first", default="", metavar="DATE", help="First date that is exported [2010].")
+@click.option("--last", default="", metavar="DATE", help="Last date that is exported [in a year].")
+@click.option("--source", help="Who says so  [bundled, or the package and its version].")
+@settings
+def import_(
+    cli: Cli, venues: tuple[str, ...], origin: str, first: str, last: str, source: str | None
+) -> None:
+    """Take over when venues trade: weekly rules and special days, for all of them or, if one is not
+    known, for none. The same again adds nothing. For exchange-calendars install the extra
+    `alphapulse[calendars]`.
+
+    \b
+      hours import XNAS XLON
+      hours import XASX --from exchange-calendars --first 2020-01-01
+
+    JSON fields: venue, id, fingerprint, offset, outcome (new, unchanged, amended, collision).
+    """
+    from alphapulse.log import AlphaPulseError
+    from alphapulse.registry import Origin, Unit, validation
+    from alphapulse.registry.render import receipt_dict
+    from alphapulse.registry.venues import bundled_hours, calendar_source, from_calendar
+    from alphapulse.registry.venues.commands import SetHours
+
+    if (first or last) and origin == "bundled":
+        raise click.UsageError("--first and --last choose dates of --from exchange-calendars")
+    keys = tuple(dict.fromkeys(map(validation.venue, venues)))
+    if origin == "bundled":
+        given = {key: bundled_hours(key) for key in keys}
+        said_by = "bundled"
+    else:
+        given = {key: from_calendar(key, first, last) for key in keys}
+        said_by = calendar_source()
+    commands = tuple(SetHours(key, each, only_news=True) for key, each in given.items())
+    with cli.registry(write=True) as registry:
+        (receipts,) = registry.execute((Unit(commands, Origin(source or said_by)),))
+    if isinstance(receipts, AlphaPulseError):
+        raise receipts
+    for key, receipt in zip(given, receipts, strict=True):
+        row = {"venue": key, **receipt_dict(receipt)}
+        if cli.json:
+            cli.out.records([row])
+        else:
+            cli.out.cells((key, 9), (receipt.outcome, 9), (str(row["id"]), 18),
+                          (f"offset {receipt.offset}", 0))  # fmt: skip
+
+
 @hours.command("set")
 @click.argument("venue")
 @click.argument("file", required=False, metavar="[FILE]")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FIELDS: Final = (
     "file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
     "conflicts", "quarantine_file", "relations", "relations_new", "relations_waiting",
-    "relations_met", "relations_quarantined",
+    "relations_met", "relations_quarantined", "warnings",
 )  # fmt: skip
 class Said(TypedDict):
     """What the options say of all files, as `import_file` takes it."""
@@ -50,7 +50,12 @@ class _FormatOption(click.Option):
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, metavar="[FILE...]")
+@click.option(
+    "--bundled", multiple=True, metavar="NAME",
+    help="A file that comes along: mic-list (ISO 10383) or crypto-venues (as ccxt describes them). "
+    "May be given again.",
+)  # fmt: skip
 @click.option(
     "--format", cls=_FormatOption, default="auto", show_default=True, metavar="FORMAT",
 )  # fmt: skip
@@ -69,15 +74,17 @@ class _FormatOption(click.Option):
 )  # fmt: skip
 @settings
 def import_(
-    cli: Cli, files: tuple[str, ...], format: str, source: str, dry_run: bool,
-    quarantine: str | None, valid_from: str | None,
+    cli: Cli, files: tuple[str, ...], bundled: tuple[str, ...], format: str, source: str,
+    dry_run: bool, quarantine: str | None, valid_from: str | None,
 ) -> int:  # fmt: skip
-    """Register what is in token lists, CSV files and the like. The same file again adds no event.
+    """Register what is in token lists, lists of venues, CSV files and the like. The same file
+    again adds no event.
 
     A row that is wrong is quarantined with its place and reason, and the others go on. A relation
     whose other end is not registered waits for that, and is known as soon as anybody registers it
-    (see related --waiting). Exit 1 when anything was quarantined or in conflict, 2 when a file is
-    unusable as a whole.
+    (see related --waiting). What is odd about a good row, such as a fee that rises with volume, is
+    a warning: it is told, and holds. Exit 1 when anything was quarantined or in conflict, 2 when a
+    file is unusable as a whole.
 
     A dry run prints what would become of each row that is not unchanged, and then the counts that
     the import of the same files would report: what is new, each field that would be amended, with
@@ -88,17 +95,23 @@ def import_(
     JSON fields, one line a file: file, format, rows, new, unchanged, amended,
     quarantined, collisions, conflicts, quarantine_file, relations,
     relations_new, relations_waiting, relations_met (they had waited for what
-    this file registers), relations_quarantined. Of a dry run before that, one
-    line for each thing that a row would do: file, place, what (new, amended,
-    collision, conflict, quarantined), kind (of the event, null when there would
-    be none), id (of the instrument), changes (a list of field, before, after;
-    of a conflict `after` is what the row says, taken only where its source has
-    precedence), reason.
+    this file registers), relations_quarantined, warnings. Of a dry run before
+    that, one line for each thing that a row would do: file, place, what (new,
+    amended, collision, conflict, warning, quarantined), kind (of the event,
+    null when there would be none), id (of the instrument or venue), changes (a
+    list of field, before, after; of a conflict `after` is what the row says,
+    taken only where its source has precedence), reason.
     """
     from alphapulse.log import AlphaPulseError, Home
     from alphapulse.registry.importers import Quarantine
     from alphapulse.registry.importing import import_file
 
+    if not files and not bundled:
+        raise click.UsageError("name a FILE, or one that comes along with --bundled")
+    if bundled:
+        from alphapulse.registry.venues import bundled_file
+
+        files = (*map(str, map(bundled_file, bundled)), *files)
     check_times({"valid_from": valid_from})
     said: Said = {"format": format, "source": source, "valid_from": valid_from or 0}
     if dry_run:
@@ -213,10 +226,12 @@ def _note_columns(report: ImportReport) -> None:
 
 def note_problems(report: ImportReport) -> None:
     """What was wrong with rows of a file, and where to look for more."""
-    for problem in report.problems[:PROBLEMS_SHOWN_MAX]:
+    odd = [problem for problem in report.problems if problem.kind == "warning"]
+    bad = [problem for problem in report.problems if problem.kind != "warning"][:PROBLEMS_SHOWN_MAX]
+    for problem in [*odd, *bad]:
         note(f"{report.file}: {problem.place}: {problem.kind}: {problem.reason}")
     problems = report.quarantined + report.relations_quarantined + report.conflicts
-    more = problems - len(report.problems[:PROBLEMS_SHOWN_MAX])
+    more = problems - len(bad)
     if more:
         note(f"{report.file}: … and {more} more")
     if report.quarantine_file is not None:
@@ -274,7 +289,7 @@ def _texts(record: Mapping[str, Any]) -> Iterator[str]:
     what, id, changes = record["what"], record["id"], record["changes"]
     if what == "quarantined":
         yield record["reason"]
-    elif what in ("conflict", "collision"):
+    elif what in ("conflict", "collision", "warning"):
         known = "" if record["kind"] else " (raised before)"
         yield f"{id} {record['reason']}{known}"
     elif what == "amended":

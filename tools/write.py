@@ -378,6 +378,7 @@ def _print_receipt(cli: Cli, registry: Registry, unit: Unit, outcome: Outcome) -
         note(f"warning: that contradicts what is known: see the conflict at offset {offset}")
     if receipt.outcome == "unchanged" and not unit.origin.request_id:  # a retry is about the past
         _note_ended(cli, unit.commands[0], registry.body_at(receipt.offset))
+    _note_over(cli, registry, unit.commands[0])
     return NO if receipt.conflicts else FINE
 
 
@@ -410,6 +411,23 @@ def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
         cli.note(f"note: that listing ended at {ended}; --valid-from TIME begins it again")
     elif isinstance(command, EndListing | Unrelate) and command.now:
         cli.note(f"note: it ended at {ended} already; --valid-to TIME corrects that")
+
+
+def _note_over(cli: Cli, registry: Registry, command: Command) -> None:
+    """That a listing goes on at a venue that is one no more: it is taken, for the list of venues may
+    be wrong."""
+    from alphapulse.log import format_time
+    from alphapulse.registry import AddListing
+
+    if not isinstance(command, AddListing):
+        return
+    venue = registry.venues.get(command.listing.venue)
+    ends = int(venue.valid_to) if venue is not None else 0
+    if ends and not 0 < int(command.listing.valid_to) <= ends:
+        cli.note(
+            f"note: {command.listing.venue} is no venue since {format_time(ends)};"
+            " --valid-to TIME says when the listing ended"
+        )
 
 
 class _Lines:

@@ -35,6 +35,10 @@ class Row(NamedTuple):
     commands: tuple[Command, ...]
     raw: object
     """The row as it was given, as JSON can write it; the quarantine keeps it."""
+    odd: tuple[str, ...] = ()
+    """What is odd about it, and holds all the same: told with the report."""
+    first_decides: bool = False
+    """Whether its first command alone says if it is new; what the others add amends it."""
 
 
 class Relation(NamedTuple):
@@ -73,9 +77,9 @@ class Reading(Protocol):
     def done(self) -> int: ...
 
     def rows(self, source: str) -> Iterator[Row | Relation | Refused]:
-        """Each row once, in the file's order, and relations when all instruments are through, each
-        as often as it is said. What a refused row says of relations stays with it. Raises
-        InvalidInput when reading cannot go on."""
+        """Each row once, in the file's order unless one row needs another, and relations when all
+        instruments are through, each as often as it is said. What a refused row says of relations
+        stays with it. Raises InvalidInput when reading cannot go on."""
 
 
 class Importer(Protocol):

@@ -2,7 +2,8 @@
 
 Records are put together here and not by the csv module alone: a line that is no UTF-8, is too long
 or begins a quote that never ends refuses itself and no other line. A format of rows is a subclass
-of `CsvReading` that says which columns it knows and what the cells of one row stand for.
+of `CsvReading` that says which columns it knows and what the cells of one row stand for; one whose
+rows only together say something is a subclass of `CsvFile`.
 """
 
 from __future__ import annotations
@@ -35,16 +36,17 @@ class Record(NamedTuple):
     raw: str
 
 
-def records(lines: Iterator[Line]) -> Iterator[Record]:
-    """Records of RFC 4180. Blank lines are none. Cost: 2 µs and the cells."""
+def records(lines: Iterator[Line], legacy: str = "") -> Iterator[Record]:
+    """Records of RFC 4180. Blank lines are none. legacy: the encoding of lines that are no UTF-8,
+    where the format has one. Cost: 2 µs and the cells."""
     ahead: deque[Line] = deque()
     while (first := ahead.popleft() if ahead else next(lines, None)) is not None:
         taken = [first]
-        problem = _unreadable(first)
+        problem = _unreadable(first, legacy)
         cells: list[str] = []
         if not problem:
             try:
-                cells = next(csv.reader(_texts(taken, ahead, lines), strict=True))
+                cells = next(csv.reader(_texts(taken, ahead, lines, legacy), strict=True))
             except csv.Error as error:
                 problem = f"it is not CSV: {error}"
                 if len(taken) > 1 or "unexpected end" in str(error):
@@ -52,12 +54,14 @@ def records(lines: Iterator[Line]) -> Iterator[Record]:
                 ahead.extendleft(reversed(taken[1:]))
                 del taken[1:]
         if problem or any(cell.strip() for cell in cells):
-            yield Record(first.number, cells, problem, _shown(taken))
+            yield Record(first.number, cells, problem, _shown(taken, legacy))
 
 
-def _texts(taken: list[Line], ahead: deque[Line], lines: Iterator[Line]) -> Iterator[str]:
+def _texts(
+    taken: list[Line], ahead: deque[Line], lines: Iterator[Line], legacy: str
+) -> Iterator[str]:
     """The first line, and more of them as long as the parser asks for more."""
-    yield _decoded(taken[0])
+    yield _decoded(taken[0], legacy)
     size_bytes = taken[0].size_bytes
     while len(taken) < RECORD_LINES_MAX:
         line = ahead.popleft() if ahead else next(lines, None)
@@ -65,31 +69,39 @@ def _texts(taken: list[Line], ahead: deque[Line], lines: Iterator[Line]) -> Iter
             return
         size_bytes += line.size_bytes
         taken.append(line)
-        if size_bytes > LINE_SIZE_BYTES_MAX or _unreadable(line):
+        if size_bytes > LINE_SIZE_BYTES_MAX or _unreadable(line, legacy):
             return
-        yield line.data.decode()
+        yield _decoded(line, legacy)
 
 
-def _decoded(line: Line) -> str:
-    return line.data.decode("utf-8-sig" if line.number == 1 else "utf-8")
+def _decoded(line: Line, legacy: str) -> str:
+    try:
+        return line.data.decode("utf-8-sig" if line.number == 1 else "utf-8")
+    except UnicodeDecodeError:
+        if not legacy:
+            raise
+        return line.data.decode(legacy)
 
 
-def _unreadable(line: Line) -> str:
+def _unreadable(line: Line, legacy: str) -> str:
     if line.is_cut:
         return f"the line has {line.size_bytes} bytes, at most {LINE_SIZE_BYTES_MAX} are read"
     try:
-        _decoded(line)
+        _decoded(line, legacy)
     except UnicodeDecodeError as error:
         byte = f"byte 0x{line.data[error.start]:02x} at {error.start}"
         return f"the line is not UTF-8 ({byte}); save the file as UTF-8"
     return ""
 
 
-def _shown(taken: list[Line]) -> str:
+def _shown(taken: list[Line], legacy: str) -> str:
     raw = b"".join(line.data for line in taken)
     if taken[0].is_cut:
         raw = raw[:_SHOWN_MAX]
-    text = raw.decode("utf-8-sig" if taken[0].number == 1 else "utf-8", "backslashreplace")
+    try:
+        text = _decoded(Line(taken[0].number, raw, len(raw)), legacy)
+    except UnicodeDecodeError:
+        text = raw.decode(errors="backslashreplace")
     return text.rstrip("\r\n") + ("…" if taken[0].is_cut else "")
 
 
@@ -103,7 +115,7 @@ def header_names(head: bytes) -> set[str]:
     return set(column_names(next(csv.reader(first), []))) if first else set()
 
 
-class CsvReading(ABC):
+class CsvFile(ABC):
     """One pass over a CSV file, in bounded memory."""
 
     FORMAT: ClassVar[str]
@@ -112,6 +124,8 @@ class CsvReading(ABC):
     """The columns that mean something."""
     ALTERNATIVES: ClassVar[tuple[str, ...]] = ()
     """At most one of these columns may be there."""
+    legacy = ""
+    """The encoding of lines that are no UTF-8; empty = they are refused."""
 
     def __init__(self, file: InputFile) -> None:
         self._file = file
@@ -119,7 +133,7 @@ class CsvReading(ABC):
         self.total = file.size_bytes
         self.done = 0
         self.source = slug(file.path.stem) or self.FORMAT
-        self._records = records(self._counted(file.lines(self.content_hash)))
+        self._records = records(self._counted(file.lines(self.content_hash)), self.legacy)
         self.columns: list[str] = self._header()
         self._known = self.known_columns(self.columns)
         self.unknown_columns = tuple(
@@ -135,10 +149,6 @@ class CsvReading(ABC):
     @abstractmethod
     def needed(self, columns: Sequence[str]) -> tuple[tuple[str, ...], ...]:
         """Of each of these a file with this header must have at least one column."""
-
-    @abstractmethod
-    def commands(self, cells: Mapping[str, str]) -> tuple[Command, ...]:
-        """What a row stands for. cells: known column to its text. Raises InvalidInput."""
 
     def _counted(self, lines: Iterator[Line]) -> Iterator[Line]:
         for line in lines:
@@ -174,20 +184,30 @@ class CsvReading(ABC):
             )  # fmt: skip
         return columns
 
-    def rows(self, source: str) -> Iterator[Row | Refused]:
+    def cells(self) -> Iterator[tuple[Record, str, dict[str, str]]]:
+        """Of each row, what is wrong with it, else its known columns to their text."""
         width = len(self.columns)
         for record in self._records:
-            place, problem = f"line {record.line}", record.problem
+            problem = record.problem
             if not problem and len(record.cells) != width:
                 problem = f"it has {len(record.cells)} cells, the header has {width}"
+            named = zip(self.columns, record.cells, strict=True) if not problem else ()
+            yield record, problem, {n: cell.strip() for n, cell in named if n in self._known}
+
+
+class CsvReading(CsvFile):
+    """Each row stands for itself."""
+
+    @abstractmethod
+    def commands(self, cells: Mapping[str, str]) -> tuple[Command, ...]:
+        """What a row stands for. cells: known column to its text. Raises InvalidInput."""
+
+    def rows(self, source: str) -> Iterator[Row | Refused]:
+        for record, problem, cells in self.cells():
+            place = f"line {record.line}"
             if problem:
                 yield Refused(place, problem, record.raw)
                 continue
-            cells = {
-                name: cell.strip()
-                for name, cell in zip(self.columns, record.cells, strict=True)
-                if name in self._known
-            }
             try:
                 yield Row(place, self.commands(cells), record.raw)
             except InvalidInput as error:

@@ -10,8 +10,9 @@ What a registry knows of its venues is said by events: `commands` decides them, 
 are legal, `words` folds them, and `facade.Venues`, as `registry.venues`, is the door to it all.
 """
 
-from .bundled import ALWAYS, bundled_hours, bundled_names
+from .bundled import ALWAYS, bundled_file, bundled_hours, bundled_names
 from .calendars import CalendarsMissing, UnknownCalendar, calendar_names, from_calendar
+from .calendars import source as calendar_source
 from .errors import (
     FeesUnknown,
     HoursUnknown,
@@ -123,9 +124,11 @@ __all__ = [
     "Window",
     "WindowClosed",
     "Windows",
+    "bundled_file",
     "bundled_hours",
     "bundled_names",
     "calendar_names",
+    "calendar_source",
     "decode_sketch",
     "define",
     "doubts",

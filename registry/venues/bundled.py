@@ -1,4 +1,5 @@
-"""Hours that come with the project: `data/*.toml`, in the form that people write, by MIC.
+"""What comes with the project: hours (`data/*.toml`, in the form that people write, by MIC), the
+list of MICs, and what ccxt says of crypto venues.
 
 data/SOURCES.md says where they are from. They are an offer: nothing holds for a venue of a registry
 until it is written there.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from alphapulse.log import InvalidInput
@@ -19,6 +21,20 @@ from .hours_text import hours_of_toml
 ALWAYS: Final = "always"
 """The hours of crypto venues, which have no MIC: open at every instant."""
 _MICS: Final = ("XETR", "XFRA", "XHKG", "XLON", "XNAS", "XNYS", "XPAR", "XSWX", "XTKS")
+
+
+FILES: Final = {"mic-list": "iso10383_mic.csv", "crypto-venues": "ccxt_venues.json"}
+"""Files to import, by the names that people give them."""
+
+
+def bundled_file(name: str) -> Path:
+    """Of a name in `FILES`: a file for `import_file`. Raises InvalidInput."""
+    if name not in FILES:
+        raise InvalidInput(
+            "looking for a bundled file", problem="there is none of this name",
+            name=validation.shown(name), cure=f"use {' or '.join(FILES)}",
+        )  # fmt: skip
+    return Path(str(resources.files("alphapulse.registry.venues") / "data" / FILES[name]))
 
 
 def bundled_names() -> tuple[str, ...]:

@@ -56,7 +56,7 @@ from alphapulse.registry.venue_state import key_of_aspect
 from . import rules
 from .endpoints import Endpoint
 from .errors import NoSuchTransition, UnknownVenue, VenueOver, WindowClosed
-from .fees import FeeSchedule, doubts
+from .fees import Doubt, FeeSchedule, doubts
 from .hours import Hours, plain
 from .trading_status import NEXT, SIDES
 from .venue import Venue, field_from, fields_of, normalised
@@ -69,11 +69,14 @@ class AddVenue(NamedTuple):
     """Registers a venue, or says again what is known of it. Make it with `make`."""
 
     venue: Venue
+    operates_itself: bool = False
+    """Its source names it as its own operator: so it is no segment, or none any more."""
 
     @classmethod
     def make(cls, venue: Venue) -> AddVenue:
         """Raises InvalidInput."""
-        return cls(normalised(venue))
+        clean = normalised(venue)
+        return cls(clean, bool(venue.operating) and not clean.operating)
 
     def unsaid(self, body: VenueBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
@@ -103,6 +106,8 @@ class AddVenue(NamedTuple):
         """What is not given says nothing; the rest fills in, amends or conflicts."""
         known = _venue_body(held)
         offered = {field: value for field, value in fields_of(self.venue).items() if value}
+        if self.operates_itself:
+            offered["operating"] = ""
         changes: dict[str, object] = {}
         conflicts: list[Disagreement] = []
         for field, value in offered.items():
@@ -111,7 +116,8 @@ class AddVenue(NamedTuple):
                 continue
             said_by = state.said_by(held, field, attrgetter(field))
             said = Disagreement(
-                field, _shown(field, before), said_by.source, _shown(field, value), origin.source
+                field, _shown(field, before), said_by.source,
+                _shown(field, value) or self.venue.key, origin.source,
             )
             word = Word.CORRECTS
             if before:
@@ -178,6 +184,16 @@ class SetFees(NamedTuple):
     """As `rules.schedules` gives them."""
     valid_from: int = 0
     only_news: bool = False
+    noted: tuple[tuple[int, Doubt], ...] = ()
+    """What its source says that no line can: (place of the schedule, what is odd)."""
+
+    def doubts(self) -> list[tuple[int, Doubt]]:
+        """What is odd: (place of the schedule, from 0, and of the line in it)."""
+        found = [
+            (number, doubt) for number, schedule in enumerate(self.schedules)
+            for doubt in doubts(schedule)
+        ]  # fmt: skip
+        return [*self.noted, *found]
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         body = FeesBody(
@@ -190,14 +206,13 @@ class SetFees(NamedTuple):
         return receipt
 
     def _warn(self, state: State, origin: Origin, receipt: Receipt) -> None:
-        for number, schedule in enumerate(self.schedules):
-            for doubt in doubts(schedule):
-                body = WarningBody(
-                    venue=self.venue, problem=doubt.problem, schedule=number, line=doubt.line
-                )
-                state.emit(
-                    Kind.VENUE_WARNING, Space.VENUE, receipt.id, body, metadata=origin.metadata()
-                )
+        for number, doubt in self.doubts():
+            body = WarningBody(
+                venue=self.venue, problem=doubt.problem, schedule=number, line=doubt.line
+            )
+            state.emit(
+                Kind.VENUE_WARNING, Space.VENUE, receipt.id, body, metadata=origin.metadata()
+            )
 
 
 class SetHours(NamedTuple):

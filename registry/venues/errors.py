@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from alphapulse.log import AlphaPulseError
-from alphapulse.registry.errors import IllegalTransition
+from alphapulse.registry.errors import IllegalTransition, UnknownVenue, VenueOver
 
-
-class UnknownVenue(AlphaPulseError, LookupError):
-    problem = "there is no such venue"
-    cure = "register it first: `alphapulse venue add KEY`; `alphapulse venues` shows all"
-
-
-class VenueOver(AlphaPulseError, ValueError):
-    problem = "the venue is one no more by then"
-    cure = "name an earlier --valid-from, or correct its end: `alphapulse venue set KEY --valid-to`"
+__all__ = ["FeesUnknown", "HoursUnknown", "NoSuchTransition", "UnknownVenue", "VenueOver"]
 
 
 class HoursUnknown(AlphaPulseError, LookupError):

@@ -47,7 +47,7 @@ FILE_SIZE_BYTES_MAX: Final = 4 << 20
 _RULE: Final = ("phase", "weekdays", "start", "end", "first", "last")
 _DAY: Final = ("date", "dates", "reason", "phases")
 _FILE: Final = ("venues", "zone", "holidays_to", "always", "rule", "day")
-_COLUMNS: Final = (
+COLUMNS: Final = (
     "venue", "zone", *_RULE, "date", "reason", "holidays_to", "always",
 )  # fmt: skip
 _LINE_LENGTH_MAX: Final = 100
@@ -60,7 +60,7 @@ class VenueHours(NamedTuple):
 
 
 @contextmanager
-def _at(place: str) -> Iterator[None]:
+def at(place: str) -> Iterator[None]:
     try:
         yield
     except AlphaPulseError as error:
@@ -140,7 +140,7 @@ def _tables(table: Mapping[str, object], name: str) -> Iterator[tuple[int, dict[
 
 
 def _toml_rule(number: int, table: Mapping[str, object]) -> Rule:
-    with _at(f"rule {number}"):
+    with at(f"rule {number}"):
         _check_names(table, _RULE, "it")
         first, last = _day(table.get("first", "")), _day(table.get("last", ""))
         phase, weekdays, start, end = (table.get(name) for name in _RULE[:4])
@@ -148,7 +148,7 @@ def _toml_rule(number: int, table: Mapping[str, object]) -> Rule:
 
 
 def _toml_days(number: int, table: Mapping[str, object]) -> list[SpecialDay]:
-    with _at(f"day {number}"):
+    with at(f"day {number}"):
         _check_names(table, _DAY, "it")
         dates = table.get("dates", [table["date"]] if "date" in table else [])
         if not isinstance(dates, list) or not dates or ("dates" in table and "date" in table):
@@ -226,8 +226,9 @@ def _quoted(text: str) -> str:
 # --- CSV -------------------------------------------------------------------------------------
 
 
-class _Rows:
-    """What the rows of one venue say."""
+class HoursRows:
+    """What the rows of one venue say. `add` takes the cells of each, `hours` says it whole; both
+    raise InvalidInput."""
 
     def __init__(self, line: int) -> None:
         self.line = line
@@ -281,14 +282,14 @@ class _Rows:
 
 def read_csv(data: bytes) -> tuple[VenueHours, ...]:
     """The hours in a CSV file, by venue. Raises InvalidInput, naming the line."""
-    rows: dict[str, _Rows] = {}
+    rows: dict[str, HoursRows] = {}
     for line, cells in _csv_rows(_text(data)):
-        with _at(f"line {line}"):
+        with at(f"line {line}"):
             venue = validation.venue(cells["venue"])
-            rows.setdefault(venue, _Rows(line)).add(cells)
+            rows.setdefault(venue, HoursRows(line)).add(cells)
     found = []
     for venue, each in rows.items():
-        with _at(f"{venue}, from line {each.line}"):
+        with at(f"{venue}, from line {each.line}"):
             found.append(VenueHours(venue, each.hours()))
     if not found:
         _refuse("it has no row", "give each rule a row")
@@ -299,10 +300,10 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     reader = csv.reader(StringIO(text, newline=""), strict=True)
     try:
         columns = [cell.strip().lower() for cell in next(reader, [])]
-        _check_names(dict.fromkeys(columns), _COLUMNS, "the header")
+        _check_names(dict.fromkeys(columns), COLUMNS, "the header")
         if "venue" not in columns or len(set(columns)) < len(columns):
             _refuse("the header must have a column venue and each column once",
-                    f"name the columns in the first line: {', '.join(_COLUMNS)}")  # fmt: skip
+                    f"name the columns in the first line: {', '.join(COLUMNS)}")  # fmt: skip
         for cells in reader:
             if not any(cell.strip() for cell in cells):
                 continue
@@ -310,6 +311,6 @@ def _csv_rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                 _refuse(f"line {reader.line_num} has {len(cells)} cells, the header {len(columns)}",
                         "give each row a cell for each column")  # fmt: skip
             named = dict(zip(columns, (cell.strip() for cell in cells), strict=True))
-            yield reader.line_num, {name: named.get(name, "") for name in _COLUMNS}
+            yield reader.line_num, {name: named.get(name, "") for name in COLUMNS}
     except csv.Error as error:
         _refuse(f"line {reader.line_num} is not CSV: {error}", "correct it there")

@@ -8,6 +8,7 @@ compared here.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -16,10 +17,16 @@ import msgspec
 def plain_of(value: msgspec.Struct) -> dict[str, Any]:
     """A map of the fields that are not at their default: text, numbers, lists and such maps."""
     return {
-        field.name: _plain(held)
-        for field in msgspec.structs.fields(value)
-        if (held := getattr(value, field.name)) != field.default
+        name: _plain(held)
+        for name, default in _defaults(type(value))
+        if (held := getattr(value, name)) != default
     }
+
+
+@cache
+def _defaults(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
+    """Of each field; asking msgspec evaluates the annotations again, which takes 400 µs."""
+    return tuple((field.name, field.default) for field in msgspec.structs.fields(kind))
 
 
 def _plain(value: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -136,11 +137,26 @@ def _country(value: object) -> str:
 def _links(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping) or len(value) > LINKS_MAX:
         refuse("links", f"they are at most {LINKS_MAX} addresses by name", value)
-    found = {
-        slug(name, "links"): address_text(address, ("https", "http"), "links")
-        for name, address in value.items()
-    }
-    return dict(sorted(found.items()))
+    found = ((slug(name, "links"), _words(address, "links")) for name, address in value.items())
+    return {name: _link(address) for name, address in sorted(found)}
+
+
+# A list of venues names the same few hundred companies thousands of times, and each word is read
+# once more by the check of its event.
+
+
+@lru_cache(maxsize=1 << 12)
+def _link(address: str) -> str:
+    return address_text(address, ("https", "http"), "links")
+
+
+@lru_cache(maxsize=1 << 12)
+def _lei(code: str) -> str:
+    return validation.identifier("lei", code)
+
+
+def _words(value: object, field: str) -> str:
+    return value if type(value) is str else validation.stripped(value, field)
 
 
 def _text(value: object) -> str:
@@ -151,7 +167,7 @@ _EMPTY: Final[dict[str, object]] = {"links": {}, "valid_from": 0, "valid_to": 0}
 _CHECKS: Final[dict[str, Any]] = {
     "operating": _operating, "name": _text, "kind": _kind, "country": _country,
     "currency": lambda v: validation.listing_currency(v) if v != "" else "",
-    "lei": lambda v: validation.identifier("lei", v) if v != "" else "",
+    "lei": lambda v: _lei(_words(v, "lei")) if v != "" else "",
     "links": _links,
     "valid_from": lambda v: validation.time_ns(v, "valid_from"),
     "valid_to": lambda v: validation.time_ns(v, "valid_to"),

@@ -46,8 +46,7 @@ def test_json_and_a_feeds_file(run: Run, feeds: Path, tmp_path: Path) -> None:
     assert ran.code == 1 and list(row) == [
         "file", "format", "rows", "new", "unchanged", "amended", "quarantined", "collisions",
         "conflicts", "quarantine_file", "relations", "relations_new", "relations_waiting",
-            "relations_met", "relations_quarantined",
-        "source", "content_hash", "offset",
+        "relations_met", "relations_quarantined", "warnings", "source", "content_hash", "offset",
     ]  # fmt: skip
     assert (row["file"], row["source"]) == (f"{feeds}/\\xff.csv", "desk")
     assert (row["new"], row["quarantined"], row["offset"]) == (1, 1, 2)

@@ -24,6 +24,7 @@ from alphapulse.registry.venues import (
     plain,
     read_toml,
 )
+from alphapulse.registry.venues.bundled import FILES
 from tests.registry.venues.exporting import GOLDEN, GOLDEN_MICS, MINUTE_NS
 
 SEED = int(os.environ.get("ALPHAPULSE_TEST_SEED", random.SystemRandom().getrandbits(32)))
@@ -112,7 +113,7 @@ def test_bundled_files_are_as_they_were_exported(name: str) -> None:
 
 def test_every_file_has_a_name_and_a_source() -> None:
     files = {path.name for path in DATA.iterdir()} - {"SOURCES.md"}
-    assert files == {f"{name}.toml" for name in bundled_names()}
+    assert files == {f"{name}.toml" for name in bundled_names()} | {*FILES.values()}
     sources = (DATA / "SOURCES.md").read_text()
     assert [name for name in sorted(files) if f"| `{name}` |" not in sources] == []
 

@@ -556,6 +556,6 @@ def test_a_dry_run_tells_what_would_be_known(registry: Registry) -> None:
     assert told == [
         ("amended", "venue XNAS kind", "mtf"), ("amended", "venue XNAS country", "US"),
         ("conflict", "venue XNAS name", "NASDAQ"),
-        ("new", "venue XNAS schedules", '[{"lines":[{"value":"9"}]}]'),
+        ("new", "fees XNAS", True), ("new", "fees XNAS - both trading 0", "9 percent of quote"),
     ]  # fmt: skip
     assert registry.log.head == 1
