@@ -165,7 +165,7 @@ def importer_for(file: InputFile, format: str = AUTO) -> Importer:
         return FORMATS[format]
     found = next((each for each in FORMATS.values() if each.sniff(file.path, file.head)), None)
     if found is None:
-        cure = f"name one with --format or in a feeds file: {formats}; see `import --help`"
+        cure = f"name one with --format: {formats}; see `import --help`"
         file.refuse(f"its format is not known{_likeness(file)}", cure=cure)
     return found
 

@@ -414,8 +414,8 @@ def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
 
 
 def _note_over(cli: Cli, registry: Registry, command: Command) -> None:
-    """That a listing goes on at a venue that is one no more: it is taken, for the list of venues may
-    be wrong."""
+    """That a listing goes on at a venue that is one no more. It is taken all the same: who told of
+    the venue may be wrong."""
     from alphapulse.log import format_time
     from alphapulse.registry import AddListing
 

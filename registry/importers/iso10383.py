@@ -51,8 +51,7 @@ _DATE: Final = re.compile(r"([0-9]{4})-?([0-9]{2})-?([0-9]{2})")
 class Iso10383:
     name = "iso-10383"
     summary = "the CSV of market identifier codes: MIC, OPERATING MIC, …"
-    needs = ()
-    marks = ()
+    needs = marks = ()
 
     def sniff(self, path: Path, head: bytes) -> bool:
         names = header_names(head)

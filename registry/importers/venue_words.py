@@ -37,8 +37,7 @@ Cells = list[tuple[int, Mapping[str, str]]]
 class HoursToml:
     name = "hours-toml"
     summary = "trading hours as TOML: venues, zone, [[rule]], [[day]]"
-    needs = ()
-    marks = ()
+    needs = marks = ()
 
     def sniff(self, path: Path, head: bytes) -> bool:
         return path.suffix.lower() == ".toml" and bool(_HOURS.search(head))
@@ -50,8 +49,7 @@ class HoursToml:
 class HoursCsv:
     name = "hours-csv"
     summary = "trading hours as CSV: venue, zone, phase, weekdays, start, end, date, …"
-    needs = ()
-    marks = ()
+    needs = marks = ()
 
     def sniff(self, path: Path, head: bytes) -> bool:
         return {"venue", "phase", "start", "end"} <= header_names(head)
@@ -63,8 +61,7 @@ class HoursCsv:
 class FeesToml:
     name = "fees-toml"
     summary = "fees as TOML: venues, [[schedule]], [[schedule.line]]"
-    needs = ()
-    marks = ()
+    needs = marks = ()
 
     def sniff(self, path: Path, head: bytes) -> bool:
         return path.suffix.lower() == ".toml" and bool(_SCHEDULE.search(head))
@@ -76,8 +73,7 @@ class FeesToml:
 class FeesCsv:
     name = "fees-csv"
     summary = "fees as CSV: venue, side, value; products, basis, volume_from, …"
-    needs = ()
-    marks = ()
+    needs = marks = ()
 
     def sniff(self, path: Path, head: bytes) -> bool:
         return {"venue", "side", "value"} <= header_names(head)
