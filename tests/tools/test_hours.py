@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,42 @@ def test_either_a_file_or_what_comes_along(run: Run, tmp_path: Path) -> None:
     assert run("hours", "is-open", " V ", "--json").rows[0]["venue"] == "v"
     twice = run("hours", "set", "v", "--bundled", "always", "--json").rows[0]
     assert (twice["outcome"], twice["offset"]) == ("unchanged", 2)
+
+
+def test_hours_of_many_venues_are_taken_over_all_or_none(run: Run) -> None:
+    run("venue", "add", "XLON")
+    taken = run("hours", "import", "XTKS", "XLON")
+    assert taken.code == 0
+    told = [line.split()[:2] for line in taken.out.splitlines()]
+    assert told == [["XTKS", "new"], ["XLON", "new"]]
+    again = run("hours", "import", "XLON", "XTKS", "XLON", "--json").rows
+    assert [(row["venue"], row["outcome"]) for row in again] == [
+        ("XLON", "unchanged"), ("XTKS", "unchanged")
+    ]  # fmt: skip
+    head = run("stats", "--json").rows[0]["head"]
+    for venues, why in ((("XNAS", "XTKS"), "no such venue"), (("XTKS", "v"), "none come with")):
+        refused = run("hours", "import", *venues)
+        assert refused.code != 0 and why in refused.err
+    assert run("stats", "--json").rows[0]["head"] == head
+    assert run("hours", "import", "XTKS", "--first", "2020-01-01").code == 2
+
+
+def test_hours_of_exchange_calendars(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alphapulse.registry import venues
+
+    asked = []
+
+    def from_calendar(name: str, first: str, last: str) -> venues.Hours:
+        asked.append((name, first, last))
+        return venues.bundled_hours("XTKS")
+
+    monkeypatch.setitem(sys.modules, "exchange_calendars", None)
+    missing = run("hours", "import", "XTKS", "--from", "exchange-calendars")
+    assert missing.code == 1 and "pip install 'alphapulse[calendars]'" in missing.err
+    monkeypatch.setattr(venues, "from_calendar", from_calendar)
+    monkeypatch.setattr(venues, "calendar_source", lambda: "exchange_calendars 4.13.2")
+    words = ("--from", "exchange-calendars", "--first", "2020-01-01")
+    assert run("hours", "import", "XTKS", *words).code == 0
+    assert asked == [("XTKS", "2020-01-01", "")]
+    (event,) = run("tail", "kind=venue.hours", "--json").rows
+    assert event["source"] == "exchange_calendars 4.13.2"

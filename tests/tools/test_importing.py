@@ -231,3 +231,26 @@ def test_valid_from_dates_what_rows_say(run: Run, good: Path) -> None:
     for wrong in ("soon", "1980"):
         refused = run("import", str(good), "--valid-from", wrong)
         assert refused.code == 2 and "valid_from" in refused.err
+
+
+def test_lists_that_come_along(run: Run, tmp_path: Path) -> None:
+    words = tmp_path / "fees.csv"
+    words.write_text("venue,side,value\nbitstamp,both,0.1\n")
+    ran = run("import", "--bundled", "crypto-venues", str(words))
+    assert ran.code == 0
+    assert [line.split() for line in ran.out.splitlines()] == [
+        ["file", "rows", "new", "unchanged", "amended", "warnings"],
+        ["ccxt_venues.json", "104", "104", "0", "0", "45"], ["fees.csv", "1", "0", "0", "1"],
+    ]  # fmt: skip
+    odd = [line for line in ran.err.splitlines() if ": warning: " in line]
+    assert len(odd) == 9
+    (bitstamp,) = (line for line in odd if "bitstamp" in line)
+    assert "[21]: warning: bitstamp: line 0, maker: the base rate is 0.4 %, and tier 0 0.3 %" in (
+        bitstamp
+    )
+    assert "line 6, maker: 0.2 from volume 20000000 on is more than 0.03 before" in bitstamp
+    dry = run("import", "--bundled", "crypto-venues", "--dry-run", "--json")
+    assert [row["warnings"] for row in dry.rows] == [45], "nothing new to tell of"
+    unknown = run("import", "--bundled", "all-venues")
+    assert unknown.code == 2 and "use mic-list or crypto-venues" in unknown.err
+    assert "name a FILE" in run("import").err

@@ -120,3 +120,13 @@ def test_endpoints_are_shown_as_addresses(run: Run, home: Path) -> None:
     (shown,) = run("venue", "show", "binance", "--json").rows
     assert shown["endpoints"] == [{"kind": "rest", "address": "https://api.binance.com"}]
     assert "endpoint  rest https://api.binance.com" in run("venue", "show", "binance").out
+
+
+def test_a_listing_that_goes_on_at_a_venue_that_is_over_is_noted(run: Run) -> None:
+    run("venue", "add", "XBBB", "--valid-to", "2020-01-01")
+    run("register", "equity", "--isin", "US0378331005")
+    words = ("add-listing", "US0378331005", "--currency", "USD", "--venue")
+    noted = run(*words, "XBBB")
+    assert noted.code == 0 and "note: XBBB is no venue since 2020-01-01" in noted.err
+    assert run(*words, "XBBB", "--valid-to", "2019-06-01").err == ""
+    assert run(*words, "XCCC").err == "", "not registered, so nothing is known of it"

@@ -90,3 +90,11 @@ def test_it_goes_on_until_a_signal(home: Path, feeds: Path, number: int) -> None
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (0, b"", b"")
+
+
+def test_what_is_odd_about_fees_is_told(run: Run, feeds: Path) -> None:
+    run("venue", "add", "kraken")
+    drop(feeds, "fees.csv", "venue,side,value,volume_from\nkraken,both,0.1,\nkraken,both,0.2,5\n")
+    ran = run("watch", str(feeds), "--once", "--settle", "0")
+    assert ran.code == 0 and "fees-csv" in run("tail", "kind=feed").out
+    assert "warning: kraken: schedule 0, line 1: 0.2 from volume 5 on" in ran.err
