@@ -55,9 +55,8 @@ class CcxtDescriptions:
 
     def sniff(self, path: Path, head: bytes) -> bool:
         start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-        is_extract = start.startswith(b"[") and b'"tierBased"' in start and b'"api"' in start
-        is_described = start.startswith(b"{") and b'"rateLimit"' in start and b'"urls"' in start
-        return b'"id"' in start and (is_extract or is_described)
+        keys = all(f'"{key}"'.encode() in start for key in self.needs)
+        return start.startswith((b"[", b"{")) and keys and (b'"urls"' in start or b'"api"' in start)
 
     def open(self, file: InputFile) -> CcxtReading:
         return CcxtReading(file, file.read(DOCUMENT_SIZE_BYTES_MAX))

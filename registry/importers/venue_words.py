@@ -52,7 +52,8 @@ class HoursCsv:
     needs = marks = ()
 
     def sniff(self, path: Path, head: bytes) -> bool:
-        return {"venue", "phase", "start", "end"} <= header_names(head)
+        names = header_names(head)
+        return "venue" in names and ({"phase", "start", "end"} <= names or "always" in names)
 
     def open(self, file: InputFile) -> Reading:
         return HoursReading(file)

@@ -12,7 +12,7 @@ import pytest
 from alphapulse.log import InvalidInput, Kind, WarningBody, parse_time
 from alphapulse.registry import Equity, Listing, Registry, import_file
 from alphapulse.registry.planning import Planned
-from alphapulse.registry.venues import bundled_file
+from alphapulse.registry.venues import bundled_file, define, fee_line, fee_schedule, rule
 from alphapulse.registry.venues.bundled import FILES
 from alphapulse.registry.venues.venue import Venue
 
@@ -172,6 +172,29 @@ def test_a_dry_run_tells_what_would_be_known_of_a_venue(
         "amended", ["fees v - maker trading 0"]
     )  # fmt: skip
     assert import_file(registry, path).amended == 1
+
+
+def test_what_a_person_said_since_is_not_undone(registry: Registry, tmp_path: Path) -> None:
+    registry.venues.add(Venue(key="kraken", name="Kraken"), source="desk")
+    said = tmp_path / "venue.json"
+    said.write_text(json.dumps([{
+        "id": "kraken", "name": "Kraken", "api": ["https://a.example"], "rateLimit": 50,
+        "maker": 0.001, "taker": 0.001,
+    }]))  # fmt: skip
+    first = import_file(registry, said)
+    assert (first.new, first.amended) == (0, 1), "a known venue, of which more is known"
+    fees, hours = tmp_path / "fees.csv", tmp_path / "hours.csv"
+    fees.write_text("venue,side,value\nkraken,both,0.3\n")
+    hours.write_text("venue,always\nkraken,yes\n")
+    assert [import_file(registry, path).new for path in (fees, hours)] == [0, 1]
+    (line,) = fee_schedule([fee_line({"value": "0.2"})]).lines
+    registry.venues.set_fees("kraken", fee_schedule([line]))
+    registry.venues.set_endpoints("kraken", [{"kind": "rest", "address": "https://b.example"}])
+    registry.venues.set_hours("kraken", define("UTC", [rule("continuous", "mon", "9:00", "10:00")]))
+    head = registry.log.head
+    for path in (said, fees, hours):
+        assert import_file(registry, path).unchanged == 1
+    assert registry.log.head == head
 
 
 def test_words_on_a_venue_that_nobody_knows_or_that_is_over(

@@ -122,6 +122,16 @@ def test_odd_tables_are_told_by_line(
     assert list(row.odd) == [f"dummy: {each}" for each in odd]
 
 
+def test_an_odd_table_is_named_by_its_product(tmp_path: Path) -> None:
+    odd = {"trading": {"maker": 0.0005, "tiers": {"maker": [[0, 0.0004]]}}}
+    (row,) = read(tmp_path, [described(fees={"linear": odd, "trading": RATES})])
+    assert isinstance(row, Row)
+    assert row.odd == (
+        "dummy: line 0, linear maker: the base rate is 0.05 %, and tier 0 0.04 %",
+    )
+    assert [number for number, _ in fees(row).doubts()] == [1], "schedules are in one order"
+
+
 @pytest.mark.parametrize("said, told", [
     ({"maker": 0.003, "tiers": {"maker": [[0, 0.003], [-5, 0.002]]}}, "must not be below zero"),
     ({"maker": 0.003, "tiers": {"maker": [[0, 0.003, 1]]}}, "it must be a list of pairs"),
