@@ -217,11 +217,12 @@ class _Read(NamedTuple):
 
 def _parts(raw: Mapping[str, Any]) -> Iterator[Part]:
     """Those that say a rate. An extract has its main part at the top, the others in `subFees`."""
-    fees = raw.get("fees")
-    if fees is None:
-        fees = {**(raw.get("subFees") or {}), "trading": raw}
+    is_extract = raw.get("fees") is None
+    fees = raw.get("subFees") or {} if is_extract else raw["fees"]
     if not isinstance(fees, dict):
         validation.refuse("fees", "it must be an object", fees)
+    if is_extract:
+        fees = {**fees, "trading": raw}
     for name, part in fees.items():
         said = part.get("trading", part) if isinstance(part, dict) else None
         if name not in PRODUCTS or not isinstance(said, dict):
@@ -253,7 +254,9 @@ def _lines(part: Part, side: str, first: int) -> tuple[list[FeeLine], list[Doubt
     base, tiers, problem = part.said.get(side), part.said.get("tiers"), ""
     if isinstance(tiers, list) and len(tiers) == 1 and isinstance(tiers[0], dict):
         tiers, problem = tiers[0], "the table stands within a list"
-    table = tiers.get(side) if isinstance(tiers, dict) else tiers
+    if tiers and not isinstance(tiers, dict):
+        validation.refuse("tiers", "it must be an object with maker and taker", tiers)
+    table = tiers.get(side) if isinstance(tiers, dict) else None
     if isinstance(base, list) and not table:
         base, table, problem = None, base, "a table stands where the base rate should be"
     if not table:
@@ -263,7 +266,7 @@ def _lines(part: Part, side: str, first: int) -> tuple[list[FeeLine], list[Doubt
     ):
         validation.refuse("tiers", "it must be a list of pairs, volume and rate", table)
     charged = part.said.get("feeSide")
-    if charged not in CHARGED:
+    if not isinstance(charged, str | None) or charged not in CHARGED:
         validation.refuse("feeSide", "its meaning is not known", charged, "use quote, base or get")
     lines = [
         fee_line({
