@@ -23,6 +23,7 @@ from alphapulse.log.codec import COMPRESS_FROM_BYTES, pack, unpack
 from alphapulse.log.message import decode_message, verify_message
 from alphapulse.log.verify import verify_blocks
 from alphapulse.registry.importers import FORMATS, InputFile, Refused
+from alphapulse.registry.venues import bundled_file
 from tests.crash.children import Child, Hear, Say, report, seeds
 from tests.crash.lists import LIST, ROWS, SAMPLE
 from tests.log.builders import CHAIN_SEED, instrument_body
@@ -182,7 +183,20 @@ LISTS: Final = {
     "ccxt-markets": list(
         json.loads((SAMPLE.parent / "ccxt_markets.json").read_bytes())["markets"].values()
     ),
+    "ccxt-venues": json.loads(bundled_file("crypto-venues").read_bytes())[20:30],
 }
+WORDS: Final = {
+    "iso-10383": b"".join(bundled_file("mic-list").read_bytes().splitlines(keepends=True)[:6]),
+    "hours-csv": b"venue,zone,phase,weekdays,start,end,date,reason,always\n"
+    b"XASX,UTC,continuous,mon-fri,10:00,16:00,,,\nXASX,,,,,,2026-12-25,Feast,\nv,,,,,,,,yes\n",
+    "fees-csv": b"venue,products,volume_days,valid_from,side,value,volume_from\n"
+    b"v,spot swap,30,2026-01-01,maker,0.1,0\nv,spot swap,30,2026-01-01,maker,0.05,10\n",
+    "hours-toml": b'venues = ["v"]\nzone = "UTC"\n[[rule]]\nphase = "continuous"\n'
+    b'weekdays = "mon-fri"\nstart = "10:00"\nend = "16:00"\n[[day]]\ndate = 2026-12-25\n',
+    "fees-toml": b'venues = ["v"]\nvalid_from = 2026-01-01\n[[schedule]]\nvolume_days = 30\n'
+    b'[[schedule.line]]\nside = "maker"\nvalue = 0.1\n',
+}
+"""Files about venues."""
 
 
 def isins(rng: random.Random, path: Path) -> None:
@@ -201,6 +215,11 @@ def json_lists(rng: random.Random, path: Path) -> None:
         rows = {"id": "binance", "precisionMode": rng.choice((None, 2, 3, 4)), "markets": rows}
     document = json.dumps(rows).encode()
     read_all(name, path, mutated(rng, document) if rng.random() < 0.5 else document)
+
+
+def venue_words(rng: random.Random, path: Path) -> None:
+    name = rng.choice(list(WORDS))
+    read_all(name, path, mutated(rng, WORDS[name]))
 
 
 def own_events(rng: random.Random, path: Path) -> None:
@@ -222,7 +241,7 @@ BLOCK: Final = mixed_block()
 SELECTIVE: Final = Pattern.parse("kind=instrument and not chain=eip155:1")
 DOORS: Final[tuple[Door, ...]] = (
     frames, blocks, packed, messages, patterns, token_lists, listings, isins,
-    json_lists, own_events,
+    json_lists, venue_words, own_events,
 )  # fmt: skip
 
 
