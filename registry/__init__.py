@@ -46,6 +46,7 @@ from .errors import (
 from .facts import Facts, facts_from
 from .formula import Formula, canonical_text, evaluate
 from .formula import parse as parse_formula
+from .held import Origin
 from .identity import fingerprint_of, key_text
 from .importing import ImportReport, Problem, import_file, open_for_dry_run
 from .instruments import (
@@ -78,7 +79,6 @@ from .readers import facts_of
 from .registry import Registry, RegistryStatistics
 from .related import Joined, Related
 from .relation_rules import LINKS, RULES
-from .state import Origin
 from .tickets import Outcome, Unit
 from .times_asked import AsOf, ValidAt
 from .valid_time import When

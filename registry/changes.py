@@ -14,7 +14,7 @@ from alphapulse.log import KIND_NAMES, Event, EventLog, InvalidInput, Pattern
 from alphapulse.projections import DATA_KINDS, state_before
 
 from .fields import Fields, Shown, fields_of, id_text
-from .state import FactBody
+from .held import FactBody
 from .valid_time import holds_from
 
 

@@ -62,12 +62,13 @@ from .facts import (
 )
 from .fields import fact
 from .generations import check_not_over, meant
+from .held import DataBody, Held, Origin
 from .identity import fingerprint_of
 from .instruments import AnyInstrument
 from .proposals import left, registered
 from .readers import facts_of, status_of, valid_from_of
 from .retries import identified, keep_answer, replayed
-from .state import DataBody, Held, Origin, State
+from .state import State
 from .terms import agree
 from .valid_time import NEVER, facts_words, words_of
 from .validation import offset, text

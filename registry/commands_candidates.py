@@ -32,9 +32,10 @@ from .deciding import (
     instrument_body,
 )
 from .errors import NotAlike, UnknownCandidate, UnknownRelation
+from .held import Held, Origin
 from .identity import candidate_key, fingerprint_of, relation_key
 from .relation_rules import RULES, link_named
-from .state import Held, Origin, State
+from .state import State
 from .validation import refuse
 
 

@@ -9,10 +9,11 @@ from alphapulse.log import FeedBody, InvalidInput, Kind, RulesBody, SnapshotBody
 
 from . import validation
 from .deciding import Receipt, allocate, announce_collision
+from .held import Origin
 from .identity import feed_key, fingerprint_of, rules_key, snapshots_key
 from .proposal_rules import POLICIES, PROPOSE
 from .snapshots import INSTRUMENTS_MAX, is_short, pack_ids
-from .state import Origin, State
+from .state import State
 
 SOURCE_SIZE_BYTES_MAX = 200
 BROKEN = "broken"

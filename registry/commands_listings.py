@@ -36,11 +36,12 @@ from .deciding import (
     weigh,
 )
 from .errors import UnknownListing
+from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import ORDER_FIELDS, Listing
 from .periods import DATES, Place, dates_in, flaw, has_date, place
 from .readers import normalised
-from .state import DataBody, Held, Origin, State
+from .state import State
 
 
 class AddListing(NamedTuple):

@@ -35,11 +35,12 @@ from .deciding import (
 )
 from .errors import UnknownProposal
 from .facts import Facts
+from .held import Held, Origin
 from .identity import fingerprint_of, proposal_key
 from .instruments import AnyInstrument
 from .proposal_rules import AUTO, CAN_BE_DELISTED, PROPOSE
 from .proposals import answer, find_proposal, proposal_body
-from .state import Held, Origin, State
+from .state import State
 
 
 class Seen(NamedTuple):

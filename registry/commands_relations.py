@@ -29,10 +29,11 @@ from .deciding import (
     weigh,
 )
 from .errors import UnknownRelation
+from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, relation_key
 from .periods import DATES, dates_in, flaw, has_date, place
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
-from .state import DataBody, Held, Origin, State
+from .state import State
 from .validation import is_backward, refuse, time_ns
 from .waiting import complete
 

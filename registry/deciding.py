@@ -31,6 +31,7 @@ from alphapulse.log import (
 )
 
 from .errors import IdSpaceFull, UnknownInstrument
+from .held import DataBody, Held, Origin
 from .identity import (
     candidate_key,
     feed_key,
@@ -47,7 +48,7 @@ from .identity import (
     venue_key,
 )
 from .precedence import outranks
-from .state import DataBody, Held, Origin, State
+from .state import State
 from .venue_state import key_of_aspect
 
 DOING: Final = "deciding a command"

@@ -23,10 +23,10 @@ from alphapulse.log import (
 )
 
 from .facts import Value, facts_from
+from .held import FactBody
 from .identity import key_text
 from .instruments import ORDER_FIELDS
 from .relation_rules import ratio_in, ratio_text
-from .state import FactBody
 
 Shown = str | int | bool
 Fields = dict[str, Shown]

@@ -18,8 +18,9 @@ from alphapulse.log import InstrumentBody, Space, Status
 
 from .errors import GenerationOver
 from .facts import Facts, Value, facts_from, of_generation
+from .held import Held
 from .identity import fingerprint_of
-from .state import Held, State
+from .state import State
 
 OVER: Final = frozenset({Status.DELISTED, Status.EXPIRED, Status.MIGRATED})
 """Statuses of what is no longer traded."""

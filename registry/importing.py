@@ -29,12 +29,12 @@ from .errors import (
     UnknownVenue,
     VenueOver,
 )
+from .held import Origin
 from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Relation, Row
 from .importers.json_document import DOCUMENT_SIZE_BYTES_MAX, parsed
 from .importers.quarantine import default_path
 from .planning import Planned, disagreement
 from .registry import Registry
-from .state import Origin
 from .tickets import Outcome, Unit
 from .writer import Rehearsal
 from .writing import TEXT_SIZE_BYTES_MAX

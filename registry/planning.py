@@ -27,8 +27,9 @@ from alphapulse.log import (
 from . import validation
 from .deciding import Receipt
 from .fields import Fields, Shown, fields_of
+from .held import DataBody, FactBody
 from .identity import key_text, venue_fingerprint
-from .state import DataBody, FactBody, State
+from .state import State
 from .venue_fields import venue_fields
 
 _OF_VENUES: Final = (VenueBody, *ASPECTS)

@@ -10,9 +10,10 @@ from msgspec.structs import replace
 
 from alphapulse.log import Answered, Kind, ProposalBody, Proposed, Space, Status
 
+from .held import Held
 from .identity import fingerprint_of, proposal_key
 from .proposal_rules import CAN_BE_DELISTED
-from .state import Held, State
+from .state import State
 
 
 def proposal_body(held: Held) -> ProposalBody:

@@ -29,7 +29,8 @@ from alphapulse.log import (
 
 from .deciding import DOING, Receipt, owner_of
 from .errors import RequestReused
-from .state import Origin, State
+from .held import Origin
+from .state import State
 
 _OUTCOMES: Final[dict[int, str]] = {
     Kind.INSTRUMENT_REGISTERED: "new", Kind.LISTING_ADDED: "new", Kind.RELATION_ADDED: "new",

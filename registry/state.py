@@ -9,15 +9,12 @@ nothing: `begin_unit` and `abandon_unit` work on the overlay alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import lru_cache
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 from alphapulse.log import (
-    ASPECTS,
     AcknowledgedBody,
     AnswerBody,
     AnyBody,
-    AspectBody,
     CandidateBody,
     CollisionBody,
     ConflictBody,
@@ -27,7 +24,6 @@ from alphapulse.log import (
     EventLog,
     FeedBody,
     InstrumentBody,
-    ListingBody,
     Metadata,
     PerformanceBody,
     ProposalBody,
@@ -40,7 +36,6 @@ from alphapulse.log import (
     VenueBody,
     WarningBody,
     decode_metadata,
-    encode_metadata,
 )
 from alphapulse.log.times import NS
 from alphapulse.projections import (
@@ -62,6 +57,7 @@ from alphapulse.projections import (
 
 from .check import NEW_KINDS, Entity, check_body, entity_of, evidence_hash
 from .formula import components_of
+from .held import DATA_BODIES, DataBody, Held, Origin, Past
 from .identity import fingerprint_of, id_candidates, primary_id, rules_key, snapshots_key
 from .precedence import outranks
 from .relation_rules import Link, links_in
@@ -71,18 +67,6 @@ from .valid_time import Said, holds_from, words_of
 
 K = TypeVar("K")
 V = TypeVar("V")
-FactBody = InstrumentBody | ListingBody | RelationBody
-"""What is known of an instrument stands in these."""
-DataBody = (
-    FactBody | FeedBody | CandidateBody | ProposalBody | SnapshotBody | RulesBody | VenueBody
-    | AspectBody
-)
-"""The full state of an entity."""
-_DATA: Final = (
-    InstrumentBody, ListingBody, RelationBody, FeedBody, CandidateBody, ProposalBody,
-    SnapshotBody, RulesBody, VenueBody, *ASPECTS,
-)  # fmt: skip
-"""The same as a tuple: a union would be built anew at each `isinstance`."""
 _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
                   Space.RELATION: "relations", Space.FEED: "feeds",
                   Space.CANDIDATE: "candidates", Space.PROPOSAL: "proposals",
@@ -90,52 +74,6 @@ _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
 _RULES: Final = fingerprint_of(rules_key())
 _NO_RULES: Final = RulesBody(fingerprint=_RULES, revision=0)
 _NOTHING: Final = object()
-
-
-class Origin(NamedTuple):
-    """Where commands come from; kept in each event they lead to."""
-
-    source: str = ""
-    content_hash: bytes = b""
-    request_id: str = ""
-    command: bytes = b""
-    """With a request id, of the command that is being decided."""
-
-    def metadata(self) -> bytes:
-        return _metadata_of(self)
-
-
-@lru_cache(maxsize=256)
-def _metadata_of(origin: Origin) -> bytes:
-    """Most commands of a batch have one origin."""
-    return encode_metadata(
-        Metadata(
-            source=origin.source, content_hash=origin.content_hash,
-            request_id=origin.request_id, command=origin.command,
-        )
-    )
-
-
-class Held(NamedTuple):
-    """An entity with its newest full state."""
-
-    id: int
-    entity: Entity
-    body: DataBody
-    data_offset: int
-    """Offset of the event that holds the body."""
-
-
-class Past(NamedTuple):
-    """An event of the log, or one that was decided in this group."""
-
-    offset: int
-    kind: int
-    space: int
-    entity: int
-    body: AnyBody
-    command: bytes
-    """Of its metadata."""
 
 
 class State:
@@ -193,7 +131,7 @@ class State:
             return None
         trailer = table.trailer(position)
         body = state_named(self._log, trailer.data_offset, id).body
-        assert isinstance(body, _DATA)
+        assert isinstance(body, DATA_BODIES)
         return Held(id, entity_of(body, trailer.last_offset), body, trailer.data_offset)
 
     def entity(self, space: int, id: int) -> Entity | None:
@@ -369,7 +307,7 @@ class State:
         at: int | None = held.entity.last_offset
         while at is not None:
             body, metadata, at = self._past(at)
-            if isinstance(body, _DATA):
+            if isinstance(body, DATA_BODIES):
                 yield body, metadata
 
     def awaits_collision(self, space: int, id: int) -> bool:
@@ -448,7 +386,7 @@ class State:
         at: int | None = offset
         while at is not None:
             body, _, at = self._past(at)
-            if isinstance(body, _DATA):
+            if isinstance(body, DATA_BODIES):
                 return body
         raise AssertionError(f"the entity of event {offset} was never registered")
 
@@ -493,7 +431,7 @@ class State:
         at: int | None = held.entity.last_offset
         while at is not None:
             body, said_by, at = self._past(at)
-            if isinstance(body, _DATA):
+            if isinstance(body, DATA_BODIES):
                 if value_of(body) != value:
                     break
                 origin = Origin(said_by.source, said_by.content_hash)
@@ -515,7 +453,7 @@ class State:
         at: int | None = held.entity.last_offset
         while at is not None:
             body, said_by, at = self._past(at)
-            if isinstance(body, _DATA):
+            if isinstance(body, DATA_BODIES):
                 sources.add(said_by.source)
         return sources
 
@@ -543,7 +481,7 @@ class State:
         self.head += 1
         after = Entity(after.fingerprint, offset, after.revision, after.status, after.counter)
         self._set(self._pending, offset, draft)
-        if isinstance(body, _DATA):
+        if isinstance(body, DATA_BODIES):
             self._set(self._overlay, (space, entity), Held(entity, after, body, offset))
             if isinstance(body, RelationBody):
                 self._file_relation(entity, body)

@@ -19,7 +19,7 @@ from alphapulse.log import AlphaPulseError
 
 from .commands import Command
 from .deciding import Receipt
-from .state import Origin
+from .held import Origin
 
 if TYPE_CHECKING:
     import asyncio

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 from alphapulse.log import BLOCK_EVENTS_MAX, Kind, RelationBody, Space
 
 from .errors import IllegalEvent
-from .state import Held, Origin, State
+from .held import Held, Origin
+from .state import State
 
 MET_MAX: Final = BLOCK_EVENTS_MAX * 9 // 10
 """In one unit, which is one block at most. The rest is met when the instrument is said again."""

@@ -29,9 +29,9 @@ from .commands_proposals import ConfirmProposal, RefuseProposal, Seen
 from .commands_relations import Relate, Unrelate, be_two
 from .deciding import Receipt
 from .errors import Ambiguous, UnknownInstrument
+from .held import Origin
 from .instruments import AnyInstrument, Listing, Synthetic
 from .lookup import Lookup
-from .state import Origin
 from .tickets import Outcome, Unit
 from .venue_door import AsyncVenueDoor
 from .writer import Writer

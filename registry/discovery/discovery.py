@@ -30,9 +30,9 @@ from alphapulse.projections import ViewFull
 from alphapulse.registry.commands import Command
 from alphapulse.registry.commands_feeds import RecordImport, StateRules
 from alphapulse.registry.deciding import Receipt
+from alphapulse.registry.held import Origin
 from alphapulse.registry.importing import ImportReport, import_file
 from alphapulse.registry.snapshots import INSTRUMENTS_MAX
-from alphapulse.registry.state import Origin
 from alphapulse.registry.tickets import Unit
 from alphapulse.registry.writing import receipts
 

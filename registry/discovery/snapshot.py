@@ -15,10 +15,10 @@ from alphapulse.log import SnapshotBody
 from alphapulse.registry.commands_feeds import RecordSnapshot
 from alphapulse.registry.commands_proposals import ProposeDelisting, WithdrawDelisting
 from alphapulse.registry.deciding import Receipt
+from alphapulse.registry.held import Origin
 from alphapulse.registry.importing import ImportReport
 from alphapulse.registry.proposal_rules import CAN_BE_DELISTED
 from alphapulse.registry.snapshots import INSTRUMENTS_MAX, unpack_ids
-from alphapulse.registry.state import Origin
 from alphapulse.registry.tickets import Unit
 from alphapulse.registry.writing import receipts
 

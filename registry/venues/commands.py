@@ -49,8 +49,9 @@ from alphapulse.registry.deciding import (
     weigh,
 )
 from alphapulse.registry.errors import UnknownListing
+from alphapulse.registry.held import Held, Origin
 from alphapulse.registry.identity import fingerprint_of, venue_fingerprint, venue_key
-from alphapulse.registry.state import Held, Origin, State
+from alphapulse.registry.state import State
 from alphapulse.registry.venue_state import key_of_aspect
 
 from . import rules

@@ -12,7 +12,7 @@ import pytest
 from alphapulse.log import InvalidInput, OffsetOutOfRange
 from alphapulse.registry import Change, Equity, Listing, Registry
 from alphapulse.registry.fields import Shown, fields_of
-from alphapulse.registry.state import FactBody
+from alphapulse.registry.held import FactBody
 
 from .homes import APPLE, open_home, token
 

@@ -23,7 +23,8 @@ from alphapulse.registry import (
     UnknownInstrument,
 )
 from alphapulse.registry.commands import Command
-from alphapulse.registry.state import Origin, State
+from alphapulse.registry.held import Origin
+from alphapulse.registry.state import State
 from alphapulse.registry.writing import AsyncWriting, Writing
 
 from .homes import APPLE, open_home, receipts, token, tokens, unit
