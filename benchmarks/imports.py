@@ -114,6 +114,25 @@ def _companies(path: Path) -> Iterator[Entry]:
         yield row["isins"][0], row["symbols"][0]["yahoo"], row["name"]
 
 
+def _exchanges(path: Path) -> Iterator[Entry]:
+    with path.open(newline="") as file:
+        for row in csv.DictReader(file):
+            yield row["mic"], row["market_name"], row["country"]
+
+
+def _crypto(path: Path) -> Iterator[Entry]:
+    for row in json.loads(path.read_bytes()):
+        yield row["id"], row["name"], row["countries"][0]
+
+
+def _mic(number: int) -> str:
+    rest = ""
+    for _ in range(3):
+        number, digit = divmod(number, 36)
+        rest += "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"[digit]
+    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[number % 26] + rest
+
+
 FORMATS: Final[dict[str, Format]] = {
     "events-jsonl": Format("events.jsonl", _events, _bodies),
     "instruments-jsonl": Format("instruments.jsonl", _lines, _fields),
@@ -144,7 +163,17 @@ FORMATS: Final[dict[str, Format]] = {
         "precision": {"price": 0.01, "amount": 1e-05},
         "limits": {"amount": {"min": 1e-05, "max": 9000.0}, "cost": {"min": 5.0}},
     }, "markets"), _markets),
+    "iso-10383": Format("mics.csv", _csv(
+        ("mic", "operating_mic", "market_name", "country", "category", "status", "created",
+         "expiry"),
+        lambda n: (_mic(n), _mic(n), f"Exchange {n}", "GB", "rmkt", "active", "2009-04-27", ""),
+    ), _exchanges),
+    "ccxt-venues": Format("venues.json", _json(lambda n: {
+        "id": f"venue{n}", "name": f"Venue {n}", "countries": ["US"], "rateLimit": 50,
+        "maker": 0.001, "taker": 0.002, "api": [f"https://api.venue{n}.example"],
+    }), _crypto),
 }  # fmt: skip
+"""Of rows that come by the thousand; hours and fees by hand are a file for each venue."""
 
 
 def run(context: Context) -> Iterator[Row]:
