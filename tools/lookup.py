@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from .events import print_events
-from .output import Column, short_time, shown
+from .output import Column, duration, short_time, shown
 from .verb import Cli, brief, find, find_one, place_of, settings, time_asked
 
 if TYPE_CHECKING:
@@ -131,13 +131,15 @@ def _components(
     \b
     JSON fields: instrument, venue, symbol, currency, primary, valid_from,
     valid_to, figi, tick, lot, ticks, min_size, max_size, min_notional, status,
-    current, via, trading, open, next_open, fee, fee_currency, fee_rate.
+    current, via, trading, open, next_open, fee, fee_currency, fee_rate,
+    latency_p50_ns.
 
     via says how another instrument came here (same_as, succeeds, sibling, bridged_from, pool), null
     for what KEY means. trading is what was said of the venue and the listing (halted, …); open
     and next_open follow from the hours of the venue; the fee is exact, for a purchase as a taker
-    in the first tier. They are null where the venue is not registered, says nothing of it, or the
-    listing is not current.
+    in the first tier; latency_p50_ns, shown as ack p50, is how soon the venue acknowledges half of
+    the orders, in the newest window that was closed by then (`performance summarise`). They are
+    null where the venue is not registered, nobody said it, or the listing is not current.
 
     A listing that ended and was there again later has a row for each period. A
     status of pending, active or delisted follows from the dates at the time asked (--valid-at,
@@ -180,7 +182,7 @@ def listings(
         Column("status"), Column("via"), Column("valid_from", "from"), Column("valid_to", "to"),
         *(Column(field) for field in ORDER_FIELDS),
         Column("trading"), Column("open"), Column("next_open", "opens"), Column("fee", right=True),
-        Column("fee_rate", "at"),
+        Column("fee_rate", "at"), Column("latency_p50_ns", "ack p50", right=True),
     ]  # fmt: skip
     if several:
         columns.insert(0, Column("instrument", whole=True))
@@ -193,6 +195,7 @@ def listings(
                 "primary": "yes" if row["primary"] else "",
                 "trading": "" if row["trading"] == "open" else row["trading"],
                 "next_open": short_time(row["next_open"]),
+                "latency_p50_ns": duration(row["latency_p50_ns"]),
                 "fee": " ".join(filter(None, (shown(row["fee"]), shown(row["fee_currency"])))),
                 "chain": chain.name if (chain := CHAINS.get(str(row["venue"]))) else "",
             }

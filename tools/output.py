@@ -78,6 +78,16 @@ def short_time(value: object) -> str:
     return day if clock == "00:00:00.000000000Z" else f"{day} {clock[:8]}".rstrip()
 
 
+def duration(value_ns: object) -> str | None:
+    """`1.25 ms`: three or four digits and a unit."""
+    if not isinstance(value_ns, int):
+        return None
+    for unit, size_ns in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
+        if value_ns >= size_ns:
+            return f"{value_ns / size_ns:.4g} {unit}"
+    return f"{value_ns} ns"
+
+
 def short_value(field: object, value: object) -> object:
     """The value of a field of an instrument: times as tables show them."""
     return short_time(value) if str(field).endswith(_TIMES) else value

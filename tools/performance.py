@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
-from .output import Column, note, short_time
+from .output import Column, duration, note, short_time
 from .verb import FINE, NO, Cli, family, settings
 
 if TYPE_CHECKING:
@@ -291,7 +291,7 @@ def _cells(row: Mapping[str, object]) -> dict[str, object]:
     return {
         "venue": row["venue"], "listing": row["listing"], "window": f"{began} to {ended}",
         "samples": row["samples"], "uptime": _percent(row["uptime"]),
-        **{f"{name}_{q}": _duration(row[f"{name}_{q}_ns"])
+        **{f"{name}_{q}": duration(row[f"{name}_{q}_ns"])
            for name in ("ack", "fill") for q in ("p50", "p99")},
         "rejects": _percent(row["reject_rate"]), "spread": _rounded(row["spread_bps"]),
         "depth": " ".join(
@@ -312,13 +312,3 @@ def _rounded(value: object) -> str | None:
         return None
     number = Fraction(str(value))
     return f"{round(number):,}" if number >= 1_000 else f"{float(number):.4g}"
-
-
-def _duration(value_ns: object) -> str | None:
-    """`1.25 ms`: three or four digits and a unit."""
-    if not isinstance(value_ns, int):
-        return None
-    for unit, size_ns in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
-        if value_ns >= size_ns:
-            return f"{value_ns / size_ns:.4g} {unit}"
-    return f"{value_ns} ns"

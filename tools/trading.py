@@ -1,4 +1,5 @@
-"""What the venue of a listing says at a moment: is it open, when does it open, what is its fee."""
+"""What the venue of a listing says at a moment: is it open, when does it open, what is its fee, how
+soon does it answer."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 UNSAID: Final[dict[str, object]] = {
     "trading": None, "open": None, "next_open": None, "fee": None, "fee_currency": None,
-    "fee_rate": None,
+    "fee_rate": None, "latency_p50_ns": None,
 }  # fmt: skip
 """Of what is listed nowhere, or no more."""
 
@@ -66,6 +67,9 @@ class Trading:
             found["next_open"] = None if next_open is None else time_text(next_open)
         if order is not None:
             found |= self._fee(body, order)
+        window = venues.newest_window(venue, at, known=known)
+        if window is not None and "ack_p50_ns" in window.measures:
+            found["latency_p50_ns"] = int(window.measures["ack_p50_ns"])
         return UNSAID | found
 
     def _fee(self, body: ListingBody, order: Order) -> dict[str, object]:

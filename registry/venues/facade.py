@@ -19,6 +19,7 @@ from alphapulse.log import (
     EventLog,
     FeesBody,
     HoursBody,
+    PerformanceBody,
     VenueBody,
     WarningBody,
 )
@@ -32,7 +33,12 @@ from alphapulse.projections import (
 )
 from alphapulse.registry import validation
 from alphapulse.registry.deciding import Receipt
-from alphapulse.registry.identity import aspect_key, venue_fingerprint, venue_key
+from alphapulse.registry.identity import (
+    aspect_key,
+    performance_key,
+    venue_fingerprint,
+    venue_key,
+)
 from alphapulse.registry.tickets import Unit
 
 from .cache import Cache, Chain, Chains
@@ -41,6 +47,7 @@ from .endpoints import Endpoint, endpoints
 from .errors import FeesUnknown, HoursUnknown, UnknownVenue
 from .fees import Charge, Exact, FeeSchedule
 from .hours import Hours, Phase, from_plain, phase_named
+from .performance import WINDOWS_NS
 from .rules import schedules_from
 from .sessions import Session, Timetable
 from .standing import Standing, Standings
@@ -387,6 +394,31 @@ class Venues(VenueWriting[Receipt]):
         Raises UnknownVenue, UnknownListing, InvalidInput. Cost: 2 µs.
         """
         return self._standings.standing(venue, side, self._at(at), self._stop(known))
+
+    # Performance
+
+    def newest_window(
+        self, venue: str, at: Instant = None, *, known: Known = None
+    ) -> PerformanceBody | None:
+        """How a venue behaved in the closed window that ended last by `at`, of whatever length, and
+        of those that ended together in the shortest; None when there is none. Cost: 25 µs, and 10
+        µs for each window that is newer."""
+        at, stop, fingerprint = self._at(at), self._stop(known), venue_fingerprint(venue)
+        found = [
+            body for length_ns in WINDOWS_NS.values()
+            if (body := self._window_by(performance_key(fingerprint, length_ns), at, stop))
+        ]  # fmt: skip
+        return max(found, key=lambda body: (body.window_to, body.window_from), default=None)
+
+    def _window_by(self, key: bytes, at: int, stop: int | None) -> PerformanceBody | None:
+        """The newest of one length; they rise."""
+        chain = self._chains.find(key)
+        for event in backwards(self._log, chain.last_offset, chain.id) if chain.id >= 0 else ():
+            body = event.body
+            is_known = stop is None or event.offset < stop
+            if isinstance(body, PerformanceBody) and is_known and body.window_to <= at:
+                return body
+        return None
 
     def _at(self, at: Instant) -> int:
         if type(at) is int:

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.registry import DexPool, Registry, Token
-from alphapulse.registry.venues import Venue, bundled_hours, fee_line, fee_schedule
+from alphapulse.log import parse_time
+from alphapulse.registry import DexPool, Origin, Registry, Token, Unit
+from alphapulse.registry.venues import (
+    WINDOWS_NS,
+    Summary,
+    Venue,
+    bundled_hours,
+    fee_line,
+    fee_schedule,
+)
+from alphapulse.registry.venues.commands import SetPerformance
 
 from .conftest import APPLE, Run
 
@@ -74,6 +83,39 @@ def test_a_halt_is_seen(run: Run) -> None:
     assert "halted" in run("listings", APPLE).out
     run("status", "set", "XNAS", "open", "--listing", APPLE)
     assert "trading" not in run("listings", APPLE).out
+
+
+@pytest.mark.usefixtures("venues")
+def test_how_soon_a_venue_answers_as_of_both_times(run: Run, home: Path) -> None:
+    """Windows of an hour, and of a minute after it; and one that is only of a listing."""
+    hour, minute = WINDOWS_NS["1h"], WINDOWS_NS["1m"]
+    begin = parse_time("2026-03-02T10:00Z")
+
+    def latency(*words: str) -> object:
+        (row,) = [each for each in run("listings", APPLE, "--json", *words).rows
+                  if each["venue"] == "XNAS"]  # fmt: skip
+        return row["latency_p50_ns"]
+
+    with Registry.open(home) as registry:
+        first, record = registry.log.head, registry.by_isin(APPLE)
+        assert record is not None
+        for at, length, latency_ns, listing in (
+            (begin, hour, 1_500_000, 0), (begin + hour + minute, minute, 700_000, 0),
+            (begin, minute, 5, registry.find_listing(record.id, "XNAS")),
+        ):
+            summary = Summary(at, at + length)
+            summary.samples = 1
+            summary.latencies["ack"].add(latency_ns)
+            command = SetPerformance("XNAS", at, at + length, 1, summary.measures(),
+                                     summary.sketches(), listing)  # fmt: skip
+            assert isinstance(next(registry.execute([Unit((command,), Origin())])), list)
+    assert latency() == 700_000
+    assert latency("--valid-at", "2026-03-02T11:01:59Z") == 1_500_000
+    assert latency("--valid-at", "2026-03-02T11:02:00Z") == 700_000
+    assert latency("--as-of", str(first)) == 1_500_000, "the minute was not known yet"
+    assert latency("--valid-at", "2026-03-02T10:59:59Z") is None
+    table = run("listings", APPLE).out.splitlines()
+    assert table[0].rstrip().endswith("ack p50") and table[1].rstrip().endswith("700 µs")
 
 
 @pytest.mark.usefixtures("venues")
