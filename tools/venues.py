@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from alphapulse.registry import Receipt, Registry
+    from alphapulse.registry.venues import Endpoint
     from alphapulse.registry.venues.venue import Venue
 
 KEY_HELP: Final = """\b
@@ -63,7 +64,7 @@ def _links(words: tuple[str, ...]) -> dict[str, str]:
     for word in words:
         name, equals, address = word.partition("=")
         if not equals:
-            raise click.UsageError(f"--link takes NAME=URL, not {word!r}")
+            raise click.UsageError("--link takes NAME=URL, such as web=https://example.com")
         found[name] = address
     return found
 
@@ -123,18 +124,30 @@ def add(
     that it is not known any more: `venue set XNAS --lei ""`. Links are given all together.
 
     {KEY_HELP}
-    JSON fields: id, fingerprint, offset, outcome (unchanged, amended).
+    With --endpoints instead: all ways to reach it, since --valid-from [since it is recorded]. FILE
+    has [[endpoints]] in TOML, or a list of such objects in JSON; what `venue show --json` prints is
+    one too. Each has kind (rest, websocket, fix, rpc, unix), address, environment (live, test),
+    region, authentication (which kind: none, api_key, hmac, …), limits (count, seconds, scope) and,
+    for FIX, fix_version, sender and target. There is no place for a secret.
+
+    JSON fields: id, fingerprint, offset, outcome (unchanged, amended; of endpoints also new,
+    collision).
     """)  # fmt: skip
 @click.argument("key")
+@click.option("--endpoints", "file", metavar="FILE", help="All ways to reach it, from a file.")
 @_flags
 @settings
 def set_(
-    cli: Cli, key: str, links: tuple[str, ...], source: str | None, request_id: str | None,
-    **fields: str | None,
+    cli: Cli, key: str, file: str | None, links: tuple[str, ...], source: str | None,
+    request_id: str | None, **fields: str | None,
 ) -> int:  # fmt: skip
     changes: dict[str, object] = {n: value for n, value in fields.items() if value is not None}
     if links:
         changes["links"] = _links(links) if links != ("",) else {}
+    if file is not None:
+        if changes.keys() - {"valid_from"}:
+            raise click.UsageError("--endpoints goes with --valid-from and no other field")
+        return _set_endpoints(cli, key, file, fields["valid_from"], source, request_id)
     if not changes:
         raise click.UsageError("nothing to set: give a field, such as --name")
     with cli.registry(write=True) as registry:
@@ -144,13 +157,32 @@ def set_(
         return print_receipt(cli, receipt)
 
 
+def _set_endpoints(
+    cli: Cli, key: str, file: str, valid_from: str | None, source: str | None,
+    request_id: str | None,
+) -> int:  # fmt: skip
+    from alphapulse.registry.venues import read_endpoints
+
+    from .hours import read_file
+
+    given = read_endpoints(read_file(file))
+    with cli.registry(write=True) as registry:
+        receipt = registry.venues.set_endpoints(
+            key, given, valid_from=valid_from or 0, source=source or "operator",
+            request_id=request_id or "",
+        )  # fmt: skip
+        return print_receipt(cli, receipt)
+
+
 @venue.command("show", help=f"""Show what is known of a venue, and whether it is open.
 
     {KEY_HELP}
     \b
     JSON fields: venue, mic, operating_mic, name, kind, country, currency, status,
     open, next_open, next_close, endpoints, fees_from, valid_from, valid_to, lei,
-    links, segments. What is not known is null: `open` too, where no hours are.
+    links, segments; of endpoints kind, address, environment, region,
+    authentication, fix_version, sender, target, limits (count, seconds, scope).
+    What is not known is null: `open` too, where no hours are.
     status is what was said of it, open when nothing was; open is by its hours.
     """)  # fmt: skip
 @click.argument("key")
@@ -165,7 +197,7 @@ def show(cli: Cli, key: str, at: str | None, as_of: str | None) -> None:
             raise _unknown(registry, key)
         row = venue_dict(registry, found, moment, as_of)
         row["endpoints"] = [
-            {"kind": each.kind, "address": each.address}
+            endpoint_dict(each)
             for each in registry.venues.endpoints(found.key, moment, known=as_of)
         ]
         row["segments"] = [segment.key for segment in registry.venues.segments(found.key)]
@@ -176,7 +208,7 @@ def show(cli: Cli, key: str, at: str | None, as_of: str | None) -> None:
     for name, value in row.items():
         if name in ("endpoints", "links"):
             pairs = row["links"].items() if name == "links" else [
-                (each["kind"], each["address"]) for each in row["endpoints"]
+                (each["kind"], f"{each['address']}  {_how(each)}") for each in row["endpoints"]
             ]  # fmt: skip
             lines += [(name[:-1], f"{first} {second}") for first, second in pairs]
         elif name == "segments":
@@ -184,6 +216,28 @@ def show(cli: Cli, key: str, at: str | None, as_of: str | None) -> None:
         else:
             lines.append((name, shown(value)))
     cli.out.fields(lines)
+
+
+def endpoint_dict(found: Endpoint) -> dict[str, Any]:
+    """Every field; what is not known is null."""
+    said: dict[str, Any] = {name: getattr(found, name) or None for name in found.__struct_fields__}
+    said["limits"] = [
+        {"count": each.count, "seconds": each.seconds, "scope": each.scope or None}
+        for each in found.limits
+    ]
+    return said
+
+
+def _how(endpoint: dict[str, Any]) -> str:
+    """`live, eu-west, hmac, 1200 in 60 s of weight`."""
+    comp_ids = [f"{name} {endpoint[name]}" for name in ("sender", "target") if endpoint[name]]
+    limits = [
+        f"{limit['count']} in {limit['seconds']} s"
+        + (f" of {limit['scope']}" if limit["scope"] else "")
+        for limit in endpoint["limits"]
+    ]
+    words = ("environment", "region", "authentication", "fix_version")
+    return ", ".join([endpoint[name] for name in words if endpoint[name]] + comp_ids + limits)
 
 
 def venue_dict(

@@ -13,6 +13,8 @@ are legal, `words` folds them, and `facade.Venues`, as `registry.venues`, is the
 from .bundled import ALWAYS, bundled_file, bundled_hours, bundled_names
 from .calendars import CalendarsMissing, UnknownCalendar, calendar_names, from_calendar
 from .calendars import source as calendar_source
+from .endpoints import Endpoint, RateLimit, endpoint
+from .endpoints_text import read_endpoints
 from .errors import (
     FeesUnknown,
     HoursUnknown,
@@ -85,6 +87,7 @@ __all__ = [
     "CalendarsMissing",
     "Charge",
     "Doubt",
+    "Endpoint",
     "FeeLine",
     "FeeNotComputable",
     "FeeSchedule",
@@ -102,6 +105,7 @@ __all__ = [
     "Phase",
     "PhasesOverlap",
     "Place",
+    "RateLimit",
     "Rule",
     "Sample",
     "SampleRefused",
@@ -132,6 +136,7 @@ __all__ = [
     "decode_sketch",
     "define",
     "doubts",
+    "endpoint",
     "exact_text",
     "fee_line",
     "fee_schedule",
@@ -142,6 +147,7 @@ __all__ = [
     "phase_named",
     "plain",
     "read_csv",
+    "read_endpoints",
     "read_toml",
     "rule",
     "sample",

@@ -10,9 +10,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from alphapulse.log import InvalidInput
 from alphapulse.registry.terms import code, slug
-from alphapulse.registry.validation import exact, refuse, stripped, text
+from alphapulse.registry.validation import exact, refuse, shown, stripped, text
 
+from .hours_text import at
 from .plainly import order_of
 
 KINDS: Final = {
@@ -79,7 +81,7 @@ def endpoint(fields: Mapping[str, object]) -> Endpoint:
         kind=kind, address=_address(kind, given.get("address")),
         environment=_word(given, "environment", ENVIRONMENTS, "live"),
         region=slug(given["region"], "region") if "region" in given else "",
-        authentication=_word(given, "authentication", AUTHENTICATIONS, ""),
+        authentication=_authentication(given),
         fix_version=_fix_version(given.get("fix_version")),
         sender=code(given["sender"], "sender") if "sender" in given else "",
         target=code(given["target"], "target") if "target" in given else "",
@@ -91,8 +93,14 @@ def endpoint(fields: Mapping[str, object]) -> Endpoint:
 
 
 def endpoints(all_fields: Iterable[Mapping[str, object]]) -> tuple[Endpoint, ...]:
-    """In one order whatever theirs, each once, so that equal facts have equal bytes."""
-    found = {endpoint(fields) for fields in all_fields}
+    """In one order whatever theirs, each once, so that equal facts have equal bytes. An error
+    names the entry, from 1."""
+    found = set()
+    for number, fields in enumerate(all_fields, 1):
+        with at(f"endpoint {number}"):
+            if not isinstance(fields, Mapping):
+                refuse("endpoint", "it is no table of fields", None)
+            found.add(endpoint(fields))
     if len(found) > ENDPOINTS_MAX:
         refuse("endpoints", f"a venue has at most {ENDPOINTS_MAX}", len(found))
     return tuple(sorted(found, key=order_of))
@@ -109,35 +117,66 @@ def _word(
     return clean
 
 
+def _authentication(given: Mapping[str, object]) -> str:
+    try:
+        return _word(given, "authentication", AUTHENTICATIONS, "")
+    except InvalidInput as error:
+        raise _without(error, None) from None  # what was given may be the very secret
+
+
 def address_text(value: object, schemes: Sequence[str], field: str) -> str:
     """The address of a page, without a secret. Raises InvalidInput."""
-    clean = text(value, field, ADDRESS_SIZE_BYTES_MAX)
+    clean = _clean(value, field)
     if "://" not in clean:
         clean = f"https://{clean}"
     if clean.partition(":")[0].lower() not in schemes:
-        refuse(field, f"it begins with {' or '.join(schemes)}", clean)
+        refuse(field, f"it begins with {' or '.join(schemes)}", _harmless(clean))
     return _address("rest", clean)
 
 
+def _clean(value: object, field: str) -> str:
+    try:
+        return text(value, field, ADDRESS_SIZE_BYTES_MAX)
+    except InvalidInput as error:
+        raise _without(error, _harmless(value)) from None  # a traceback would show the other one
+
+
+def _without(error: InvalidInput, told: object) -> InvalidInput:
+    """The same error, which repeats no more than this."""
+    return InvalidInput(error.doing, problem=error.why, value=shown(told), cure=error.advice)
+
+
+def _harmless(value: object) -> object:
+    """What of an address an error may repeat: all of it, or nothing where a secret may be."""
+    is_secret = isinstance(value, str) and (
+        any(sign in value for sign in "@?#") or _SECRET_VALUE.search(value)
+    )
+    return None if is_secret else value
+
+
 def _address(kind: str, value: object) -> str:
-    clean = text(value, "address", ADDRESS_SIZE_BYTES_MAX)
+    clean = _clean(value, "address")
+    told = _harmless(clean)
     scheme, colon, rest = clean.partition(":")
     if not colon or scheme.lower() not in KINDS[kind]:
-        refuse("address", f"one of kind {kind} begins with {' or '.join(KINDS[kind])}", clean,
+        refuse("address", f"one of kind {kind} begins with {' or '.join(KINDS[kind])}", told,
                f"write it like {_example(kind)}")  # fmt: skip
     if kind == "unix":
         if not rest.startswith("/") or "\0" in rest:
-            refuse("address", "it is no absolute path", clean, f"write it like {_example(kind)}")
+            refuse("address", "it is no absolute path", told, f"write it like {_example(kind)}")
         return clean
+    problem = ""
     try:
         parts = urlsplit(_PLACEHOLDER.sub("x", clean))
         port = parts.port
     except ValueError as error:
-        refuse("address", str(error), clean, f"write it like {_example(kind)}")
+        problem = str(error) if told else "it cannot be read"
+    if problem:
+        refuse("address", problem, told, f"write it like {_example(kind)}")
     if not parts.hostname or any(map(str.isspace, clean)):
-        refuse("address", "it names no host", clean, f"write it like {_example(kind)}")
+        refuse("address", "it names no host", told, f"write it like {_example(kind)}")
     if kind == "fix" and port is None:
-        refuse("address", "FIX needs a port", clean, f"write it like {_example(kind)}")
+        refuse("address", "FIX needs a port", told, f"write it like {_example(kind)}")
     if parts.username is not None or parts.password is not None:
         _refuse_secret("it holds a user or a password")
     for name, given in parse_qsl(parts.query, keep_blank_values=True):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+
+import pytest
 
 from alphapulse.registry import Registry
 from alphapulse.registry.venues.venue import Venue
@@ -111,15 +114,95 @@ def test_options_stand_before_and_after_every_word(run: Run, tmp_path: Path) -> 
         assert run(*words).rows[0]["venue"] == "XNAS"
 
 
-def test_endpoints_are_shown_as_addresses(run: Run, home: Path) -> None:
-    with Registry.open(home) as registry:
-        registry.venues.add(Venue(key="binance"))
-        registry.venues.set_endpoints(
-            "binance", [{"kind": "rest", "address": "https://api.binance.com"}]
-        )
+ENDPOINTS = """
+[[endpoints]]
+kind = "rest"
+address = "https://api.binance.com"
+region = "ap-northeast-1"
+authentication = "hmac"
+
+[[endpoints.limits]]
+count = 6000
+seconds = 60.0
+scope = "weight"
+
+[[endpoints]]
+kind = "fix"
+address = "tls://fix.binance.com:9000"
+environment = "test"
+fix_version = "FIX.4.4"
+sender = "ALPHA"
+target = "SPOT"
+"""
+
+
+@pytest.fixture
+def file(run: Run, tmp_path: Path) -> Path:
+    """Empty; binance is registered."""
+    assert run("venue", "add", "binance").code == 0
+    return tmp_path / "endpoints"
+
+
+def test_endpoints_are_said_shown_and_said_again(run: Run, file: Path) -> None:
+    file.write_text(ENDPOINTS)
+    words = ("venue", "set", "binance", "--endpoints", str(file))
+    (said,) = run(*words, "--valid-from", "2026-01-01", "--source", "desk", "--json").rows
+    assert (said["offset"], said["outcome"]) == (1, "new")
     (shown,) = run("venue", "show", "binance", "--json").rows
-    assert shown["endpoints"] == [{"kind": "rest", "address": "https://api.binance.com"}]
-    assert "endpoint  rest https://api.binance.com" in run("venue", "show", "binance").out
+    assert shown["endpoints"] == [
+        {"kind": "rest", "address": "https://api.binance.com", "environment": "live",
+         "region": "ap-northeast-1", "authentication": "hmac", "fix_version": None,
+         "sender": None, "target": None,
+         "limits": [{"count": "6000", "seconds": "60", "scope": "weight"}]},
+        {"kind": "fix", "address": "tls://fix.binance.com:9000", "environment": "test",
+         "region": None, "authentication": None, "fix_version": "FIX.4.4", "sender": "ALPHA",
+         "target": "SPOT", "limits": []},
+    ]  # fmt: skip
+    people = run("venue", "show", "binance").out
+    assert "rest https://api.binance.com  live, ap-northeast-1, hmac, 6000 in 60 s of weight" in (
+        people
+    )
+    assert "test, FIX.4.4, sender ALPHA, target SPOT\n" in people
+    for form in (shown, shown["endpoints"], {"endpoints": shown["endpoints"]}):
+        file.write_text(json.dumps(form))
+        again = run(*words, "--valid-from", "2026-01-01", "--json").rows
+        assert again == [said | {"outcome": "unchanged"}]
+    (before,) = run("venue", "show", "binance", "--at", "2025-12-31", "--json").rows
+    assert before["endpoints"] == []
+    file.write_text("\ufeffendpoints = []")
+    assert run(*words).code == 0
+    assert run("venue", "show", "binance", "--json").rows[0]["endpoints"] == []
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("", "other fields than endpoints, or none"),
+        ('[["rest"]]', "reading endpoints"),
+        ('{"endpoints": {}}', "no list of endpoints"),
+        ('{"endpoints": [], "name": "x"}', "other fields"),
+        ('[{"kind": "rest", "address": "https://a.com"}, 5]', "endpoint 2: "),
+        ('[{"kind": "rest", "address": "https://a.com"}, {}]', "endpoint 2: reading field kind"),
+        ('[{"kind": "rest"', "reading endpoints: "),
+        (ENDPOINTS.replace("6000", '"many"'), "endpoint 1: reading field count"),
+        (ENDPOINTS.replace("count", "secret"), "endpoint 1: reading field limits"),
+    ],
+)
+def test_a_wrong_file_of_endpoints_says_which(
+    run: Run, file: Path, written: str, told: str
+) -> None:
+    file.write_text(written)
+    ran = run("venue", "set", "binance", "--endpoints", str(file))
+    assert (ran.code, ran.out) == (2, "") and told in ran.err
+    assert run("stats", "--json").rows[0]["head"] == 1, "nothing was written"
+
+
+def test_endpoints_go_with_no_other_field(run: Run, file: Path) -> None:
+    file.write_text(ENDPOINTS)
+    words = ("--endpoints", str(file))
+    assert run("venue", "set", "binance", *words, "--name", "x").code == 2
+    assert run("venue", "set", "kraken", *words).code == 1
+    assert run("venue", "set", "binance", "--endpoints", str(file.parent / "none")).code == 2
 
 
 def test_a_listing_that_goes_on_at_a_venue_that_is_over_is_noted(run: Run) -> None:

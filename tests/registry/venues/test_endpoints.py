@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import traceback
+
 import msgspec
 import pytest
 
 from alphapulse.log import InvalidInput
-from alphapulse.registry.venues.endpoints import Endpoint, endpoint, endpoints
+from alphapulse.registry.venues.endpoints import Endpoint, address_text, endpoint, endpoints
 
 FULL = {
     "kind": "fix", "address": "tls://fix.example.com:4198", "environment": "test",
@@ -58,6 +60,31 @@ def test_a_secret_is_refused_and_not_repeated(address: str) -> None:
         endpoint({"kind": "rpc", "address": address})
     for hidden in ("hunter2", "0123456789abcdef", "aB3-dE5"):
         assert hidden not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "rest", "address": "wss://bob:hunter2@api.example.com"},
+        {"kind": "rest", "address": "bob:hunter2@api.example.com"},
+        {"kind": "rest", "address": "https://bob:hunter2/@api.example.com"},
+        {"kind": "rest", "address": "https://bob:hunter2@"},
+        {"kind": "rest", "address": "https://bob:hunter2@api.example.com/\u202e"},
+        {"kind": "rest", "address": "https://bob:hunter2@api.example.com/" + "x/" * 300},
+        {"kind": "rest", "address": "ftp://example.com/?key=hunter2"},
+        {"kind": "fix", "address": "tls://bob:hunter2@fix.example.com"},
+        {"kind": "unix", "address": "unix:hunter2@gateway.sock"},
+        {"kind": "rest", "address": "https://api.example.com", "authentication": "hunter2"},
+    ],
+)
+def test_nor_is_it_where_something_else_is_wrong(fields: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        endpoints([fields])
+    assert caught.value.doing.startswith("endpoint 1: ")
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(InvalidInput) as caught:
+        address_text(fields["address"], ("gopher",), "link")
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize(
