@@ -7,31 +7,49 @@ first one's back-link leads to: its cost follows those events, at any size of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Final, NamedTuple
 
-from alphapulse.log import KIND_NAMES, Event, EventLog, InvalidInput, Pattern
-from alphapulse.projections import DATA_KINDS, state_before
+from alphapulse.log import (
+    ASPECTS,
+    KIND_NAMES,
+    VENUE_KINDS,
+    AspectBody,
+    Event,
+    EventLog,
+    InvalidInput,
+    Kind,
+    Pattern,
+    VenueBody,
+    where,
+)
+from alphapulse.projections import DATA_KINDS, backwards
 
-from .fields import Fields, Shown, fields_of, id_text
+from .fields import Fields, Shown, fields_of
 from .held import FactBody
 from .valid_time import holds_from
+from .venue_fields import venue_fields
 
 
 class Change(NamedTuple):
     """A field that has another value after than before; None = not known, or no such thing."""
 
     id: int
-    """Of the instrument. Its listings, groups and relations are fields of it."""
+    """Of the instrument; its listings, groups and relations are fields of it. Or of the venue; what
+    is said of its endpoints, fees, hours and status are fields of it."""
     field: str
     before: Shown | None
     after: Shown | None
     offset: int
     """Of the event that set the value of after, or ended that of before."""
+    venue: str = ""
+    """Its key, when the field is one of a venue."""
 
 
 class Blame(NamedTuple):
-    """A field of an instrument as it stands, and the event that set it."""
+    """A field of an instrument or a venue as it stands, and the event that set it."""
 
     field: str
     value: Shown
@@ -42,7 +60,9 @@ class Blame(NamedTuple):
     """Empty when nobody was named."""
 
 
-_DATA: Final = f"kind={','.join(KIND_NAMES[kind] for kind in sorted(DATA_KINDS))}"
+_VENUE_KINDS: Final = VENUE_KINDS - {Kind.VENUE_PERFORMANCE}
+"""A window of performance does not take the place of the one before it."""
+_KINDS: Final = DATA_KINDS | _VENUE_KINDS
 
 
 def between(
@@ -62,40 +82,60 @@ def between(
 
 
 def changes(
-    log: EventLog, start: int, stop: int, instruments: Sequence[int] = ()
-) -> Iterator[Change]:
-    """What the events from `start` to `stop` changed, of these instruments or of all.
+    log: EventLog, start: int, stop: int, venue_id: Callable[[str], int],
+    instruments: Sequence[int] = (), venues: Sequence[str] = (),
+) -> Iterator[Change]:  # fmt: skip
+    """What the events from `start` to `stop` changed, of these instruments and venues or of all.
 
-    Entities come in the order in which they were first touched. Cost: 30 µs for each event that
-    says something of them, and some 200 bytes.
+    venue_id: of the venue with a key. Entities come in the order in which they were first touched.
+    Cost: 30 µs for each event that says something of them, and some 200 bytes.
     """
-    pattern = _DATA
-    if instruments:
-        pattern += f" instrument={','.join(id_text(id) for id in instruments)}"
     touched: dict[tuple[int, int], list[int]] = {}
-    for event in log.read(start, stop, Pattern.parse(pattern)):
+    for event in log.read(start, stop, _wanted(instruments, venues)):
         touched.setdefault((event.space, event.entity), []).append(event.offset)
     for offsets in touched.values():
         events = [log.event(offset) for offset in offsets]
-        yield from _changes_of(_before(log, events[0]), events)
+        yield from _changes_of(_before(log, events[0]), events, venue_id)
+
+
+def _wanted(instruments: Sequence[int], venues: Sequence[str]) -> Pattern:
+    data, of_venues = _of_kinds(DATA_KINDS), _of_kinds(_VENUE_KINDS)
+    if not instruments and not venues:
+        return data | of_venues
+    of_these = [data & where(instrument=instruments)] if instruments else []
+    of_these += [of_venues & where(venue=venues)] if venues else []
+    return reduce(or_, of_these)
+
+
+def _of_kinds(kinds: Iterable[int]) -> Pattern:
+    return where(kind=[KIND_NAMES[kind] for kind in sorted(kinds)])
 
 
 def _before(log: EventLog, event: Event) -> Fields:
     """What was known of the event's entity before it."""
-    if event.previous is None:
-        return {}
-    known = state_before(log, event.previous, event.offset)
-    return {} if known is None else fields_of(_data(known))[1]
+    earlier = () if event.previous is None else backwards(log, event.previous, event.entity)
+    known = next((each for each in earlier if each.kind in _KINDS), None)
+    return {} if known is None else _said(known)
 
 
-def _changes_of(before: Fields, events: Iterable[Event]) -> Iterator[Change]:
-    now, setters, id = dict(before), dict[str, Event](), 0
+def _changes_of(
+    before: Fields, events: Sequence[Event], venue_id: Callable[[str], int]
+) -> Iterator[Change]:
+    now, setters = dict(before), dict[str, Event]()
     for event in events:
-        id, said = fields_of(_data(event))
-        _say(now, said, event, setters)
+        _say(now, _said(event), event, setters)
+    body = events[-1].body
+    venue = "" if isinstance(body, FactBody) else _of_venue(events[-1]).venue
+    id = fields_of(body)[0] if isinstance(body, FactBody) else venue_id(venue)
     for field in {**before, **now}:
-        if before.get(field) != now.get(field):
-            yield Change(id, field, before.get(field), now.get(field), setters[field].offset)
+        old, new = before.get(field), now.get(field)
+        if old != new:
+            yield Change(id, field, old, new, setters[field].offset, venue)
+
+
+def _said(event: Event) -> Fields:
+    body = event.body
+    return fields_of(body)[1] if isinstance(body, FactBody) else venue_fields(_of_venue(event))
 
 
 def _say(now: Fields, said: Fields, event: Event, setters: dict[str, Event]) -> None:
@@ -138,9 +178,36 @@ def blamed(id: int, events: Iterable[Event], at: int) -> list[Blame]:
                 if not words_before or not event.is_instrument or holds_from(event) <= at:
                     _add(known.setdefault(of, {}), words_before, said, event, setters)
                 before[of] = said
+    return _blames(known.values(), setters)
+
+
+def blamed_of_venue(events: Iterable[Event], at: int) -> list[Blame]:
+    """Of the fields that a venue has at a time (ns). events: about it and its aspects, oldest
+    first. Of the words on an aspect that hold then, one that begins later stands above the others,
+    whenever it was said. Cost: 25 µs for each."""
+    from .venues.words import word_of
+
+    chains: dict[int, list[tuple[int, Event]]] = {}
+    for event in events:
+        if event.kind in _VENUE_KINDS:
+            begins, until = 0, 0
+            if isinstance(event.body, ASPECTS):
+                begins, until = word_of(event)[:2]
+            if begins <= at and (not until or at < until):
+                chains.setdefault(event.entity, []).append((begins, event))
+    known, setters = [], dict[str, Event]()
+    for words in chains.values():
+        fields: Fields = {}
+        for _, event in sorted(words, key=lambda word: (word[0], word[1].offset)):
+            _say(fields, _said(event), event, setters)
+        known.append(fields)
+    return _blames(known, setters)
+
+
+def _blames(known: Iterable[Fields], setters: Mapping[str, Event]) -> list[Blame]:
     return [
         Blame(field, value, setters[field].offset, setters[field].recorded, setters[field].source)
-        for fields in known.values()
+        for fields in known
         for field, value in fields.items()
     ]
 
@@ -148,4 +215,10 @@ def blamed(id: int, events: Iterable[Event], at: int) -> list[Blame]:
 def _data(event: Event) -> FactBody:
     body = event.body
     assert isinstance(body, FactBody)
+    return body
+
+
+def _of_venue(event: Event) -> VenueBody | AspectBody:
+    body = event.body
+    assert isinstance(body, (VenueBody, *ASPECTS))
     return body

@@ -384,14 +384,18 @@ class Registry(
             map(validation.id64, ids), at=self._moment(valid, as_of), stop=self._stop(as_of)
         )
 
-    def diff(self, a: int | str, b: int | str, ids: Sequence[int] = ()) -> Iterator[Change]:
-        """What is otherwise after `b` than after `a`, of these instruments or of all.
+    def diff(
+        self, a: int | str, b: int | str, ids: Sequence[int] = (), venues: Sequence[str] = ()
+    ) -> Iterator[Change]:
+        """What is otherwise after `b` than after `a`, of these instruments and of the venues with
+        these keys, or of all.
 
         Each is an offset or a time, as for `as_of`. Raises InvalidInput when `a` is after `b`.
         Cost: 30 µs for each event between them, whatever the size of the log.
         """
         start, stop = between(self.stop_of, a, b)
-        return changes(self.log, start, stop, [validation.id64(id) for id in ids])
+        keys, these = list(map(validation.venue, venues)), list(map(validation.id64, ids))
+        return changes(self.log, start, stop, lambda key: self.venues.id_of(key), these, keys)
 
     def blame(
         self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None

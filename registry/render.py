@@ -416,7 +416,9 @@ def receipt_dict(receipt: Receipt) -> Json:
 
 def change_dict(change: Change) -> Json:
     """As `diff` shows it."""
-    return {**change._asdict(), "id": id_text(change.id)}
+    shown = {**change._asdict(), "id": id_text(change.id)}
+    del shown["venue"]
+    return shown
 
 
 def planned_dict(planned: Planned, file: str) -> Json:

@@ -2,7 +2,8 @@
 
 A venue is a field that is true, named by its key, and its own fields begin with that name: `venue
 XNAS`, `venue XNAS name`. So is each word on an aspect of it: `fees binance`, and of every line
-`fees binance spot maker trading 0` with what is charged.
+`fees binance spot maker trading 0` with what is charged. A status is of a side, and perhaps of a
+listing: `status XNAS both 0x… is`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from alphapulse.log import (
     VenueBody,
 )
 
-from .fields import Fields, Shown, time_text
+from .fields import Fields, Shown, id_text, time_text
 
 _Told = Iterator[tuple[str, Shown | None]]
 
@@ -38,6 +39,8 @@ def venue_fields(body: VenueBody | AspectBody) -> Fields:
         name, told = f"hours {body.venue}", _of_hours(body)
     elif isinstance(body, TradingBody):
         name, told = f"status {body.venue} {body.side}", _of_trading(body)
+        if body.listing:
+            name += f" {id_text(body.listing)}"
     else:
         name, told = f"performance {body.venue}", iter(body.measures.items())
     fields: Fields = {name: True}

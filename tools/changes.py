@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import click
 
-from .lookup import KEY_HELP, as_of_option, valid_at_option
+from .lookup import KEY_HELP, as_of_option, instrument_or_venue, moment, valid_at_option
 from .output import Column, short_time, short_value
-from .verb import Cli, find_one, settings, time_asked
+from .verb import Cli, settings, time_asked
 
 
 @click.command(help=f"""Show what differs after B from after A: instruments, and as fields of
-    them their listings and groups. A and B are each an OFFSET or a TIME; a time before the first
+    them their listings and groups; venues, and as fields of them what was said of their endpoints,
+    fees, hours and status. A and B are each an OFFSET or a TIME; a time before the first
     event stands for nothing at all. With KEYs, which mean whom they mean after B, only those.
     {KEY_HELP}
+    A venue is meant by its MIC or slug, where that is no instrument.
+
     \b
     JSON fields: id, field, before, after, offset: of the event that set the value
     shown. before is null for what is new, after for what is gone.
@@ -27,12 +30,15 @@ def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
 
     with cli.registry() as registry:
         between(registry.stop_of, first, second)  # before a key is looked for at the wrong moment
-        ids = [find_one(registry, key, when=registry.when(second)).id for key in keys]
-        found = registry.diff(first, second, ids)
+        when = registry.when(second)
+        meant = [instrument_or_venue(registry, key, when) for key in keys]
+        ids = [each for each in meant if isinstance(each, int)]
+        found = registry.diff(first, second, ids, [x for x in meant if isinstance(x, str)])
         if cli.json:
             cli.out.records(change_dict(change) for change in found)
             return
-        rows = [change_dict(change) for change in found]
+        changed = list(found)
+    rows = [change_dict(change) for change in changed]
     if not rows:
         cli.note("no difference")
         return
@@ -44,19 +50,28 @@ def diff(cli: Cli, first: str, second: str, keys: tuple[str, ...]) -> None:
             for row in rows
         ],
     )  # fmt: skip
-    ids_changed = len({row["id"] for row in rows})
-    cli.note(
-        f"{len(rows)} field{'s' * (len(rows) > 1)} of "
-        f"{ids_changed} instrument{'s' * (ids_changed > 1)}"
-    )
+    whose = [
+        _counted(len(names), what) for what, names in (
+            ("instrument", {each.id for each in changed if not each.venue}),
+            ("venue", {each.venue for each in changed if each.venue}),
+        ) if names
+    ]  # fmt: skip
+    cli.note(f"{_counted(len(rows), 'field')} of {' and '.join(whose)}")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count > 1)}"
 
 
 @click.command(help=f"""Show for each field of an instrument which event set the value it has;
-    with FIELD only that one, or all that begin with these words. KEY must mean one instrument.
+    with FIELD only that one, or all that begin with these words. KEY must mean one instrument; or
+    it is a venue (XNAS, binance) and no instrument: then what is said of its endpoints, fees,
+    hours and status are fields too.
     {KEY_HELP}
     \b
       blame AAPL symbol
       blame AAPL listing XETR
+      blame XNAS fees
 
     \b
     JSON fields: field, value, offset, recorded, source.
@@ -75,10 +90,15 @@ def blame(
     wanted = " ".join(field)
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
-        match = find_one(registry, key, when=registry.when(as_of, valid))
+        meant = instrument_or_venue(registry, key, registry.when(as_of, valid))
+        if isinstance(meant, int):
+            found = registry.blame(meant, as_of=as_of, valid=valid)
+        else:
+            at = moment(registry, as_of, valid)
+            found = registry.venues.blame(meant, at, known=as_of)
         rows = [
             blame_dict(each)
-            for each in registry.blame(match.id, as_of=as_of, valid=valid)
+            for each in found
             if f"{each.field} ".startswith(f"{wanted} ") or not wanted
         ]
     if not rows:

@@ -13,8 +13,8 @@ from .output import Column, duration, short_time, shown
 from .verb import Cli, brief, find, find_one, place_of, settings, time_asked
 
 if TYPE_CHECKING:
-    from alphapulse.log import Event, ListingBody
-    from alphapulse.registry import Match, Registry
+    from alphapulse.log import ListingBody
+    from alphapulse.registry import Match, Registry, When
 
     from .trading import Order
 
@@ -292,22 +292,28 @@ def _with_others(
 @click.argument("key")
 @settings
 def history(cli: Cli, key: str) -> None:
-    from alphapulse.registry import UnknownInstrument
-
     with cli.registry() as registry:
-        try:
-            events = registry.history(find_one(registry, key).id)
-        except UnknownInstrument:
-            events = _history_of_venue(registry, key)
-            if not events:
-                raise
-        print_events(cli, events)
+        meant = instrument_or_venue(registry, key)
+        if isinstance(meant, str):
+            print_events(cli, registry.venues.history(meant))
+        else:
+            print_events(cli, registry.history(meant))
 
 
-def _history_of_venue(registry: Registry, key: str) -> list[Event]:
+def instrument_or_venue(registry: Registry, key: str, when: When | None = None) -> int | str:
+    """The id of the one instrument that KEY means; where it means none, the venue of that name.
+    Raises UnknownInstrument, Ambiguous."""
     from alphapulse.log import InvalidInput
+    from alphapulse.registry import UnknownInstrument
+    from alphapulse.registry.validation import venue
 
     try:
-        return registry.venues.history(key)
-    except InvalidInput:
-        return []  # it is no venue's name
+        return find_one(registry, key, when=when).id
+    except UnknownInstrument:
+        try:
+            name = venue(key)
+        except InvalidInput:
+            name = ""  # it is no venue's name
+        if not name or registry.venues.get(name) is None:
+            raise
+        return name

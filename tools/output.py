@@ -31,7 +31,7 @@ STYLES: Final = {
     "delisted": "dim", "expired": "dim", "migrated": "dim", "unchanged": "dim",
 }  # fmt: skip
 """Colour of a cell on a terminal, by its whole text. A pipe gets the words alone."""
-_TIMES: Final = ("valid_from", "valid_to", "expiry", "last_trade", "symbol_from")
+_TIMES: Final = ("valid_from", "valid_to", "expiry", "last_trade", "symbol_from", " until")
 """How the names of fields that are times end."""
 _UNSAFE_IN_JSON: Final = re.compile(
     "[\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"

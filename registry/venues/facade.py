@@ -32,6 +32,7 @@ from alphapulse.projections import (
     text_key,
 )
 from alphapulse.registry import validation
+from alphapulse.registry.changes import Blame, blamed_of_venue
 from alphapulse.registry.deciding import Receipt
 from alphapulse.registry.identity import (
     aspect_key,
@@ -155,6 +156,18 @@ class Venues(VenueWriting[Receipt]):
                 for event in backwards(self._log, table.last_offset(position), id):
                     events[event.offset] = event
         return [events[offset] for offset in sorted(events)]
+
+    def blame(self, venue: str, at: Instant = None, *, known: Known = None) -> list[Blame]:
+        """For each field of a venue and of its aspects, the event that set the value it has, or had
+        at that time; performance is none of them. Empty when the venue is not registered."""
+        stop = self._stop(known)
+        events = (e for e in self.history(venue) if stop is None or e.offset < stop)
+        return blamed_of_venue(events, self._at(at))
+
+    def id_of(self, venue: str) -> int:
+        """Raises UnknownVenue. Cost: 5 µs."""
+        self._require(venue)
+        return self._chains.find(venue_key(venue)).id
 
     def _require(self, venue: str) -> None:
         if self._chains.find(venue_key(venue)).id < 0:

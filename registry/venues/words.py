@@ -48,10 +48,10 @@ def words_of(log: EventLog, last_offset: int, id: int) -> list[Word]:
     """All of an aspect in the order in which they were recorded. last_offset, id: as the view names
     them. Cost: 8 µs each."""
     events = backwards(log, last_offset, id)
-    return [_word(event) for event in events if isinstance(event.body, ASPECTS)][::-1]
+    return [word_of(event) for event in events if isinstance(event.body, ASPECTS)][::-1]
 
 
-def _word(event: Event) -> Word:
+def word_of(event: Event) -> Word:
     body = event.body
     assert isinstance(body, ASPECTS)
     begins = int(event.valid_from or event.recorded)

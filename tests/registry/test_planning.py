@@ -66,7 +66,7 @@ def import_as_planned(registry: Registry, path: Path, **how: Any) -> ImportRepor
     head = registry.log.head
     real = import_file(registry, path, **how)
     assert real._replace(quarantine_file=None, dry_run=True) == expected
-    done = changes(registry.log, head, registry.log.head)
+    done = changes(registry.log, head, registry.log.head, registry.venues.id_of)
     assert {tuple(change[:4]) for change in done} == becomes(plan)
     kinds = Counter(each.kind for each in plan if each.kind)
     assert kinds == Counter(event.kind_name for event in registry.read(head))

@@ -91,3 +91,73 @@ def test_diff_names_the_moments_as_they_were_given(
 ) -> None:
     ran = run("diff", *words.split())
     assert ran.code == 2 and said in ran.err
+
+
+@pytest.fixture
+def changed(run: Run, apple: int) -> int:
+    """XNAS with hours, fees, fees announced and a halt of Apple; the offset of its first event."""
+    head = int(run("stats", "--json").rows[0]["head"])
+    for words in (
+        ("venue", "add", "XNAS", "--name", "Nasdaq"), ("hours", "set", "XNAS", "--bundled"),
+        ("fees", "set", "XNAS", "--taker", "0.1", "--valid-from", "2026-01-01"),
+        ("fees", "set", "XNAS", "--taker", "0.2", "--valid-from", "2099-01-01", "--source", "desk"),
+        ("status", "set", "XNAS", "halted", "--listing", APPLE, "--valid-from", "2026-03-01",
+         "--until", "2099-01-01", "--reason", "news"),
+        ("venue", "set", "XNAS", "--name", "NASDAQ", "--country", "US"),
+    ):  # fmt: skip
+        assert run(*words).code == 0
+    return head
+
+
+def test_diff_shows_fields_of_venues(run: Run, changed: int) -> None:
+    (said,) = run("venue", "add", "XNAS", "--json").rows
+    venue, first = said["id"], changed
+    between = run("diff", str(first + 2), str(first + 5), "--json").rows
+    listing = next(row["field"] for row in between if row["field"].startswith("status")).split()[3]
+    halt = f"status XNAS both {listing}"
+    assert between == [
+        {"id": venue, "field": "fees XNAS valid_from", "before": "2026-01-01T00:00:00.000000000Z",
+         "after": "2099-01-01T00:00:00.000000000Z", "offset": first + 3},
+        {"id": venue, "field": "fees XNAS - taker trading 0", "before": "0.1 percent of quote",
+         "after": "0.2 percent of quote", "offset": first + 3},
+    ] + [
+        {"id": venue, "field": f"{halt}{field}", "before": None, "after": after,
+         "offset": first + 4}
+        for field, after in (
+            ("", True), (" is", "halted"), (" valid_from", "2026-03-01T00:00:00.000000000Z"),
+            (" until", "2099-01-01T00:00:00.000000000Z"), (" reason", "news"),
+        )
+    ] + [
+        {"id": venue, "field": "venue XNAS name", "before": "Nasdaq", "after": "NASDAQ",
+         "offset": first + 5},
+        {"id": venue, "field": "venue XNAS country", "before": None, "after": "US",
+         "offset": first + 5},
+    ]  # fmt: skip
+    assert run("diff", str(first + 2), str(first + 5), "XNAS", "--json").rows == between
+    people = run("diff", "1970-01-01", str(first + 5))
+    assert "hours XNAS zone" in people.out and people.err.endswith("s and 1 venue\n")
+    both = run("diff", "1970-01-01", str(first + 5), APPLE, "XNAS")
+    assert both.err.endswith("of 1 instrument and 1 venue\n")
+    assert run("diff", str(first), str(first + 1), APPLE).err == "no difference\n"
+    assert run("diff", "0", "6", "XLON").code == 1
+
+
+def test_blame_of_a_venue_goes_by_what_holds_at_the_time(run: Run, changed: int) -> None:
+    def blamed(*words: str) -> dict[str, tuple[object, int]]:
+        rows = run("blame", "XNAS", *words, "--json").rows
+        return {row["field"]: (row["value"], row["offset"] - changed) for row in rows}
+
+    now = blamed()
+    assert now["venue XNAS"] == (True, 0) and now["venue XNAS name"] == ("NASDAQ", 5)
+    assert now["hours XNAS zone"] == ("America/New_York", 1)
+    assert now["fees XNAS - taker trading 0"] == ("0.1 percent of quote", 2)
+    assert [value for field, value in now.items() if field.endswith(" is")] == [("halted", 4)]
+    later = blamed("--valid-at", "2099-01-01")
+    assert later["fees XNAS - taker trading 0"] == ("0.2 percent of quote", 3)
+    assert later["fees XNAS"] == (True, 2)
+    assert not any(field.startswith("status") for field in later), "it is over"
+    assert "venue XNAS country" not in blamed("--as-of", str(changed + 4))
+    assert blamed("fees", "--as-of", str(changed + 1)) == {}
+    (row,) = run("blame", "XNAS", "venue XNAS name", "--json").rows
+    assert (row["value"], row["source"]) == ("NASDAQ", "operator")
+    assert run("blame", "XLON").code == 1
