@@ -99,16 +99,16 @@ def changes(
 
 
 def _wanted(instruments: Sequence[int], venues: Sequence[str]) -> Pattern:
-    data, of_venues = _of_kinds(DATA_KINDS), _of_kinds(_VENUE_KINDS)
     if not instruments and not venues:
-        return data | of_venues
-    of_these = [data & where(instrument=instruments)] if instruments else []
-    of_these += [of_venues & where(venue=venues)] if venues else []
+        return where(kind=_names(_KINDS))
+    of_these = [where(kind=_names(DATA_KINDS), instrument=instruments)] if instruments else []
+    if venues:
+        of_these.append(where(kind=_names(_VENUE_KINDS), venue=venues))
     return reduce(or_, of_these)
 
 
-def _of_kinds(kinds: Iterable[int]) -> Pattern:
-    return where(kind=[KIND_NAMES[kind] for kind in sorted(kinds)])
+def _names(kinds: Iterable[int]) -> list[str]:
+    return [KIND_NAMES[kind] for kind in sorted(kinds)]
 
 
 def _before(log: EventLog, event: Event) -> Fields:

@@ -395,7 +395,11 @@ class Registry(
         """
         start, stop = between(self.stop_of, a, b)
         keys, these = list(map(validation.venue, venues)), list(map(validation.id64, ids))
-        return changes(self.log, start, stop, lambda key: self.venues.id_of(key), these, keys)
+
+        def venue_id(key: str) -> int:
+            return self.venues.id_of(key)  # loaded only where a venue changed
+
+        return changes(self.log, start, stop, venue_id, these, keys)
 
     def blame(
         self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None

@@ -29,6 +29,7 @@ source_option = click.option("--source", help="Who says so.  [default: operator]
 valid_from_option = click.option(
     "--valid-from", metavar="TIME", help="Since when it holds [since it is recorded]."
 )
+_TIMES: Final = ("next_open", "next_close", "fees_from", "valid_from", "valid_to")
 _FLAGS: Final[dict[str, str]] = {
     "operating": "MIC of who operates it, when it is a segment.",
     "name": "Its name.",
@@ -214,7 +215,7 @@ def show(cli: Cli, key: str, at: str | None, as_of: str | None) -> None:
         elif name == "segments":
             lines.append((name, " ".join(row["segments"])))
         else:
-            lines.append((name, shown(value)))
+            lines.append((name, short_time(value) if name in _TIMES else shown(value)))
     cli.out.fields(lines)
 
 
