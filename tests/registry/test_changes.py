@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from alphapulse.log import InvalidInput, OffsetOutOfRange
-from alphapulse.registry import Change, Equity, Listing, Registry
+from alphapulse.registry import Change, Equity, Listing, Origin, Registry, Unit
 from alphapulse.registry.fields import Shown, fields_of
 from alphapulse.registry.held import FactBody
+from alphapulse.registry.venues import WINDOWS_NS, Summary, Venue, fee_line, fee_schedule
+from alphapulse.registry.venues.commands import SetPerformance
 
 from .homes import APPLE, open_home, token
 
@@ -124,6 +126,32 @@ def test_a_conflict_changes_nothing(registry: Registry) -> None:
     assert list(registry.diff(0, 1)) == []
     assert list(registry.diff(1, 2)) == [Change(apple, "symbol", "AAPL", "Y", 2)]
     assert {blame.offset for blame in registry.blame(apple, as_of=1)} == {0}
+
+
+def test_venues_and_what_is_said_of_them(registry: Registry) -> None:
+    """A warning stands in the chain of fees, and a window of performance in one of its own."""
+    venues = registry.venues
+    for key in ("binance", "kraken"):
+        id = venues.add(Venue(key=key)).id
+        for offset, value in enumerate(("9", "0.1")):
+            line = fee_line({"value": value})
+            said = venues.set_fees(key, fee_schedule([line]), valid_from=f"202{offset}-01-01")
+    assert [event.kind_name for event in venues.history("kraken")] == [
+        "venue.registered", "venue.fees", "venue.warning", "venue.fees",
+    ]  # fmt: skip
+    changes = [Change(id, "fees kraken valid_from", "2020-01-01T00:00:00.000000000Z",
+                      "2021-01-01T00:00:00.000000000Z", said.offset, "kraken"),
+               Change(id, "fees kraken - both trading 0", "9 percent of quote",
+                      "0.1 percent of quote", said.offset, "kraken")]  # fmt: skip
+    assert list(registry.diff(said.offset - 1, said.offset)) == changes
+    assert {each.venue for each in registry.diff(0, said.offset, venues=["Kraken"])} == {"kraken"}
+    assert {each.venue for each in registry.diff(0, 6, venues=["binance"])} == {"binance"}
+    summary = Summary(0, WINDOWS_NS["1h"])
+    command = SetPerformance("kraken", 0, summary.stop, 0, summary.measures(), {})
+    assert isinstance(next(registry.execute([Unit((command,), Origin())])), list)
+    assert list(registry.diff(said.offset, said.offset + 1)) == []
+    assert {each.offset for each in venues.blame("kraken")} == {4, 5, said.offset}
+    assert venues.blame("bitstamp") == []
 
 
 def test_points_in_time_that_are_not_there(registry: Registry) -> None:

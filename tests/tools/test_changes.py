@@ -104,6 +104,7 @@ def changed(run: Run, apple: int) -> int:
         ("status", "set", "XNAS", "halted", "--listing", APPLE, "--valid-from", "2026-03-01",
          "--until", "2099-01-01", "--reason", "news"),
         ("venue", "set", "XNAS", "--name", "NASDAQ", "--country", "US"),
+        ("fees", "set", "XNAS", "--taker", "0.3", "--valid-from", "2025-01-01"),
     ):  # fmt: skip
         assert run(*words).code == 0
     return head
@@ -154,7 +155,10 @@ def test_blame_of_a_venue_goes_by_what_holds_at_the_time(run: Run, changed: int)
     assert [value for field, value in now.items() if field.endswith(" is")] == [("halted", 4)]
     later = blamed("--valid-at", "2099-01-01")
     assert later["fees XNAS - taker trading 0"] == ("0.2 percent of quote", 3)
-    assert later["fees XNAS"] == (True, 2)
+    assert later["fees XNAS"] == (True, 6), "the first to say that there are any"
+    assert blamed("--valid-at", "2025-06-01")["fees XNAS - taker trading 0"] == (
+        "0.3 percent of quote", 6
+    )
     assert not any(field.startswith("status") for field in later), "it is over"
     assert "venue XNAS country" not in blamed("--as-of", str(changed + 4))
     assert blamed("fees", "--as-of", str(changed + 1)) == {}

@@ -102,6 +102,8 @@ def test_how_soon_a_venue_answers_as_of_both_times(run: Run, home: Path) -> None
         for at, length, latency_ns, listing in (
             (begin, hour, 1_500_000, 0), (begin + hour + minute, minute, 700_000, 0),
             (begin, minute, 5, registry.find_listing(record.id, "XNAS")),
+            (begin + 2 * hour, hour, 900_000, 0), (begin + 3 * hour, hour, 910_000, 0),
+            (begin + 4 * hour - minute, minute, 800_000, 0),
         ):
             summary = Summary(at, at + length)
             summary.samples = 1
@@ -109,13 +111,14 @@ def test_how_soon_a_venue_answers_as_of_both_times(run: Run, home: Path) -> None
             command = SetPerformance("XNAS", at, at + length, 1, summary.measures(),
                                      summary.sketches(), listing)  # fmt: skip
             assert isinstance(next(registry.execute([Unit((command,), Origin())])), list)
-    assert latency() == 700_000
+    assert latency() == 800_000, "of an hour and a minute that end together, the minute"
+    assert latency("--valid-at", "2026-03-02T13:30:00Z") == 900_000
     assert latency("--valid-at", "2026-03-02T11:01:59Z") == 1_500_000
     assert latency("--valid-at", "2026-03-02T11:02:00Z") == 700_000
     assert latency("--as-of", str(first)) == 1_500_000, "the minute was not known yet"
     assert latency("--valid-at", "2026-03-02T10:59:59Z") is None
     table = run("listings", APPLE).out.splitlines()
-    assert table[0].rstrip().endswith("ack p50") and table[1].rstrip().endswith("700 µs")
+    assert table[0].rstrip().endswith("ack p50") and table[1].rstrip().endswith("800 µs")
 
 
 @pytest.mark.usefixtures("venues")
