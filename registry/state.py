@@ -173,6 +173,11 @@ class State:
                 return held
         return None
 
+    def is_symbol(self, symbol: str) -> bool:
+        """Whether an instrument has it, of those from before this group. Cost: 2 µs."""
+        table = self._tables[Space.INSTRUMENT]
+        return len(table.postings("symbol", text_key(symbol))) > 0
+
     def links_from(self, instrument: int, relation: int) -> Iterator[Link]:
         """The links of one relation that start at an instrument. Cost: 3 µs each."""
         table = self._tables[Space.RELATION]

@@ -95,7 +95,8 @@ def set_(
 
     FILE has [[schedule]] (products, volume_unit, volume_days) and in each [[schedule.line]] (side,
     basis, value, charged, minimum, maximum, maximum_percent, volume_from, component, confidence).
-    What is odd about it, such as volumes that fall, is told, kept as a warning, and holds.
+    What is odd about it, such as volumes that fall, a rate of a tenth of the one before or less, an
+    unknown product or currency, is told, kept as a warning, and holds.
 
     JSON fields: id, fingerprint, offset, outcome (new, unchanged, amended, collision).
     """
@@ -143,21 +144,25 @@ def _plain(maker: str | None, taker: str | None) -> tuple[FeeSchedule, ...]:
 )  # fmt: skip
 @click.option("--gas-price", help="Of a unit of gas, in the coin it is paid in.")
 @click.option("--buy/--sell", "buying", default=None, help="Where it is charged in what one gets.")
+@click.option("--currency", help="Of the listing that is traded, where there are several.")
 @at_option
 @as_of_option
 @settings
 def quote(
     cli: Cli, venue: str, key: str, side: str, quantity: str, price: str, volume: str | None,
-    rates: tuple[str, ...], gas_price: str | None, buying: bool | None, at: str | None,
-    as_of: str | None,
+    rates: tuple[str, ...], gas_price: str | None, buying: bool | None,
+    currency: str | None, at: str | None, as_of: str | None,
 ) -> None:  # fmt: skip
     """Compute exactly what a trade costs: a line for each component. Nothing is rounded; a rebate
-    is below zero.
+    is below zero. The instrument and its listings are what they were then; of a pool, base and
+    quote are its first and its second token.
 
     \b
       fees quote binance BTCUSDT --side maker --quantity 0.5 --price 91000
 
-    JSON fields: venue, instrument, side, amount, currency, rate, line.
+    JSON fields: venue, instrument, side, amount, currency, rate, line, products
+    (those that the schedule of the line names), traded (whether it is known to be
+    traded there; null = nobody says).
     """
     from alphapulse.registry.fields import id_text
     from alphapulse.registry.venues import exact_text
@@ -168,13 +173,15 @@ def quote(
         moment = time_asked(registry, at, "--at")
         found = registry.venues.charges(
             venue, match.id, side, quantity, price, volume, moment, known=as_of, buying=buying,
-            rates=dict(map(_rate, rates)), gas_price=gas_price,
+            rates=dict(map(_rate, rates)), gas_price=gas_price, currency=currency or "",
         )
+        traded = registry.venues.is_traded(venue, match.id, moment, known=as_of)
     rows = [
         {
             "venue": venue, "instrument": id_text(match.id), "side": side,
             "amount": exact_text(charge.amount), "currency": charge.currency or None,
-            "rate": charge.rate, "line": charge.line,
+            "rate": charge.rate, "line": charge.line, "products": list(charge.products),
+            "traded": traded,
         }
         for charge in found
     ]  # fmt: skip
@@ -183,8 +190,11 @@ def quote(
         return
     for row, charge in zip(rows, found, strict=True):
         bound = f", its {charge.bound}" if charge.bound else ""
-        how = f"({charge.rate}, line {charge.line}{bound})"
+        of = f" of {', '.join(charge.products)}" if charge.products else ""
+        how = f"({charge.rate}, line {charge.line}{of}{bound})"
         cli.out.line(f"{row['amount']} {charge.currency} {how}")
+    if traded is False:
+        cli.note(f"note: {key} is not known to be traded at {venue} then")
 
 
 def _rate(word: str) -> tuple[str, str]:

@@ -30,13 +30,15 @@ class Order(NamedTuple):
 def order_of(text: str | None) -> Order | None:
     """`100@189.50`. Raises UsageError."""
     from alphapulse.log import InvalidInput
-    from alphapulse.registry.validation import exact, exact_or_zero
+    from alphapulse.registry.venues.fees import check_exact
 
     if text is None:
         return None
     quantity, _, price = text.partition("@")
     try:
-        return Order(exact(quantity, "quantity"), exact_or_zero(price, "price"))
+        check_exact(quantity, "quantity", positive=True)
+        check_exact(price, "price")
+        return Order(quantity, price)
     except InvalidInput as error:
         raise click.UsageError(
             f"--fee-for takes QUANTITY@PRICE, such as 100@189.50, not {text!r}"
@@ -79,6 +81,7 @@ class Trading:
             fee = self._venues.fee(
                 body.venue, body.instrument, "taker", order.quantity, order.price, None,
                 self._at, known=self._known, buying=True,
+                currency=body.currency,
             )  # fmt: skip
         except (FeesUnknown, FeeUnknown):
             return {}  # then nothing is known of it, as of other columns

@@ -7,18 +7,16 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from alphapulse.log import EventLog, FeesBody, ListingBody
-from alphapulse.projections import APPLIED, SUPERSEDED, ListingRecord, Views, state_named
-from alphapulse.registry import validation
-from alphapulse.registry.errors import UnknownInstrument
-from alphapulse.registry.facts import facts_from
+from alphapulse.log import EventLog, FeesBody
+from alphapulse.projections import APPLIED, SUPERSEDED, Views
 from alphapulse.registry.identity import aspect_key, venue_fingerprint
 
 from .cache import Cache, Chain, Chains
+from .dealings import Dealings, Ends
 from .errors import FeesUnknown
 from .fees import Charge, Exact, FeeNotComputable, Fees, FeeUnknown, Trade
 from .rules import schedules_from
-from .traded import Traded, traded
+from .traded import Traded
 from .words import Word, timeline, words_of
 
 TRADED_MAX = 100_000
@@ -30,6 +28,8 @@ class More(NamedTuple):
     buying: bool | None = None
     rates: Mapping[str, Exact] | None = None
     gas_price: Exact | None = None
+    currency: str = ""
+    """Of the listing that is traded, where there are several."""
 
 
 NO_MORE: Final = More()
@@ -57,9 +57,11 @@ class Line(NamedTuple):
 class _Known(NamedTuple):
     """An instrument at a venue, and how it was found to be right."""
 
-    traded: Traded
-    last_offset: int
-    listings: int
+    changes: list[int]
+    traded: list[Traded | None]
+    """traded[0] before changes[0], traded[i + 1] from changes[i] on; None = not asked yet."""
+    ends: Ends | None
+    """None of a pool, which depends on its tokens: so it is read anew each time."""
     seen: int
     words: memoryview
 
@@ -70,19 +72,19 @@ class Charging:
     ) -> None:
         """missing: raises when a venue is not registered."""
         self._log = log
-        self._views = views
         self._chains = chains
+        self._dealings = Dealings(log, views)
         self._missing = missing
         self._lines: Cache[Line] = Cache(chains, self._make)
         self._entries = self._lines.entries
         self._made: dict[int, Products] = {}
-        self._traded: dict[tuple[str, int], _Known] = {}
+        self._traded: dict[tuple[str, int, str], _Known] = {}
 
     def fee(
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
         volume: Exact | None, at: int, stop: int | None, more: More,
     ) -> Charge:  # fmt: skip
-        what = self._what(venue, instrument)
+        what = self.what(venue, instrument, more.currency, at, stop)
         fees = self._fees(venue, what.products, at, stop)
         if what.money:
             plain = fees.plain_charge(side, quantity, price, volume, what.money, what.units)
@@ -94,15 +96,26 @@ class Charging:
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
         volume: Exact | None, at: int, stop: int | None, more: More,
     ) -> list[Charge]:  # fmt: skip
-        what = self._what(venue, instrument)
+        what = self.what(venue, instrument, more.currency, at, stop)
         fees = self._fees(venue, what.products, at, stop)
         return _charges(fees, what, side, quantity, price, volume, more)
 
-    def _what(self, venue: str, instrument: int) -> Traded:
-        known = self._traded.get((venue, instrument))
+    def what(
+        self, venue: str, instrument: int, currency: str, at: int, stop: int | None
+    ) -> Traded:
+        """What is traded there, as of both times. Raises UnknownInstrument, FeeNotComputable."""
+        if stop is not None:
+            return self._dealings.traded(venue, instrument, currency, at, stop)
+        known = self._traded.get((venue, instrument, currency))
         if known is None or known.seen != known.words[APPLIED] or known.words[SUPERSEDED]:
-            known = self._known(venue, instrument)
-        return known.traded
+            known = self._known(venue, instrument, currency)
+        place = bisect_right(known.changes, at)
+        found = known.traded[place]
+        if found is None:
+            found = self._dealings.traded(venue, instrument, currency, at, None)
+            if known.ends is not None:
+                known.traded[place] = found
+        return found
 
     def _fees(
         self, venue: str, products: tuple[str, ...], at: int, stop: int | None
@@ -147,44 +160,21 @@ class Charging:
             found = self._made[word.offset] = Products(by_name)
         return found
 
-    def _known(self, venue: str, instrument: int) -> _Known:
-        instruments, listings = self._views.table("instruments"), self._views.table("listings")
+    def _known(self, venue: str, instrument: int, currency: str) -> _Known:
+        """It is checked as `cache` says; and what is read of it is never older than that check."""
         table, seen = self._chains.look()
-        position = instruments.find(validation.id64(instrument, "instrument"))
-        if position < 0:
-            raise UnknownInstrument("computing a fee", id=f"0x{instrument:016x}")
-        last_offset = instruments.last_offset(position)
-        cells = listings.postings("instrument", instrument)
-        known = self._traded.get((venue, instrument))
-        if known is not None and known[1:3] == (last_offset, len(cells)):
+        known, dealings = self._traded.get((venue, instrument, currency)), self._dealings
+        is_pool = dealings.is_pool(instrument) if known is None else known.ends is None
+        ends = None if is_pool else dealings.ends(venue, instrument)
+        if known is not None and known.ends is not None and known.ends == ends:
             known = known._replace(seen=seen, words=table.words)
         else:
-            offset = instruments.trailer(position).data_offset
-            body = state_named(self._log, offset, instrument).instrument_body
-            listing = self._listing(venue, instrument)
-            what = traded(facts_from(body), listing)
-            known = _Known(what, last_offset, len(cells), seen, table.words)
+            changes = [] if ends is None else dealings.changes(venue, instrument)
+            known = _Known(changes, [None] * (len(changes) + 1), ends, seen, table.words)
         if len(self._traded) >= TRADED_MAX:
             self._traded.clear()
-        self._traded[venue, instrument] = known
+        self._traded[venue, instrument, currency] = known
         return known
-
-    def _listing(self, venue: str, instrument: int) -> ListingBody | None:
-        """Its listing there: the primary one, else the first that goes on, else the last."""
-        key, table = validation.venue(venue), self._views.table("listings")
-        best: tuple[tuple[bool, bool], int, int] | None = None
-        for cell in table.postings("instrument", instrument):
-            position = table.position_of(cell)
-            record = ListingRecord(table.arena, position)
-            if record.venue == key:
-                rank = (record.primary, not record.valid_to)
-                if best is None or rank > best[0]:
-                    best = rank, table.trailer(position).data_offset, table.key_of(cell)
-        if best is None:
-            return None
-        body = state_named(self._log, best[1], best[2]).body
-        assert isinstance(body, ListingBody)
-        return body
 
 
 def _charges(
@@ -195,7 +185,14 @@ def _charges(
         side, quantity, price, what.base, what.quote, what.settlement, what.multiplier,
         what.payoff, more.buying,
     )  # fmt: skip
-    return fees.charges(trade, volume=volume, rates=more.rates, gas_price=more.gas_price)
+    found = fees.charges(trade, volume=volume, rates=more.rates, gas_price=more.gas_price)
+    if not all(charge.currency for charge in found):
+        raise FeeNotComputable(
+            "computing a fee", problem=what.unclear or "its base has no name",
+            cure="name the currency of the listing that is meant, or say more of the instrument: "
+            "add its listing there with a currency, of a pool its two tokens",
+        )  # fmt: skip
+    return found
 
 
 def _sum(found: list[Charge]) -> Charge:
@@ -211,5 +208,5 @@ def _sum(found: list[Charge]) -> Charge:
     return Charge(
         sum((charge.amount for charge in found), Fraction(0)), currencies[0],
         " + ".join(charge.rate for charge in found), found[0].line,
-        "".join(dict.fromkeys(charge.bound for charge in found)),
+        "".join(dict.fromkeys(charge.bound for charge in found)), found[0].products,
     )

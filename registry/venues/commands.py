@@ -13,7 +13,7 @@ again what it said before, though another one, or a person, has spoken since.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from operator import attrgetter
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -57,7 +57,7 @@ from alphapulse.registry.venue_state import key_of_aspect
 from . import rules
 from .endpoints import Endpoint
 from .errors import NoSuchTransition, UnknownVenue, VenueOver, WindowClosed
-from .fees import Doubt, FeeSchedule, doubts
+from .fees import CHARGED, Doubt, FeeSchedule, doubts
 from .hours import Hours, plain
 from .trading_status import NEXT, SIDES
 from .venue import Venue, field_from, fields_of, normalised
@@ -206,8 +206,18 @@ class SetFees(NamedTuple):
             self._warn(state, origin, receipt)
         return receipt
 
+    def _unnamed(self, state: State) -> Iterator[tuple[int, Doubt]]:
+        """Lines that are charged in what nobody knows by that name: most often a slip, UDS."""
+        for number, schedule in enumerate(self.schedules):
+            for place, each in enumerate(schedule.lines):
+                charged = each.charged
+                is_known = charged in CHARGED or charged in validation.ISO_4217
+                if not is_known and not state.is_symbol(charged):
+                    problem = f"{charged} is no currency of ISO 4217, nor any instrument's symbol"
+                    yield number, Doubt(place, problem)
+
     def _warn(self, state: State, origin: Origin, receipt: Receipt) -> None:
-        for number, doubt in self.doubts():
+        for number, doubt in [*self.doubts(), *self._unnamed(state)]:
             body = WarningBody(
                 venue=self.venue, problem=doubt.problem, schedule=number, line=doubt.line
             )

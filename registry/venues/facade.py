@@ -368,33 +368,48 @@ class Venues(VenueWriting[Receipt]):
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
         volume_30d: Exact | None = None, at: Instant = None, *, known: Known = None,
         buying: bool | None = None, rates: Mapping[str, Exact] | None = None,
-        gas_price: Exact | None = None,
+        gas_price: Exact | None = None, currency: str = "",
     ) -> Charge:  # fmt: skip
         """Exactly what a trade costs, in which currency, and the line that decided.
 
         side: maker or taker. volume_30d: the trader's, in the schedule's unit; None = the first
         tier. buying, rates, gas_price: where the line asks for them, as for `Fees.charges`. Where
         several components are charged in one currency it is their sum; in several,
-        FeeNotComputable, and `charges` has each. Raises FeesUnknown, UnknownVenue, FeeUnknown,
-        UnknownInstrument, InvalidInput. Cost: 6 µs for a percentage of the value, 15 µs else.
+        FeeNotComputable, and `charges` has each.
+
+        The instrument is what it was then, and so are its listings there. currency: of the listing
+        that is traded, where several are there then and none is primary. Of a pool, base and quote
+        are its first and its second token, by symbol or else by address. Raises FeesUnknown,
+        UnknownVenue, FeeUnknown, UnknownInstrument, InvalidInput, and FeeNotComputable where the
+        currency is not known. Cost: 6 µs for a percentage of the value, 15 µs else; 50 µs more with
+        `known`, or of a pool.
         """
         return self._charging.fee(
             venue, instrument, side, quantity, price, volume_30d,
             at if type(at) is int else self._at(at), self._stop(known),
-            More(buying, rates, gas_price) if buying is not None or rates or gas_price else NO_MORE,
+            More(buying, rates, gas_price, currency)
+            if buying is not None or rates or gas_price or currency else NO_MORE,
         )  # fmt: skip
 
     def charges(
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
         volume_30d: Exact | None = None, at: Instant = None, *, known: Known = None,
         buying: bool | None = None, rates: Mapping[str, Exact] | None = None,
-        gas_price: Exact | None = None,
+        gas_price: Exact | None = None, currency: str = "",
     ) -> list[Charge]:  # fmt: skip
         """As `fee`, each component by itself."""
         return self._charging.charges(
             venue, instrument, side, quantity, price, volume_30d, self._at(at),
-            self._stop(known), More(buying, rates, gas_price),
+            self._stop(known), More(buying, rates, gas_price, currency),
         )  # fmt: skip
+
+    def is_traded(
+        self, venue: str, instrument: int, at: Instant = None, *, known: Known = None
+    ) -> bool | None:
+        """Whether it has a listing there then, or was issued there; None of a pool without one,
+        since nobody says where it is. Raises UnknownInstrument."""
+        at, stop = self._at(at), self._stop(known)
+        return self._charging.what(venue, instrument, "", at, stop).is_there
 
     # Status
 

@@ -9,6 +9,7 @@ here, so amounts are exact fractions.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
@@ -22,6 +23,8 @@ from alphapulse.log import AlphaPulseError, InvalidInput
 from alphapulse.registry.terms import code
 from alphapulse.registry.validation import exact_or_zero, line, refuse, signed, stripped
 
+from .traded import is_product
+
 SIDES: Final = ("maker", "taker", "both")
 BASES: Final = ("percent", "per_unit", "per_order", "gas", "spread")
 CHARGED: Final = ("quote", "base", "received")
@@ -32,10 +35,14 @@ PERCENT_MAX: Final = 100
 _OF_VALUE: Final = ("percent", "spread")
 _DIGITS_MAX: Final = 18
 """Which fit 64 bits whatever they are."""
+_PLACES_MAX: Final = 200
+"""Of a quantity or price: 256 bits have 78."""
+_DECIMAL: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 _POWERS: Final = tuple(10**places for places in range(_DIGITS_MAX + 1))
 _NOTHING: Final = (0, 1)
 _HIGH_PERCENT: Final = Fraction(5)
-_JUMP: Final = 20
+_JUMP: Final = 10
+"""A tier that costs a tenth of the one before, or less: a slip of the decimal point does that."""
 
 Exact = int | str | Decimal | Fraction
 Ratio = tuple[int, int]
@@ -109,13 +116,15 @@ class Trade(NamedTuple):
 
 class Charge(NamedTuple):
     """One part of a fee: exact amount (below zero: a rebate) in `currency`, the `rate` that gave
-    it, the place of its line in the schedule, and the bound that decided (`minimum`, `maximum`)."""
+    it, the place of its line in the schedule, the bound that decided (`minimum`, `maximum`), and
+    the products that the schedule names: a venue has one for each."""
 
     amount: Fraction
     currency: str
     rate: str
     line: int
     bound: str = ""
+    products: tuple[str, ...] = ()
 
 
 class Doubt(NamedTuple):
@@ -220,9 +229,13 @@ def _refuse_line(number: int, problem: str) -> NoReturn:
 
 
 def doubts(schedule: FeeSchedule) -> list[Doubt]:
-    """What is odd: volumes that fall from line to line, rates that rise with volume, that leap, or
-    that look like a fraction written as percent, and the other way round."""
-    found = []
+    """What is odd: volumes that fall from line to line, rates that rise with volume, that leap to a
+    tenth or less, or that look like a fraction written as percent, and the other way round; and
+    products that no instrument is one of."""
+    found = [
+        Doubt(0, f"no instrument is a {word!r}: products are spot, swap, equity, swap.inverse, …")
+        for word in schedule.products if not is_product(word)
+    ]  # fmt: skip
     before: dict[tuple[str, str], FeeLine] = {}
     for number, each in enumerate(schedule.lines):
         value, last = Fraction(each.value), before.get((each.component, each.side))
@@ -240,8 +253,8 @@ def _steps(last: FeeLine, each: FeeLine) -> Iterable[str]:
         yield f"volume {each.volume_from} comes after {last.volume_from}"
     elif value > was:
         yield f"{each.value} from volume {each.volume_from} on is more than {last.value} before"
-    elif value > 0 and was > _JUMP * value:
-        yield f"{each.value} after {last.value} is a leap: over {_JUMP} times less"
+    elif value > 0 and was >= _JUMP * value:
+        yield f"{each.value} after {last.value} is a leap: {_JUMP} times less, or more than that"
 
 
 # --- asking ----------------------------------------------------------------------------------
@@ -326,7 +339,7 @@ class Fees:
             line[0] * units * multiplier[0] * abs(worth),
             line[1] * units_of * multiplier[1] * worth_of,
         )
-        return Charge(amount, money, line[2], line[3])
+        return Charge(amount, money, line[2], line[3], "", self.schedule.products)
 
     def charges(
         self, trade: Trade, *, volume: Exact | None = None,
@@ -369,7 +382,9 @@ class Fees:
             else:
                 unit = " per order"
         amount, bound = self._bounded(line, Fraction(top, bottom), value, rates)
-        return Charge(amount, currency, line.value + unit, place, bound)
+        return Charge(
+            amount, currency, line.value + unit, place, bound, self.schedule.products
+        )
 
     @staticmethod
     def _bounded(
@@ -440,8 +455,8 @@ class _Value:
         if named not in rates:
             raise FeeNotComputable(
                 "computing a fee",
-                problem=f"it is charged in {named}, and the trade's value is in {currency}",
-                cure=f"give the rate: what one {named} is worth in {currency}",
+                problem=f"it is charged in {named}, and the trade's value is in {currency or '?'}",
+                cure=f"give the rate: what one {named} is worth in {currency or 'its currency'}",
             )
         rate = _ratio(rates[named], f"rate of {named}", positive=True)
         return top * rate[1], bottom * rate[0], named
@@ -466,16 +481,31 @@ def _ratio(value: Exact, field: str, *, positive: bool = False) -> Ratio:
             top = int(digits)
             if top or not positive:
                 return top, _POWERS[len(part)]
-        value = Decimal(signed(value, field))
+        value = _long(value) or Decimal(signed(value, field))
     elif type(value) is int and (value > 0 or not positive):
         return value, 1
     if isinstance(value, bool) or not isinstance(value, int | Decimal | Fraction):
         refuse(field, f"a {type(value).__name__} is not exact", value, "give decimal text")
-    if isinstance(value, Decimal) and not value.is_finite():
-        refuse(field, "it is not a number", str(value))
+    if isinstance(value, Decimal):
+        if not value.is_finite():
+            refuse(field, "it is not a number", str(value))
+        if abs(value.adjusted()) > _PLACES_MAX or len(value.as_tuple().digits) > _PLACES_MAX:
+            refuse(field, f"it has over {_PLACES_MAX} places", str(value))
     if positive and value <= 0:
         refuse(field, "it must be above zero", str(value))
     return value.as_integer_ratio()
+
+
+def check_exact(value: str, field: str, *, positive: bool = False) -> None:
+    """Raises InvalidInput for text that `charges` would refuse as a quantity or price."""
+    _ratio(value, field, positive=positive)
+
+
+def _long(value: str) -> Decimal | None:
+    """Decimal text of any length up to the bound, such as token amounts with 18 decimals."""
+    clean = value.strip()
+    is_long = len(clean) <= _PLACES_MAX and _DECIMAL.fullmatch(clean)
+    return Decimal(clean) if is_long else None
 
 
 def exact_text(amount: Fraction) -> str:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Final, NamedTuple
 
-from alphapulse.log import AssetClass, ListingBody
+from alphapulse.log import AssetClass
 from alphapulse.registry.facts import Facts
+from alphapulse.registry.terms import CHOICES
 
 _PRODUCTS: Final[dict[AssetClass, str]] = {
     AssetClass.SPOT_PAIR: "spot", AssetClass.PERPETUAL: "swap", AssetClass.DEX_POOL: "pool",
     AssetClass.FX_PAIR: "fx",
 }  # fmt: skip
 """How fee schedules call them, as ccxt does; the others by the name of their class."""
+_PAYOFFS: Final = frozenset(CHOICES["payoff"])
 
 
 class Traded(NamedTuple):
@@ -28,23 +30,50 @@ class Traded(NamedTuple):
     another."""
     units: tuple[int, int]
     """In one of the quantity: the multiplier as numerator and denominator."""
+    is_there: bool | None
+    """Whether it is known to be traded at the venue; None = nobody says where it is."""
+    unclear: str
+    """Why the currency that it is traded in is not known; empty where it is."""
 
 
-def traded(facts: Facts, listing: ListingBody | None) -> Traded:
-    """listing: of the instrument at the venue, when there is one: its currency is the quote."""
+def is_product(word: str) -> bool:
+    """Whether an instrument may be of a product that a schedule names."""
+    product, point, payoff = word.partition(".")
+    return (product in _NAMED and (not point or payoff in _PAYOFFS)) or word in _PAYOFFS
+
+
+def traded(
+    facts: Facts, listed_in: frozenset[str], tokens: tuple[str, str] | None, is_there: bool | None
+) -> Traded:
+    """listed_in: the currencies of its listings at the venue. tokens: of a pool, by their names."""
     values = facts.values
 
     def said(field: str) -> str:
         return str(values.get(field, ""))
 
-    product = _PRODUCTS.get(facts.asset_class, facts.asset_class.name.lower())
+    product = _product(facts.asset_class)
     payoff = said("payoff")
     products = (f"{product}.{payoff}", product, payoff) if payoff else (product,)
-    quote = said("quote") or (listing.currency if listing else "") or said("currency")
-    base = said("base") or said("symbol") or said("isin")
+    first, second = tokens or ("", "")
+    one = min(listed_in) if len(listed_in) == 1 else ""
+    quote = said("quote") or second or one
+    if not quote and len(listed_in) < 2:
+        quote = said("currency")
+    base = said("base") or first or said("symbol") or said("isin")
     settlement, multiplier = said("settlement"), said("multiplier") or "1"
     money = settlement or quote if payoff else quote
+    unclear = "" if money else "the currency that it is traded in is not known"
+    if not money and listed_in:
+        unclear = f"it is listed there in {', '.join(sorted(filter(None, listed_in)))}"
     return Traded(
         products, base, quote, settlement, multiplier, payoff,
-        "" if payoff == "inverse" else money, Fraction(multiplier).as_integer_ratio(),
+        "" if payoff == "inverse" else money, Fraction(multiplier).as_integer_ratio(), is_there,
+        unclear,
     )  # fmt: skip
+
+
+def _product(asset_class: AssetClass) -> str:
+    return _PRODUCTS.get(asset_class, asset_class.name.lower())
+
+
+_NAMED: Final = frozenset(map(_product, AssetClass))
