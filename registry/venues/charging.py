@@ -40,12 +40,16 @@ class Products(NamedTuple):
 
     by_name: dict[str, Fees]
 
-    def of(self, products: tuple[str, ...]) -> Fees | None:
-        for product in products:
+    def of(self, products: tuple[str, ...], venue: str) -> Fees:
+        """Raises FeeUnknown, which names the venue."""
+        for product in (*products, ""):
             found = self.by_name.get(product)
             if found is not None:
                 return found
-        return self.by_name.get("")
+        raise FeeUnknown(
+            "computing a fee", problem="no schedule is about this product", venue=venue,
+            product=products[0],
+        )  # fmt: skip
 
 
 class Line(NamedTuple):
@@ -84,8 +88,9 @@ class Charging:
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
         volume: Exact | None, at: int, stop: int | None, more: More,
     ) -> Charge:  # fmt: skip
+        schedules = self._schedules(venue, at, stop)
         what = self.what(venue, instrument, more.currency, at, stop)
-        fees = self._fees(venue, what.products, at, stop)
+        fees = schedules.of(what.products, venue)
         if what.money:
             plain = fees.plain_charge(side, quantity, price, volume, what.money, what.units)
             if plain is not None:
@@ -96,8 +101,9 @@ class Charging:
         self, venue: str, instrument: int, side: str, quantity: Exact, price: Exact,
         volume: Exact | None, at: int, stop: int | None, more: More,
     ) -> list[Charge]:  # fmt: skip
+        schedules = self._schedules(venue, at, stop)
         what = self.what(venue, instrument, more.currency, at, stop)
-        fees = self._fees(venue, what.products, at, stop)
+        fees = schedules.of(what.products, venue)
         return _charges(fees, what, side, quantity, price, volume, more)
 
     def what(
@@ -117,9 +123,7 @@ class Charging:
                 known.traded[place] = found
         return found
 
-    def _fees(
-        self, venue: str, products: tuple[str, ...], at: int, stop: int | None
-    ) -> Fees:
+    def _schedules(self, venue: str, at: int, stop: int | None) -> Products:
         entry = self._entries.get(venue)
         if entry is None or entry.seen != entry.words[APPLIED] or entry.words[SUPERSEDED]:
             line = self._lines.get(venue)
@@ -131,13 +135,7 @@ class Charging:
         if found is None:
             self._missing(venue)
             raise FeesUnknown("computing a fee", venue=venue)
-        fees = found.of(products)
-        if fees is None:
-            raise FeeUnknown(
-                "computing a fee", problem="no schedule is about this product", venue=venue,
-                product=products[0],
-            )  # fmt: skip
-        return fees
+        return found
 
     def _make(self, venue: str) -> tuple[Line, tuple[Chain, ...]]:
         chain = self._chains.find(aspect_key(venue_fingerprint(venue), "fees"))

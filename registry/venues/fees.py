@@ -254,7 +254,7 @@ def _steps(last: FeeLine, each: FeeLine) -> Iterable[str]:
     elif value > was:
         yield f"{each.value} from volume {each.volume_from} on is more than {last.value} before"
     elif value > 0 and was >= _JUMP * value:
-        yield f"{each.value} after {last.value} is a leap: {_JUMP} times less, or more than that"
+        yield f"{each.value} after {last.value} is a leap: to 1/{_JUMP} of it or less"
 
 
 # --- asking ----------------------------------------------------------------------------------
@@ -481,7 +481,8 @@ def _ratio(value: Exact, field: str, *, positive: bool = False) -> Ratio:
             top = int(digits)
             if top or not positive:
                 return top, _POWERS[len(part)]
-        value = _long(value) or Decimal(signed(value, field))
+        long = _long(value)
+        value = Decimal(signed(value, field)) if long is None else long
     elif type(value) is int and (value > 0 or not positive):
         return value, 1
     if isinstance(value, bool) or not isinstance(value, int | Decimal | Fraction):
@@ -503,9 +504,8 @@ def check_exact(value: str, field: str, *, positive: bool = False) -> None:
 
 def _long(value: str) -> Decimal | None:
     """Decimal text of any length up to the bound, such as token amounts with 18 decimals."""
-    clean = value.strip()
-    is_long = len(clean) <= _PLACES_MAX and _DECIMAL.fullmatch(clean)
-    return Decimal(clean) if is_long else None
+    is_long = len(value) <= _PLACES_MAX and _DECIMAL.fullmatch(value)
+    return Decimal(value) if is_long else None
 
 
 def exact_text(amount: Fraction) -> str:

@@ -19,11 +19,11 @@ from alphapulse.registry.venues.venue import Venue
 from .homes import open_home
 
 ODD = {
-    "bitstamp": 2, "bitvavo": 1, "blockchaincom": 2, "coinbase": 2, "fmfwio": 2,
-    "krakenfutures": 1, "onetrading": 2, "p2b": 21, "weex": 12,
+    "bitstamp": 3, "bitvavo": 1, "blockchaincom": 2, "coinbase": 2, "fmfwio": 2, "kraken": 1,
+    "krakenfutures": 2, "onetrading": 2, "p2b": 21, "weex": 12,
 }  # fmt: skip
-"""Warnings by venue: of 12 base rates, of 2 tables that rise, and of 2 that have percent where
-fractions should be."""
+"""Warnings by venue: of 12 base rates, of 2 tables that rise, of 3 that leap, and of 2 that
+have percent where fractions should be."""
 SEGMENTS_OF_SEGMENTS = {"XEAS", "EXPA", "NBXO", "THRD", "VRXP", "ICAT", "PCDS"}
 EXTRACT = "mic,operating_mic,market_name,lei,country,category,status,created,expiry,website\n"
 

@@ -69,10 +69,11 @@ def test_a_quote_is_exact(run: Run, tmp_path: Path) -> None:
         "-1.11930861", "USDT", "-0.01 %", 0,
     )  # fmt: skip
     assert rebate.keys() == {
-        "venue", "instrument", "side", "amount", "currency", "rate", "line"
+        "venue", "instrument", "side", "amount", "currency", "rate", "line", "products", "traded"
     }
+    assert (rebate["products"], rebate["traded"]) == (["spot"], True)
     assert run("fees", "quote", *trade, "--volume", "1000000").out == (
-        "22.3861722 USDT (0.2 %, line 2)\n"
+        "22.3861722 USDT (0.2 %, line 2 of spot)\n"
     )
     assert run("fees", "quote", *trade, "--volume", "-1").code == 2
     assert run("fees", "quote", *trade, "--at", "2020-01-01").code == 1
@@ -130,3 +131,70 @@ def test_bad_usage(run: Run, tmp_path: Path) -> None:
 def test_bad_files_are_refused_by_place(text: str, what: str) -> None:
     with pytest.raises(InvalidInput, match=what):
         read_fees(text.encode())
+
+
+def test_an_announced_change_of_the_contract_is_not_charged_yet(run: Run) -> None:
+    run("register", "perpetual", "--venue", "binance", "--native-id", "BTC-PERP", "--settlement",
+        "USDC", "--base", "BTC", "--quote", "USDC", "--multiplier", "1", "--payoff", "linear",
+        "--valid-from", "2026-01-01")  # fmt: skip
+    run("fees", "set", "binance", "--taker", "0.1", "--valid-from", "2026-01-01")
+    assert run("amend", "BTC-PERP", "--multiplier", "10", "--valid-from", "2037-06-01").code == 0
+
+    def quote(*words: str) -> str:
+        return str(run("fees", "quote", "binance", "BTC-PERP", "--quantity", "2", "--price", "100",
+                       *words).out)  # fmt: skip
+
+    assert quote() == "0.2 USDC (0.1 %, line 0)\n"
+    assert quote("--at", "2037-06-01") == "2 USDC (0.1 %, line 0)\n"
+    assert quote("--at", "2037-05-31T23:59:59Z") == "0.2 USDC (0.1 %, line 0)\n"
+    assert quote("--at", "2037-06-01", "--as-of", "3") == "0.2 USDC (0.1 %, line 0)\n"
+
+
+def test_each_listing_at_a_venue_is_charged_in_its_own_currency(run: Run) -> None:
+    run("venue", "add", "XLON")
+    run("fees", "set", "XLON", "--taker", "0.1", "--valid-from", "2000-01-01")
+    run("register", "equity", "--isin", "US0378331005", "--symbol", "AAPL")
+    for symbol, currency in (("0R2V", "USD"), ("AAPG", "GBP")):
+        assert run("add-listing", "AAPL", "--venue", "XLON", "--symbol", symbol,
+                   "--currency", currency).code == 0  # fmt: skip
+    rows = run("listings", "AAPL", "--fee-for", "100@190.123456789012345678", "--json").rows
+    assert [(row["currency"], row["fee_currency"], row["fee"]) for row in rows] == [
+        ("USD", "USD", "19.0123456789012345678"), ("GBP", "GBP", "19.0123456789012345678"),
+    ]  # fmt: skip
+    trade = ("fees", "quote", "XLON", "AAPL", "--quantity", "100", "--price", "190")
+    unclear = run(*trade)
+    assert unclear.code and "it is listed there in GBP, USD" in unclear.err
+    assert run(*trade, "--currency", "GBP").out == "19 GBP (0.1 %, line 0)\n"
+    assert "not listed there in EUR" in run(*trade, "--currency", "EUR").err
+
+
+def test_a_fee_in_no_known_currency_is_none(run: Run) -> None:
+    run("fees", "set", "binance", "--taker", "0.1", "--valid-from", "2000-01-01")
+    run("register", "equity", "--isin", "US0378331005", "--symbol", "AAPL")
+    said = run("fees", "quote", "binance", "AAPL", "--quantity", "1", "--price", "1", "--json")
+    assert said.code and not said.out.strip()
+    assert "the currency that it is traded in is not known" in said.err
+
+
+def test_what_is_not_traded_there_is_noted(run: Run) -> None:
+    run("venue", "add", "XLON")
+    run("fees", "set", "XLON", "--taker", "0.1", "--valid-from", "2000-01-01")
+    said = run("fees", "quote", "XLON", "BTCUSDT", "--quantity", "1", "--price", "1000")
+    assert said.code == 0 and said.out.startswith("1 USDT")
+    assert "BTCUSDT is not known to be traded at XLON" in said.err
+
+
+def test_slips_in_words_are_warned_of(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "fees.toml"
+    file.write_text(
+        "[[schedule]]\nproducts = ['spott', 'swap.inverse', 'linear']\n"
+        "[[schedule.line]]\nvalue = 0.1\ncharged = 'UDS'\n"
+        "[[schedule.line]]\nvalue = 0.01\ncharged = 'UDS'\nvolume_from = 10\n"
+        "[[schedule]]\n[[schedule.line]]\nvalue = 0.1\ncharged = 'USD'\n"
+    )
+    said = run("fees", "set", "binance", str(file))
+    warned = [line.partition("warning: ")[2] for line in said.err.splitlines()]
+    assert said.code == 0 and len(warned) == 4
+    assert sum("UDS is no currency" in line for line in warned) == 2
+    assert sum("no instrument is a 'spott'" in line for line in warned) == 1
+    assert sum("is a leap" in line for line in warned) == 1

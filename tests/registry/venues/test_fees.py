@@ -221,6 +221,16 @@ def test_numbers_are_read_alike_either_way(given_text: str) -> None:
         assert isinstance(wanted, Fraction) and charge.amount == abs(wanted) / 100
 
 
+def test_long_numbers_are_exact_and_bounded() -> None:
+    quantity = "100.123456789012345678"
+    (charge,) = fees(*FLAT_PERCENT).charges(Trade("taker", quantity, "1.000000000000000001"))
+    wanted = Fraction(quantity) * Fraction("1.000000000000000001") / 100
+    assert charge.amount == wanted and exact_text(charge.amount).startswith("1.0012345678901234")
+    for given in ("1" * 201, "0." + "1" * 200, Decimal("1e201"), Decimal("1e-999999")):
+        with pytest.raises(InvalidInput):
+            fees(*FLAT_PERCENT).charges(Trade("taker", given, 1))
+
+
 def test_negative_volumes_are_refused() -> None:
     for volume in ("-1", -1, Decimal(-1)):
         with pytest.raises(InvalidInput, match="below zero"):
