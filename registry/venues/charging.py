@@ -42,10 +42,13 @@ class Products(NamedTuple):
 
     def of(self, products: tuple[str, ...], venue: str) -> Fees:
         """Raises FeeUnknown, which names the venue."""
-        for product in (*products, ""):
+        for product in products:
             found = self.by_name.get(product)
             if found is not None:
                 return found
+        found = self.by_name.get("")
+        if found is not None:
+            return found
         raise FeeUnknown(
             "computing a fee", problem="no schedule is about this product", venue=venue,
             product=products[0],

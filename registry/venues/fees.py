@@ -289,6 +289,7 @@ class Fees:
 
     def __init__(self, schedule: FeeSchedule) -> None:
         self.schedule = schedule
+        self._products = schedule.products
         self._by_side = {side: list(self._tiers(side)) for side in ("maker", "taker")}
         self._ratios = [Fraction(each.value).as_integer_ratio() for each in schedule.lines]
         self._plain = {
@@ -339,7 +340,7 @@ class Fees:
             line[0] * units * multiplier[0] * abs(worth),
             line[1] * units_of * multiplier[1] * worth_of,
         )
-        return Charge(amount, money, line[2], line[3], "", self.schedule.products)
+        return Charge(amount, money, line[2], line[3], "", self._products)
 
     def charges(
         self, trade: Trade, *, volume: Exact | None = None,
@@ -383,7 +384,7 @@ class Fees:
                 unit = " per order"
         amount, bound = self._bounded(line, Fraction(top, bottom), value, rates)
         return Charge(
-            amount, currency, line.value + unit, place, bound, self.schedule.products
+            amount, currency, line.value + unit, place, bound, self._products
         )
 
     @staticmethod
@@ -485,12 +486,17 @@ def _ratio(value: Exact, field: str, *, positive: bool = False) -> Ratio:
         value = Decimal(signed(value, field)) if long is None else long
     elif type(value) is int and (value > 0 or not positive):
         return value, 1
+    elif (
+        type(value) is Decimal and -_PLACES_MAX <= value.adjusted() <= _PLACES_MAX
+        and value.is_finite() and (value > 0 or not positive)
+    ):  # fmt: skip
+        return value.as_integer_ratio()
     if isinstance(value, bool) or not isinstance(value, int | Decimal | Fraction):
         refuse(field, f"a {type(value).__name__} is not exact", value, "give decimal text")
     if isinstance(value, Decimal):
         if not value.is_finite():
             refuse(field, "it is not a number", str(value))
-        if abs(value.adjusted()) > _PLACES_MAX or len(value.as_tuple().digits) > _PLACES_MAX:
+        if abs(value.adjusted()) > _PLACES_MAX:
             refuse(field, f"it has over {_PLACES_MAX} places", str(value))
     if positive and value <= 0:
         refuse(field, "it must be above zero", str(value))
