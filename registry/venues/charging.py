@@ -188,11 +188,8 @@ def _charges(
     )  # fmt: skip
     found = fees.charges(trade, volume=volume, rates=more.rates, gas_price=more.gas_price)
     if not all(charge.currency for charge in found):
-        raise FeeNotComputable(
-            "computing a fee", problem=what.unclear or "its base has no name",
-            cure="name the currency of the listing that is meant, or say more of the instrument: "
-            "add its listing there with a currency, of a pool its two tokens",
-        )  # fmt: skip
+        problem, cure = what.unclear
+        raise FeeNotComputable("computing a fee", problem=problem, cure=cure)
     return found
 
 

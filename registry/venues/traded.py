@@ -32,8 +32,8 @@ class Traded(NamedTuple):
     """In one of the quantity: the multiplier as numerator and denominator."""
     is_there: bool | None
     """Whether it is known to be traded at the venue; None = nobody says where it is."""
-    unclear: str
-    """Why the currency that it is traded in is not known; empty where it is."""
+    unclear: tuple[str, str]
+    """Why a fee there may have no currency, and the cure."""
 
 
 def is_product(word: str) -> bool:
@@ -62,14 +62,25 @@ def traded(
     base = said("base") or first or said("symbol") or said("isin")
     settlement, multiplier = said("settlement"), said("multiplier") or "1"
     money = settlement or quote if payoff else quote
-    unclear = "" if money else "the currency that it is traded in is not known"
-    if not money and listed_in:
-        unclear = f"it is listed there in {', '.join(sorted(filter(None, listed_in)))}"
     return Traded(
         products, base, quote, settlement, multiplier, payoff,
         "" if payoff == "inverse" else money, Fraction(multiplier).as_integer_ratio(), is_there,
-        unclear,
+        _unclear(facts, money, listed_in),
     )  # fmt: skip
+
+
+def _unclear(facts: Facts, money: str, listed_in: frozenset[str]) -> tuple[str, str]:
+    if money:
+        return "its base has no name", "amend the instrument: --symbol"
+    if len(listed_in) > 1:
+        named = ", ".join(sorted(currency or "no currency" for currency in listed_in))
+        return f"it is listed there in {named}", "name the one that is meant: --currency"
+    cure = "say the currency of its listing there: add-listing KEY --venue VENUE --currency CODE"
+    if facts.asset_class is AssetClass.DEX_POOL:
+        cure = "amend the pool: --tokens, its two in their order, or --base and --quote"
+    elif _product(facts.asset_class) != facts.asset_class.name.lower() or "payoff" in facts.values:
+        cure = "amend the instrument: --quote, of a contract --settlement"
+    return "the currency that it is traded in is not known", cure
 
 
 def _product(asset_class: AssetClass) -> str:

@@ -363,8 +363,9 @@ def test_a_listing_that_was_there_then_says_the_currency(registry: Registry) -> 
 
     assert currency("2005-01-01") == "CHF" and not venues.is_traded("XLON", id, "2005-01-01")
     before = registry.log.head - 1
-    ends = {"valid_from": "2000-01-01", "valid_to": "2010-01-01"}
-    registry.add_listing(Listing(instrument=id, venue="XLON", currency="GBP", **ends))
+    registry.add_listing(Listing(
+        instrument=id, venue="XLON", currency="GBP", valid_from="2000-01-01", valid_to="2010-01-01",
+    ))  # fmt: skip
     assert (currency("2005-01-01"), currency("2011-01-01")) == ("GBP", "GBP")  # the only one
     later = Listing(instrument=id, venue="XLON", currency="USD", valid_from="2010-01-01")
     listing = registry.add_listing(later).id
@@ -393,15 +394,15 @@ def test_a_fee_goes_by_the_instrument_as_it_was_then(registry: Registry) -> None
     id = registry.register(future).id
     known = registry.log.head - 1
 
-    def amount(at: str, known: int | None = None) -> Fraction:
-        return venues.fee("binance", id, "taker", 1, 100, at=at, known=known).amount
+    def amount(at: str, known: int | None = None) -> str:
+        return str(venues.fee("binance", id, "taker", 1, 100, at=at, known=known).amount)
 
-    assert amount("2037-06-01") == 1
+    assert amount("2037-06-01") == "1"
     registry.amend(id, multiplier="10", valid_from="2037-06-01")
-    assert (amount("2037-05-31"), amount("2037-06-01"), amount("2021-01-01")) == (1, 10, 1)
-    assert amount("2037-06-01", known) == 1 and amount("2037-06-01", known + 1) == 10
+    assert (amount("2037-05-31"), amount("2037-06-01"), amount("2021-01-01")) == ("1", "10", "1")
+    assert amount("2037-06-01", known) == "1" and amount("2037-06-01", known + 1) == "10"
     registry.amend(id, multiplier="5", valid_from="2037-07-01")
-    assert (amount("2037-06-01"), amount("2037-07-01")) == (10, 5)
+    assert (amount("2037-06-01"), amount("2037-07-01")) == ("10", "5")
 
 
 def test_a_pool_is_charged_in_its_tokens(registry: Registry) -> None:

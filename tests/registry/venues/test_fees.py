@@ -226,9 +226,9 @@ def test_long_numbers_are_exact_and_bounded() -> None:
     (charge,) = fees(*FLAT_PERCENT).charges(Trade("taker", quantity, "1.000000000000000001"))
     wanted = Fraction(quantity) * Fraction("1.000000000000000001") / 100
     assert charge.amount == wanted and exact_text(charge.amount).startswith("1.0012345678901234")
-    for given in ("1" * 201, "0." + "1" * 200, Decimal("1e201"), Decimal("1e-999999")):
+    for many in ("1" * 201, "0." + "1" * 200, Decimal("1e201"), Decimal("1e-999999")):
         with pytest.raises(InvalidInput):
-            fees(*FLAT_PERCENT).charges(Trade("taker", given, 1))
+            fees(*FLAT_PERCENT).charges(Trade("taker", many, 1))
 
 
 def test_negative_volumes_are_refused() -> None:
