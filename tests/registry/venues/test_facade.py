@@ -14,20 +14,16 @@ import pytest
 from alphapulse.log import InvalidInput, Kind, TradingStatus, parse_time
 from alphapulse.log.clock import RecordingClock
 from alphapulse.registry import (
-    DexPool,
     Equity,
     Listing,
-    Perpetual,
     Registry,
     RequestReused,
     SpotPair,
-    Token,
     UnknownInstrument,
 )
 from alphapulse.registry.audit import audit_meaning, audit_views
 from alphapulse.registry.commands import Command
 from alphapulse.registry.venues import (
-    FeeNotComputable,
     FeeSchedule,
     FeeUnknown,
     Phase,
@@ -349,89 +345,6 @@ def test_a_share_is_paid_in_the_currency_of_its_listing(registry: Registry) -> N
     assert venues.fee("XETR", id, "taker", 1, 1).currency == "EUR"
     charges = venues.charges("XETR", id, "taker", 1, 1)
     assert [charge.currency for charge in charges] == ["EUR"]
-
-
-def test_a_listing_that_was_there_then_says_the_currency(registry: Registry) -> None:
-    venues, long = registry.venues, "v" * 32
-    id = registry.register(Equity(isin="US0378331005", currency="CHF")).id
-    for venue in ("XLON", long):
-        venues.add(Venue(key=venue))
-        venues.set_fees(venue, flat("0.1"), valid_from="1990-01-01")
-
-    def currency(at: str, venue: str = "XLON", known: int | None = None) -> str:
-        return venues.fee(venue, id, "taker", 1, 1, at=at, known=known).currency
-
-    assert currency("2005-01-01") == "CHF" and not venues.is_traded("XLON", id, "2005-01-01")
-    before = registry.log.head - 1
-    registry.add_listing(Listing(
-        instrument=id, venue="XLON", currency="GBP", valid_from="2000-01-01", valid_to="2010-01-01",
-    ))  # fmt: skip
-    assert (currency("2005-01-01"), currency("2011-01-01")) == ("GBP", "GBP")  # the only one
-    later = Listing(instrument=id, venue="XLON", currency="USD", valid_from="2010-01-01")
-    listing = registry.add_listing(later).id
-    assert (currency("2009-12-31"), currency("2010-01-01")) == ("GBP", "USD")
-    assert currency("2010-01-01", known=before) == "CHF"
-    assert currency("2010-01-01", known=before + 1) == "GBP"
-    assert currency("2016-01-01") == "USD" and venues.is_traded("XLON", id, "2009-12-31")
-    assert not venues.is_traded("XLON", id, "1999-12-31")
-    registry.end_listing(listing, valid_to="2015-01-01")  # seen by what is remembered
-    for at in ("1999-01-01", "2015-01-01"):
-        with pytest.raises(FeeNotComputable, match="listed there in GBP, USD"):
-            currency(at)
-    assert venues.fee("XLON", id, "taker", 1, 1, at="2016-01-01", currency="USD").currency == "USD"
-    registry.add_listing(Listing(instrument=id, venue=long, currency="EUR"))
-    assert currency("2011-01-01", long) == "EUR"  # of its name the record has a part
-
-
-def test_a_fee_goes_by_the_instrument_as_it_was_then(registry: Registry) -> None:
-    venues = registry.venues
-    venues.add(BINANCE)
-    venues.set_fees("binance", flat("1"), valid_from="2020-01-01")
-    future = Perpetual(
-        venue="binance", native_id="P", base="BTC", quote="USDC", settlement="USDC",
-        multiplier="1", payoff="linear",
-    )  # fmt: skip
-    id = registry.register(future).id
-    known = registry.log.head - 1
-
-    def amount(at: str, known: int | None = None) -> str:
-        return str(venues.fee("binance", id, "taker", 1, 100, at=at, known=known).amount)
-
-    assert amount("2037-06-01") == "1"
-    registry.amend(id, multiplier="10", valid_from="2037-06-01")
-    assert (amount("2037-05-31"), amount("2037-06-01"), amount("2021-01-01")) == ("1", "10", "1")
-    assert amount("2037-06-01", known) == "1" and amount("2037-06-01", known + 1) == "10"
-    registry.amend(id, multiplier="5", valid_from="2037-07-01")
-    assert (amount("2037-06-01"), amount("2037-07-01")) == ("10", "5")
-
-
-def test_a_pool_is_charged_in_its_tokens(registry: Registry) -> None:
-    venues, chain = registry.venues, "eip155:1"
-    venues.add(Venue(key="uniswap", kind="dex"))
-    venues.set_fees("uniswap", fee_schedule([
-        fee_line({"value": "0.3"}), fee_line({"value": "1", "charged": "base", "component": "b"}),
-    ]), valid_from="2020-01-01")  # fmt: skip
-    first, second = "0x" + "a" * 40, "0x" + "b" * 40
-    registry.register(Token(chain=chain, address=first, symbol="AAA"))
-
-    def pool(number: int, tokens: str) -> int:
-        address, factory = f"0x{number:040x}", "0x" + "f" * 40
-        return registry.register(
-            DexPool(chain=chain, factory=factory, address=address, tokens=tokens)
-        ).id
-
-    def found(id: int) -> list[tuple[Fraction, str]]:
-        charges = venues.charges("uniswap", id, "taker", 2, 500, at="2021-01-01")
-        return [(charge.amount, charge.currency) for charge in charges]
-
-    pair, three = pool(1, f"{first} {second}"), pool(2, f"{first} {second} {'0x' + 'c' * 40}")
-    assert found(pair) == [(3, second), (Fraction(2, 100), "AAA")]
-    registry.register(Token(chain=chain, address=second, symbol="BBB"))
-    assert found(pair) == [(3, "BBB"), (Fraction(2, 100), "AAA")]
-    assert venues.is_traded("uniswap", pair) is None
-    for id in (three, pool(3, "")):
-        with pytest.raises(FeeNotComputable, match="is not known"):
-            found(id)
 
 
 def test_odd_fees_are_warned_of_by_row_and_hold(registry: Registry) -> None:
