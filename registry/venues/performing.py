@@ -34,7 +34,7 @@ from alphapulse.log import (
     encode_metadata,
     where,
 )
-from alphapulse.projections import ListingRecord, VenueRecord, backwards
+from alphapulse.projections import Aspect, ListingRecord, VenueRecord, backwards, text_key
 from alphapulse.registry import validation
 from alphapulse.registry.deciding import Receipt
 from alphapulse.registry.errors import UnknownListing
@@ -186,12 +186,17 @@ class Performance(Closing):
     def _check_listing(self, row: Sample) -> None:
         if row.listing:
             listing = self._listing(row.listing)
-            # A long slug is cut in the view.
-            if listing is None or not row.venue.startswith(listing.venue):
+            if listing is None or self._venue_of(listing) != row.venue:
                 raise UnknownListing(
                     "taking a sample", problem="the venue has no such listing",
                     venue=row.venue, id=f"0x{row.listing:016x}",
                 )  # fmt: skip
+
+    def _venue_of(self, listing: ListingRecord) -> str:
+        """Whole also where the record has it cut."""
+        if not listing.is_cut:
+            return listing.venue
+        return dict(self._registry.listing_bodies(listing.instrument))[listing.id].venue
 
     def _closed_until(self, venue: str) -> int:
         """ns: up to where windows of any length are closed. Raises UnknownVenue."""
@@ -205,21 +210,25 @@ class Performance(Closing):
         self, window: str = WINDOW_DEFAULT, *, listings: bool = False, source: str = "samples"
     ) -> list[tuple[Window, Receipt]]:
         """Closes every window that ended 30 s ago and says in the log what it held, a commit each;
-        windows without samples are left out.
+        windows without samples are left out, and those that the market log no longer has whole.
 
         listings: for each listing that samples name, too. Raises InvalidInput, and what writing
-        raises: windows before that stay closed. Cost: 20 µs a sample since the last closed window.
+        raises: windows before that stay closed. Cost: 20 µs a sample since the last closed window,
+        with `listings` since the last closed one of any listing.
         """
         length_ns, until = window_named(window), self._clock() - SETTLE_NS
         windows = Windows(length_ns, listings=listings)
         stop = self.market.head
-        self._fold(windows, self._start(length_ns), stop)  # most of it while others may write
+        # Most of it while others may write.
+        self._fold(windows, self._start(length_ns, listings), stop)
         with self.market.lock.hold():
             self._fold(windows, stop, self.market.head)
+            whole_from = self._whole_from()
             return [
                 (Window(place, summary, False), self._say(place, summary, source))
                 for place, summary in windows.closed(until)
-                if summary.start >= self._summarised_until(place.venue, length_ns, place.listing)
+                if summary.start >= whole_from
+                and summary.start >= self._summarised_until(place.venue, length_ns, place.listing)
             ]
 
     def _say(self, place: Place, summary: Summary, source: str) -> Receipt:
@@ -232,16 +241,33 @@ class Performance(Closing):
             raise outcome
         return outcome[0]
 
-    def _start(self, length_ns: int) -> int:
+    def _start(self, length_ns: int, listings: bool) -> int:
         """The market offset before which no sample is in an open window of this length.
 
         Windows are closed in the order of their ends, those of all venues together, so whoever
         closed the newest one had closed all that ended before it began. A sample in an open window
-        was recorded after that, or at most 5 s before that window.
+        was recorded after that, or at most 5 s before that window. Windows of listings are closed
+        together with those of venues, but not every time: then the newest of theirs says it.
         """
-        venues = [found.key for found in self._registry.venues.all()]
-        newest = max((self._summarised_until(name, length_ns) for name in venues), default=0)
+        newest = 0
+        table, _ = self._chains.look()
+        for venue in self._registry.venues.all():
+            for cell in table.postings("venue", text_key(venue.key)):
+                record = VenueRecord(table.arena, table.position_of(cell))
+                if (
+                    record.aspect == Aspect.PERFORMANCE and bool(record.listing) == listings
+                    and record.valid_to - record.valid_from == length_ns
+                ):  # fmt: skip
+                    newest = max(newest, record.valid_to)
         return self._recorded_from(newest - length_ns) if newest else self.market.first
+
+    def _whole_from(self) -> int:
+        """ns: samples of this time and later are all kept. Those that were forgotten were recorded
+        before the oldest that is kept, so they are from at most 5 s after that."""
+        first = self.market.first
+        if not first or first == self.market.head:
+            return 0
+        return self.market.block(first).time + SKEW_NS_MAX
 
     def _recorded_from(self, time: int) -> int:
         """The market offset before which no sample of this time (ns), or later, is."""

@@ -230,6 +230,72 @@ def test_listings_have_windows_of_their_own(
         performance.windows("binance", listing=12345)
 
 
+def test_windows_of_listings_are_whole_though_those_of_their_venue_were_closed_before(
+    registry: Registry, performance: Performance, clock: Clock
+) -> None:
+    times = [T]
+    performance.market.clock = RecordingClock(lambda: times[-1], lambda: times[-1] - T)
+    token = registry.register(Token(chain="eip155:1", address="0x" + "a" * 40))
+    listing = registry.add_listing(Listing(instrument=token.id, venue="binance"))
+
+    def measure(at_s: int, count: int) -> None:
+        times.append(T + at_s * NS)
+        clock.now = times[-1]
+        row = ack(at_s, venue="binance", listing=f"0x{listing.id:016x}")
+        assert performance.add([row] * count).taken == count
+
+    def counts(listing: int) -> list[int]:
+        return [each.summary.samples for each in performance.windows("binance", "1m",
+                                                                     listing=listing)]  # fmt: skip
+
+    for minute in range(2):
+        for at_s, count in ((5, 10), (57, 1), (65, 1)):
+            measure(180 * minute + at_s, count)
+        clock.now += 90 * NS
+        assert len(performance.summarise("1m")) == 2
+    assert counts(0) == counts(listing.id) == [11, 1, 11, 1]
+    assert len(performance.summarise("1m", listings=True)) == 4
+    measure(600, 2)
+    clock.now += 90 * NS
+    assert len(performance.summarise("1m", listings=True)) == 2, "the venue's and the listing's"
+    assert counts(listing.id) == [11, 1, 11, 1, 2]
+    assert all(not each.open for each in performance.windows("binance", "1m", listing=listing.id))
+
+
+def test_a_window_of_which_samples_were_forgotten_is_not_closed(
+    performance: Performance, clock: Clock
+) -> None:
+    times = [T]
+    market = performance.market
+    market.clock = RecordingClock(lambda: times[-1], lambda: times[-1] - T)
+    for hour in range(4):
+        for at_s in (10, 3_000):
+            times.append(T + (hour * 3_600 + at_s) * NS)
+            clock.now = times[-1]
+            performance.add([ack(hour * 3_600 + at_s)])
+    clock.now = T + 5 * HOUR
+    market.retention = market.retention._replace(age_s_max=4 * 3_600 - 100)
+    market._trim(clock.now)
+    assert market.first == 3
+    closed = performance.summarise()
+    assert [(window.summary.start - T) // HOUR for window, _ in closed] == [2, 3]
+
+
+def test_a_listing_is_at_its_own_venue_only(registry: Registry, performance: Performance) -> None:
+    """Also where one name begins the other, and where a name is too long for the view."""
+    token = registry.register(Token(chain="eip155:1", address="0x" + "a" * 40))
+    long = "v" * 32
+    ids = {}
+    for venue in ("bit", "bitstamp", long, long[:-1]):
+        registry.venues.add(Venue(key=venue))
+        listing = registry.add_listing(Listing(instrument=token.id, venue=venue))
+        ids[venue] = f"0x{listing.id:016x}"
+    for venue in ids:
+        for other, id in ids.items():
+            taken = performance.add([ack(1, venue=venue, listing=id)]).taken
+            assert taken == (venue == other), f"{venue}, listing at {other}"
+
+
 def test_the_log_has_each_window_once_whoever_says_it(
     registry: Registry, performance: Performance
 ) -> None:
