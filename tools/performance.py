@@ -213,8 +213,9 @@ def show(
     \b
     JSON fields: venue, listing, window_from, window_to, open, samples, acks,
     fills, rejects, reject_rate, uptime, ack_p50_ns, ack_p99_ns, fill_p50_ns,
-    fill_p99_ns, spread_bps, depth (within_bps, currency, mean), score,
-    score_currency. Numbers that are not whole are text, exact: decimal, or a
+    fill_p99_ns, spread_bps, depth (within_bps, currency, mean),
+    depths_left_out, score, score_currency. A window that closes keeps 100 pairs
+    of within_bps and currency; depths_left_out: how many it left out. Numbers that are not whole are text, exact: decimal, or a
     ratio such as 1/3. Null: not measured.
     """
     from alphapulse.registry.venues import Window, merge_windows
@@ -267,6 +268,7 @@ def _row(window: Window) -> dict[str, object]:
             {"within_bps": band, "currency": currency, "mean": exact_text(figures.mean)}
             for (band, currency), figures in sorted(found.depths.items())
         ],
+        "depths_left_out": found.depths_left_out,
         "score": found.score, "score_currency": found.scored[0] if found.scored else None,
     }  # fmt: skip
 
@@ -297,7 +299,7 @@ def _cells(row: Mapping[str, object]) -> dict[str, object]:
         "depth": " ".join(
             f"{_rounded(each['mean'])} {each['currency']} ({each['within_bps']} bps)"
             for each in depths
-        ),
+        ) + (f" and {left_out} left out" if (left_out := row["depths_left_out"]) else ""),
         "score": row["score"], "state": "open" if row["open"] else None,
     }  # fmt: skip
 

@@ -18,6 +18,10 @@ may differ: an outage that is told when the window it began in is closed already
 Exact fractions, rounded once. There is none unless both spread and depth within 10 bps were
 sampled; where depth was in several currencies, that with the most samples counts, and of equals
 the first by code: scores of different currencies do not compare.
+
+A window that closes keeps 100 pairs of distance and currency of depth, so that nobody who samples
+ever more of them keeps it from being said: first those within 10 bps, then those with the most
+samples. How many it left out is told.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ SCORE_MAX: Final = 10_000
 SCORE_BAND_BPS: Final = 10
 SPREAD_HALF_BPS: Final = 10
 DEPTH_HALF: Final = 1_000_000
+DEPTHS_MAX: Final = 100
 _LATENCIES: Final = {
     Measure.ACK: "ack", Measure.REJECT: "reject", Measure.FILL: "fill"
 }  # fmt: skip
@@ -125,6 +130,7 @@ class Summary:
         self.spread = Figures()
         self.depths: defaultdict[tuple[int, str], Figures] = defaultdict(Figures)
         """By bps around the mid price, and currency."""
+        self.depths_left_out = 0
         self._down_ns = 0
         self._outages: list[tuple[int, int]] = []
         """Not yet in `_down_ns`: they may overlap."""
@@ -171,6 +177,18 @@ class Summary:
         self.spread.merge(other.spread)
         for key, figures in other.depths.items():
             self.depths[key].merge(figures)
+        self.depths_left_out += other.depths_left_out
+
+    def bound(self) -> None:
+        """Leaves out what is over DEPTHS_MAX of depth."""
+        if len(self.depths) <= DEPTHS_MAX:
+            return
+        kept = sorted(
+            self.depths.items(),
+            key=lambda each: (each[0][0] != SCORE_BAND_BPS, -each[1].count, each[0]),
+        )[:DEPTHS_MAX]
+        self.depths_left_out += len(self.depths) - len(kept)
+        self.depths = defaultdict(Figures, kept)
 
     @property
     def uptime(self) -> Fraction:
@@ -219,6 +237,8 @@ class Summary:
             found |= _figures("spread_bps", self.spread)
         for (band, currency), figures in self.depths.items():
             found |= _figures(f"depth_{band}bps_{currency}", figures)
+        if self.depths_left_out:
+            found["left_out_depths"] = str(self.depths_left_out)
         if (score := self.score) is not None and self.scored is not None:
             found |= {"score": str(score), "score_currency": self.scored[0]}
         return dict(sorted(found.items()))
@@ -267,6 +287,7 @@ def summary_of(body: PerformanceBody) -> Summary:
 
 def _read(found: Summary, measures: Mapping[str, str], sketches: Mapping[str, bytes]) -> None:
     found._down_ns = int(measures["down_ns"])
+    found.depths_left_out = int(measures.get("left_out_depths", "0"))
     for name, latencies in found.latencies.items():
         latencies.count = int(measures.get(f"{name}_count", "0"))
         if name in sketches:
@@ -330,7 +351,9 @@ class Windows:
         """Those that end by `until` (ns), in the order of their ends and places; each once."""
         ready = [key for key, found in self._open.items() if found.stop <= until]
         for place, start in sorted(ready, key=lambda key: (key[1], key[0])):
-            yield place, self._open.pop((place, start))
+            found = self._open.pop((place, start))
+            found.bound()
+            yield place, found
 
 
 def window_named(text: str) -> int:

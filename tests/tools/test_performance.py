@@ -14,7 +14,7 @@ HOUR_NS = 3_600 * 10**9
 FIELDS = [
     "venue", "listing", "window_from", "window_to", "open", "samples", "acks", "fills", "rejects",
     "reject_rate", "uptime", "ack_p50_ns", "ack_p99_ns", "fill_p50_ns", "fill_p99_ns",
-    "spread_bps", "depth", "score", "score_currency",
+    "spread_bps", "depth", "depths_left_out", "score", "score_currency",
 ]  # fmt: skip
 
 

@@ -296,6 +296,33 @@ def test_a_listing_is_at_its_own_venue_only(registry: Registry, performance: Per
             assert taken == (venue == other), f"{venue}, listing at {other}"
 
 
+def test_nobody_keeps_windows_open_with_ever_more_distances_and_currencies_of_depth(
+    performance: Performance, clock: Clock
+) -> None:
+    """Not even with amounts whose sums are as long as sums get."""
+    def depth(within_bps: int, currency: str, amount: str) -> Any:
+        return {"venue": "XNAS", "measure": "depth", "time": T + 1, "depth": amount,
+                "within_bps": within_bps, "currency": currency}  # fmt: skip
+
+    rows = [
+        depth(band, f"{band}X", amount)
+        for band in range(100, 400) for amount in (f"{(1 << 63) - 1}e109", "1e-128", "3e-128")
+    ]
+    rows += [depth(399, "399X", "1"), depth(10, "USD", "5")]
+    performance.add([*rows, ack(1, venue="binance")])
+    (open_one,) = performance.windows("XNAS")
+    closed = {window.place.venue: window.summary for window, _ in performance.summarise()}
+    assert closed["binance"].samples == 1 and closed["XNAS"].samples == len(rows)
+    kept = sorted(closed["XNAS"].depths)
+    assert kept == [(10, "USD"), *((band, f"{band}X") for band in (*range(100, 198), 399))]
+    assert closed["XNAS"].depths_left_out == 201
+    (window,) = performance.windows("XNAS")
+    assert not window.open
+    assert window.summary.measures() == closed["XNAS"].measures() == open_one.summary.measures()
+    assert merge_windows([window]).depths_left_out == 201
+    assert performance.summarise() == []
+
+
 def test_the_log_has_each_window_once_whoever_says_it(
     registry: Registry, performance: Performance
 ) -> None:
