@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from string import hexdigits
 from typing import Final
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
 
@@ -34,11 +35,16 @@ ENDPOINTS_MAX: Final = 256
 LIMITS_MAX: Final = 32
 _FIX_VERSION: Final = re.compile(r"FIX\.[4-5]\.[0-4](?:SP[1-2])?|FIXT\.1\.1")
 _SECRET_NAME: Final = re.compile(
-    r"(?:api|access|auth|private|secret)[-_]?key|key|secret|token|(?:access|auth)[-_]?token|"
-    r"pass(?:word|phrase|wd)?|pwd|signature|sig|credentials?", re.IGNORECASE
-)  # fmt: skip
-_SECRET_VALUE: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[-_A-Za-z0-9]{24,}")
+    r"secret|token|key|auth|jwt|passw|passphrase|signature|credential|^(?:pass|pwd|sig)$",
+    re.IGNORECASE,
+)
+_SECRET_PART: Final = re.compile(r"(?=.*[0-9])(?=.*[A-Za-z])[-_A-Za-z0-9]{24,}")
 """Providers put keys into paths: such a part has letters and digits and is long."""
+_RUN: Final = re.compile(r"[A-Za-z0-9]{16,}")
+_CHANGE: Final = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])|(?<=[a-z])(?=[A-Z])")
+_CHANGES_MAX: Final = 4
+_UNPRONOUNCEABLE: Final = re.compile(r"[bcdfghjklmnpqrstvwxz]{5}", re.IGNORECASE)
+_WORDS_LETTERS_MAX: Final = 31
 _PLACEHOLDER: Final = re.compile(r"\{[A-Za-z][A-Za-z0-9_]*\}")
 
 
@@ -149,7 +155,7 @@ def _without(error: InvalidInput, told: object) -> InvalidInput:
 def _harmless(value: object) -> object:
     """What of an address an error may repeat: all of it, or nothing where a secret may be."""
     is_secret = isinstance(value, str) and (
-        any(sign in value for sign in "@?#") or _SECRET_VALUE.search(value)
+        any(sign in value for sign in "@?#;=%") or _SECRET_PART.search(value) or is_random(value)
     )
     return None if is_secret else value
 
@@ -179,12 +185,44 @@ def _address(kind: str, value: object) -> str:
         refuse("address", "FIX needs a port", told, f"write it like {_example(kind)}")
     if parts.username is not None or parts.password is not None:
         _refuse_secret("it holds a user or a password")
-    for name, given in parse_qsl(parts.query, keep_blank_values=True):
-        if _SECRET_NAME.fullmatch(name) or _SECRET_VALUE.fullmatch(given):
-            _refuse_secret(f"its parameter {name[:20]!r} looks like a secret")
-    if parts.fragment or any(_SECRET_VALUE.fullmatch(part) for part in parts.path.split("/")):
+    _check_parameters(clean)
+    *labels, _, _ = ["", *parts.hostname.split(".")]  # nobody has a key in a registered domain
+    path = unquote(parts.path)
+    if (
+        parts.fragment or any(map(is_random, labels)) or is_random(path)
+        or any(_SECRET_PART.fullmatch(part) for part in re.split("[/;=]", path))
+    ):  # fmt: skip
         _refuse_secret("a part of it looks like a secret")
     return clean
+
+
+def _check_parameters(address: str) -> None:
+    """Those of the query, and those that a path has after `;`. A placeholder is no secret."""
+    path, _, query = address.partition("?")
+    pairs = parse_qsl(query, keep_blank_values=True, separator="&")
+    for part in path.split(";")[1:] + query.split(";")[1:]:
+        pairs += parse_qsl(part.partition("/")[0], keep_blank_values=True)
+    for name, given in pairs:
+        if is_random(name) or _SECRET_PART.fullmatch(name):
+            _refuse_secret("the name of a parameter looks like a secret")
+        if _PLACEHOLDER.fullmatch(given):
+            continue
+        if _SECRET_NAME.search(name) or _SECRET_PART.fullmatch(given) or is_random(given):
+            _refuse_secret(f"its parameter {name[:20]!r} looks like a secret")
+
+
+def is_random(text: str) -> bool:
+    """Whether there is a run of letters and digits in it that no person would choose: long, and
+    neither words nor a name with a number. Keys are 16 or more."""
+    return any(map(_is_random_run, _RUN.findall(text)))
+
+
+def _is_random_run(run: str) -> bool:
+    if run.isalpha() and not all(letter in hexdigits for letter in run):
+        is_long = len(run) > _WORDS_LETTERS_MAX
+        return is_long or (len(run) >= 24 and _UNPRONOUNCEABLE.search(run) is not None)
+    is_hex = not run.isdigit() and all(digit in hexdigits for digit in run)
+    return len(run) >= 24 or is_hex or len(_CHANGE.findall(run)) > _CHANGES_MAX
 
 
 def _refuse_secret(problem: str) -> None:

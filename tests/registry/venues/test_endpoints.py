@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import traceback
+from importlib import resources
 
 import msgspec
 import pytest
 
 from alphapulse.log import InvalidInput
+from alphapulse.registry.venues import bundled
 from alphapulse.registry.venues.endpoints import Endpoint, address_text, endpoint, endpoints
 
 FULL = {
@@ -34,6 +37,10 @@ def test_every_field_comes_back() -> None:
         ("rpc", "http://127.0.0.1:8545"),
         ("unix", "unix:/run/venue/gateway.sock"),
         ("rest", "https://api.example.com/v1?recvWindow=5000"),
+        ("websocket", "wss://ws.example.com/?streams=trades&listenKey={key}"),
+        ("rest", "https://api.londonstockexchangegroup.com/intercontinentalexchange"),
+        ("rest", "https://api.example.com/getTradingPairsInformation/api-keys"),
+        ("rest", "https://a1b2.eu-west-1.example.com/v2/perpetuals2024"),
     ],
 )
 def test_addresses_as_they_are(kind: str, address: str) -> None:
@@ -53,13 +60,42 @@ def test_addresses_as_they_are(kind: str, address: str) -> None:
         "https://rpc.example.io/v3/0123456789abcdef0123456789abcdef",
         "https://rpc.example.io/v2/aB3-dE5_gH7iJ9kL1mN3oP5q",
         "https://api.example.com/#secret",
+        "https://api.example.com/#token=hunter2",
+        "https://api.example.com/?client_secret=hunter2",
+        "https://api.example.com/?apisecret=hunter2",
+        "https://api.example.com/?API_SECRET=hunter2",
+        "https://api.example.com/?auth=hunter2",
+        "https://api.example.com/?JWT=hunter2",
+        "https://api.example.com/?X-API-KEY=hunter2",
+        "https://api.example.com/?a=1;sessionToken=hunter2",
+        "https://api.example.com/?user%5Fpassw=hunter2",
+        "https://api.example.com/?credentials=",
+        "wss://ws.example.com/ws?listenKey=hunter2",
+        "https://api.example.com/p;token=hunter2",
+        "https://api.example.com/p;to%6ben=hunter2/x",
+        "https://api.example.com/v3/abcdefghijklmnopqrstuvwxyzABCDEF",
+        "https://api.example.com/v3/qzjvkxbnwmplrtsdfghcqyte",
+        "https://api.example.com/v3/gH7iJ9kL1mN3oP5q",
+        "https://api.example.com/v3/0123456789abcdef",
+        "https://api.example.com/v3/123456789012345678901234",
+        "https://api.example.com/?0123456789abcdef0123456789abcdef",
+        "https://0123456789abcdef0123456789abcdef.rpc.example.com/",
+        "https://api.example.com/?x=gH7iJ9kL1mN3oP5q%2FgH7iJ9kL%3D%3D",
     ],
 )
 def test_a_secret_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(InvalidInput, match=r"looks like a secret|user or a password") as caught:
         endpoint({"kind": "rpc", "address": address})
-    for hidden in ("hunter2", "0123456789abcdef", "aB3-dE5"):
+    for hidden in ("hunter2", "0123456789abcdef", "aB3-dE5", "abcdefgh", "gH7iJ9", "qzjvk"):
         assert hidden not in str(caught.value)
+
+
+def test_the_addresses_of_ccxt_are_all_taken() -> None:
+    data = resources.files("alphapulse.registry.venues") / "data" / bundled.FILES["crypto-venues"]
+    addresses = [each for venue in json.loads(data.read_bytes()) for each in venue["api"]]
+    assert len(addresses) > 190
+    for address in addresses:
+        assert endpoint({"kind": "rpc", "address": address}).address == address
 
 
 @pytest.mark.parametrize(
@@ -72,6 +108,7 @@ def test_a_secret_is_refused_and_not_repeated(address: str) -> None:
         {"kind": "rest", "address": "https://bob:hunter2@api.example.com/\u202e"},
         {"kind": "rest", "address": "https://bob:hunter2@api.example.com/" + "x/" * 300},
         {"kind": "rest", "address": "ftp://example.com/?key=hunter2"},
+        {"kind": "rest", "address": "ftp://example.com/p;token=hunter2"},
         {"kind": "fix", "address": "tls://bob:hunter2@fix.example.com"},
         {"kind": "unix", "address": "unix:hunter2@gateway.sock"},
         {"kind": "rest", "address": "https://api.example.com", "authentication": "hunter2"},
