@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -125,21 +126,24 @@ def _components(
 
 @click.command(help=f"""Show every listing of an instrument across venues, past ones too; of a
     token also its siblings on other chains, where the chain is the venue, what is bridged from it
-    or to it, and the pools it is in; and those of instruments that are same_as it or succeed it.
+    or to it, and the pools it is in; of a share also its receipts, and of a receipt its share; and
+    those of instruments that are same_as it or succeed it.
     When KEY means several instruments, those of all of them.
     {KEY_HELP}
     \b
     JSON fields: instrument, venue, symbol, currency, primary, valid_from,
     valid_to, figi, tick, lot, ticks, min_size, max_size, min_notional, status,
-    current, via, trading, open, next_open, fee, fee_currency, fee_rate,
+    current, via, ratio, trading, open, next_open, fee, fee_currency, fee_rate,
     latency_p50_ns.
 
-    via says how another instrument came here (same_as, succeeds, sibling, bridged_from, pool), null
-    for what KEY means. trading is what was said of the venue and the listing (halted, …); open
-    and next_open follow from the hours of the venue; the fee is exact, for a purchase as a taker
-    in the first tier; latency_p50_ns, shown as ack p50, is how soon the venue acknowledges half of
-    the orders, in the newest window that was closed by then (`performance summarise`). They are
-    null where the venue is not registered, nobody said it, or the listing is not current.
+    via says how another instrument came here (same_as, succeeds, sibling, bridged_from, receipt_of,
+    pool), null for what KEY means. A receipt and its share are related, never the same: one of the
+    row's instrument stands for ratio (N/D) of what KEY means, null where nobody said that. trading
+    is what was said of the venue and the listing (halted, …); open and next_open follow from the
+    hours of the venue; the fee is exact, for a purchase as a taker in the first tier;
+    latency_p50_ns, shown as ack p50, is how soon the venue acknowledges half of the orders, in the
+    newest window that was closed by then (`performance summarise`). They are null where the venue
+    is not registered, nobody said it, or the listing is not current.
 
     A listing that ended and was there again later has a row for each period. A
     status of pending, active or delisted follows from the dates at the time asked (--valid-at,
@@ -179,8 +183,8 @@ def listings(
     several = len({row["instrument"] for row in rows}) > 1
     columns = [
         Column("venue"), Column("chain"), Column("symbol"), Column("currency"), Column("primary"),
-        Column("status"), Column("via"), Column("valid_from", "from"), Column("valid_to", "to"),
-        *(Column(field) for field in ORDER_FIELDS),
+        Column("status"), Column("via"), Column("ratio"), Column("valid_from", "from"),
+        Column("valid_to", "to"), *(Column(field) for field in ORDER_FIELDS),
         Column("trading"), Column("open"), Column("next_open", "opens"), Column("fee", right=True),
         Column("fee_rate", "at"), Column("latency_p50_ns", "ack p50", right=True),
     ]  # fmt: skip
@@ -219,12 +223,14 @@ def _listing_rows(
     at = moment(registry, as_of, valid)
     trading = Trading(cli, registry, at, as_of)
     rows = []
-    for match, via in _with_others(registry, matches, as_of, valid, at):
+    ratios = _ratios_of_receipts(registry, matches, as_of, at)
+    for match, via in _with_others(registry, matches, ratios, as_of, valid, at):
+        came = {"via": via, "ratio": ratios.get(match.id) if via == "receipt_of" else None}
         if match.record.asset_class.name.lower() in ON_CHAIN or via == "pool":
             then = registry.describe(match.id, as_of=as_of, valid=valid)
             begins, is_named = registry.lookup.begins(match.id, registry.when(as_of).known)
             row = on_chain_dict(match, begins if is_named else 0, then)
-            rows.append(row | {"via": via} | UNSAID)
+            rows.append(row | came | UNSAID)
         bodies = registry.listing_bodies(match.id, as_of=as_of, valid=valid)
         if bodies:
             owner = registry.describe(match.id, as_of=as_of, valid=valid)
@@ -234,7 +240,7 @@ def _listing_rows(
                 for period in _periods(registry, id, body, as_of):
                     row = listing_dict(period, at, status)
                     said = trading.said(id, period, order) if row["current"] else UNSAID
-                    rows.append(row | {"via": via} | said)
+                    rows.append(row | came | said)
     return rows
 
 
@@ -255,9 +261,33 @@ def _periods(
         yield period
 
 
+def _ratios_of_receipts(
+    registry: Registry, matches: Sequence[Match], as_of: str | None, at: int
+) -> dict[int, str | None]:
+    """The receipts and shares that are related to matches, however far, each with how much of its
+    match one of it stands for."""
+    found: dict[int, str | None] = {}
+    for match in matches:
+        known: dict[int, Fraction | None] = {match.id: Fraction(1)}
+        for link in registry.related(
+            match.id, depth=None, as_of=as_of, valid=at, relations=("receipt_of",)
+        ):
+            step = None if link.ratio is None else Fraction(*link.ratio)
+            if link.other in known:
+                far, from_there = link.instrument, known[link.other]
+            else:
+                far, from_there, step = link.other, known[link.instrument], step and 1 / step
+            known.setdefault(far, from_there and step and from_there * step)
+        del known[match.id]
+        for id, ratio in known.items():
+            found[id] = None if ratio is None else f"{ratio.numerator}/{ratio.denominator}"
+    return found
+
+
 def _with_others(
-    registry: Registry, matches: Sequence[Match], as_of: str | None, valid: int | None, at: int
-) -> list[tuple[Match, str | None]]:
+    registry: Registry, matches: Sequence[Match], receipts: Iterable[int], as_of: str | None,
+    valid: int | None, at: int,
+) -> list[tuple[Match, str | None]]:  # fmt: skip
     """Each instrument once, with how it came here: None for the matches themselves."""
     found: dict[int, tuple[Match, str | None]] = {match.id: (match, None) for match in matches}
 
@@ -276,6 +306,8 @@ def _with_others(
         ):
             take(link.instrument, "bridged_from")
             take(link.other, "bridged_from")
+    for id in receipts:
+        take(id, "receipt_of")
     for match in matches:
         for link in registry.related(match.id, as_of=as_of, valid=at, relations=("component",)):
             if link.field == "tokens":

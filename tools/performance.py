@@ -214,9 +214,10 @@ def show(
     JSON fields: venue, listing, window_from, window_to, open, samples, acks,
     fills, rejects, reject_rate, uptime, ack_p50_ns, ack_p99_ns, fill_p50_ns,
     fill_p99_ns, spread_bps, depth (within_bps, currency, mean),
-    depths_left_out, score, score_currency. A window that closes keeps 100 pairs
-    of within_bps and currency; depths_left_out: how many it left out. Numbers that are not whole are text, exact: decimal, or a
-    ratio such as 1/3. Null: not measured.
+    depths_left_out, score, score_currency. Numbers that are not whole are text,
+    exact: decimal, or a ratio such as 1/3. Null: not measured. A window that
+    closes keeps 100 pairs of within_bps and currency; depths_left_out: how many
+    it left out.
     """
     from alphapulse.registry.venues import Window, merge_windows
 

@@ -12,9 +12,9 @@ FIELDS = ["id", "fingerprint", "class", "status", "symbol", "name", "decimals", 
           "address", "revision", "offset", "key", "joined"]  # fmt: skip
 LISTING_FIELDS = ["instrument", "venue", "symbol", "currency", "primary", "valid_from",
                   "valid_to", "figi", "tick", "lot", "ticks", "min_size", "max_size",
-                  "min_notional", "status", "current", "via", "trading", "open",
+                  "min_notional", "status", "current", "via", "ratio", "trading", "open",
                   "next_open", "fee", "fee_currency", "fee_rate", "latency_p50_ns"]  # fmt: skip
-UNSAID = dict.fromkeys(LISTING_FIELDS[-8:])
+UNSAID = dict.fromkeys(LISTING_FIELDS[-9:])
 
 
 def test_lookup_in_json_has_the_fields_of_the_table(run: Run, apple: int) -> None:

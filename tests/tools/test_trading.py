@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alphapulse.log import parse_time
-from alphapulse.registry import DexPool, Origin, Registry, Token, Unit
+from alphapulse.registry import DexPool, Equity, Listing, Origin, Registry, Token, Unit
 from alphapulse.registry.venues import (
     WINDOWS_NS,
     Summary,
@@ -190,3 +190,39 @@ def test_a_placeholder_in_a_pool_is_the_coin(run: Run, home: Path) -> None:
     assert [(int(row["instrument"], 16), row["via"]) for row in rows] == [
         (coin, None), (pool, "pool")
     ]  # fmt: skip
+
+
+def test_receipts_are_shown_as_related_with_their_ratio(run: Run, home: Path) -> None:
+    """Whichever of them is asked for; one of the row's instrument is so much of that."""
+    with Registry.open(home) as registry:
+        share, adr, gdr, unsaid, over = (
+            registry.register(Equity(isin=isin)).id
+            for isin in ("INE090A01021", "US45104G1040", "US0378331005", "US5949181045",
+                         "US67066G1040")
+        )  # fmt: skip
+        for id, venue in (
+            (share, "XNSE"), (share, "XBOM"), (adr, "XNYS"), (gdr, "XLON"), (unsaid, "XETR")
+        ):
+            registry.add_listing(Listing(instrument=id, venue=venue))
+        registry.relate(adr, "receipt_of", share, ratio="2/1")
+        registry.relate(gdr, "receipt_of", adr, ratio="1/6")
+        registry.relate(unsaid, "receipt_of", share)
+        registry.relate(over, "receipt_of", share, ratio="1/1", valid_to="2020-01-01")
+        registry.add_listing(Listing(instrument=over, venue="XFRA"))
+        head = registry.log.head - 4
+
+    def told(id: int, *words: str) -> list[tuple[object, ...]]:
+        rows = run("listings", f"0x{id:016x}", "--json", *words).rows
+        return [(row["venue"], row["via"], row["ratio"]) for row in rows]
+
+    assert told(share) == [
+        ("XNSE", None, None), ("XBOM", None, None), ("XNYS", "receipt_of", "2/1"),
+        ("XETR", "receipt_of", None), ("XLON", "receipt_of", "1/3"),
+    ]  # fmt: skip
+    assert told(adr) == [
+        ("XNYS", None, None), ("XNSE", "receipt_of", "1/2"), ("XBOM", "receipt_of", "1/2"),
+        ("XLON", "receipt_of", "1/6"), ("XETR", "receipt_of", None),
+    ]  # fmt: skip
+    assert len(told(share, "--valid-at", "2019-01-01")) == 6
+    assert [row[0] for row in told(share, "--as-of", str(head))] == ["XNSE", "XBOM", "XNYS", "XLON"]
+    assert run("listings", f"0x{share:016x}").out.count("receipt_of  1/3") == 1
