@@ -378,7 +378,7 @@ def _print_receipt(cli: Cli, registry: Registry, unit: Unit, outcome: Outcome) -
         note(f"warning: that contradicts what is known: see the conflict at offset {offset}")
     if receipt.outcome == "unchanged" and not unit.origin.request_id:  # a retry is about the past
         _note_ended(cli, unit.commands[0], registry.body_at(receipt.offset))
-    _note_over(cli, registry, unit.commands[0])
+    _note_venue(cli, registry, unit.commands[0])
     return NO if receipt.conflicts else FINE
 
 
@@ -413,19 +413,30 @@ def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
         cli.note(f"note: it ended at {ended} already; --valid-to TIME corrects that")
 
 
-def _note_over(cli: Cli, registry: Registry, command: Command) -> None:
-    """That a listing goes on at a venue that is one no more. It is taken all the same: who told of
-    the venue may be wrong."""
+def _note_venue(cli: Cli, registry: Registry, command: Command) -> None:
+    """That a listing goes on at a venue that is one no more, or is at one that nobody registered
+    while others like it, by MIC or by slug, are. It is taken all the same: who told of the venue
+    may be wrong, or has not yet."""
     from alphapulse.log import format_time
     from alphapulse.registry import AddListing
+    from alphapulse.registry.venues import Venue
 
     if not isinstance(command, AddListing):
         return
-    venue = registry.venues.get(command.listing.venue)
-    ends = int(venue.valid_to) if venue is not None else 0
+    key = command.listing.venue
+    venue = registry.venues.get(key)
+    if venue is None:
+        is_mic = bool(Venue(key=key).mic)
+        if any(bool(each.mic) == is_mic for each in registry.venues.all()):
+            cli.note(
+                f"note: {key} is no venue that is registered here; if that is its name,"
+                f" `alphapulse venue add {key}` registers it"
+            )
+        return
+    ends = int(venue.valid_to)
     if ends and not 0 < int(command.listing.valid_to) <= ends:
         cli.note(
-            f"note: {command.listing.venue} is no venue since {format_time(ends)};"
+            f"note: {key} is no venue since {format_time(ends)};"
             " --valid-to TIME says when the listing ended"
         )
 

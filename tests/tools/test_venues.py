@@ -205,6 +205,21 @@ def test_endpoints_go_with_no_other_field(run: Run, file: Path) -> None:
     assert run("venue", "set", "binance", "--endpoints", str(file.parent / "none")).code == 2
 
 
+def test_a_listing_at_a_venue_that_nobody_registered_is_noted(run: Run) -> None:
+    """Where venues that are named alike are registered."""
+    run("register", "equity", "--isin", "US0378331005")
+    words = ("add-listing", "US0378331005", "--venue")
+    assert "note" not in run(*words, "QQQA").err, "this home knows no venues"
+    run("venue", "add", "XNAS")
+    assert "note" not in run(*words, "XNAS").err
+    assert "note" not in run(*words, "bnance").err, "it knows none by slug"
+    for venue, like in (("QQQQ", "XNAS"), ("bnance", "binance")):
+        run("venue", "add", like)
+        noted = run(*words, venue)
+        assert noted.code == 0 and f"note: {venue} is no venue that is registered" in noted.err
+        assert f"venue add {venue}" in noted.err
+
+
 def test_a_listing_that_goes_on_at_a_venue_that_is_over_is_noted(run: Run) -> None:
     run("venue", "add", "XBBB", "--valid-to", "2020-01-01")
     run("register", "equity", "--isin", "US0378331005")
@@ -212,4 +227,4 @@ def test_a_listing_that_goes_on_at_a_venue_that_is_over_is_noted(run: Run) -> No
     noted = run(*words, "XBBB")
     assert noted.code == 0 and "note: XBBB is no venue since 2020-01-01" in noted.err
     assert run(*words, "XBBB", "--valid-to", "2019-06-01").err == ""
-    assert run(*words, "XCCC").err == "", "not registered, so nothing is known of it"
+    assert "is no venue since" not in run(*words, "XCCC").err, "nothing is known of it"
