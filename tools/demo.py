@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 SAMPLES: Final = ("optimism.tokenlist.json", "nse_equities.csv", "apple_listings.csv")
 APPLE: Final = "US0378331005"
 VENUES: Final = {
-    "XNAS": "shares", "XNYS": "shares", "XETR": "percent", "XFRA": "percent", "XLON": "percent",
+    "XNAS": ("Nasdaq", "US", "shares"), "XNYS": ("New York Stock Exchange", "US", "shares"),
+    "XETR": ("Xetra", "DE", "percent"), "XFRA": ("Börse Frankfurt", "DE", "percent"),
+    "XLON": ("London Stock Exchange", "GB", "percent"),
 }  # fmt: skip
-"""Where Apple trades, and which of the example schedules of fees each gets."""
+"""Where Apple trades: name, country, and which of the example schedules of fees each gets."""
 USDC: Final = "ethereum:0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48"
 USDT: Final = "ethereum:0xdAC17F958D2ee523a2206206994597C13D831ec7"
 SMALL_ID_BITS: Final = 12
@@ -73,8 +75,8 @@ def _acts(stage: _Stage, scratch: Path) -> None:
     stage.run("Where Apple trades: exchanges, currencies, and Tokyo in the past",
               "listings", APPLE)  # fmt: skip
     stage.act("Its venues, with the hours that come along, and fees that are only an example",
-              "venue add XNAS; hours set XNAS --bundled; fees set XNAS "
-              "example_fees_shares.toml; …", _register_venues)  # fmt: skip
+              "venue add XNAS --name Nasdaq --country US --kind exchange; "
+              "hours set XNAS --bundled; fees set XNAS example_fees_shares.toml; …", _register_venues)  # fmt: skip
     stage.run("Apple's map: who is open, when the others open, and what each charges for 100",
               "listings", APPLE, "--fee-for", "100@190")  # fmt: skip
     stage.run("What trades both in London and on Xetra", "cross", "XLON", "XETR")
@@ -182,11 +184,12 @@ def _register_venues(stage: _Stage) -> tuple[int, list[object]]:
     folder = resources.files("alphapulse.tools") / "samples"
     with Registry.open(stage.home) as registry:
         venues, receipts = registry.venues, []
-        for venue, example in VENUES.items():
+        for key, (name, country, example) in VENUES.items():
+            venue = Venue(key=key, name=name, country=country, kind="exchange")
             fees = read_fees((folder / f"example_fees_{example}.toml").read_bytes())
             receipts += [
-                venues.add(Venue(key=venue), source="demo"), venues.set_hours(venue),
-                venues.set_fees(venue, *fees, source="example"),
+                venues.add(venue, source="demo"), venues.set_hours(key),
+                venues.set_fees(key, *fees, source="example"),
             ]  # fmt: skip
     stage.say(f"{len(VENUES)} venues registered, in {len(receipts)} events")
     return FINE, [receipt_dict(receipt) for receipt in receipts]

@@ -78,6 +78,8 @@ def test_the_demo_for_people_ends_with_what_to_type_next(run: Run, tmp_path: Pat
         if "--follow" not in words:
             assert run(*words).code == 0, words
     assert "NVDA" in nvidia
+    venues = run("--home", kept, "venues", "--json").rows
+    assert len(venues) == 5 and all(each["name"] and each["country"] for each in venues)
     again = run("demo", "--home", kept)
     assert again.code == 2
     assert kept in again.err
