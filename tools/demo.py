@@ -75,8 +75,8 @@ def _acts(stage: _Stage, scratch: Path) -> None:
     stage.run("Where Apple trades: exchanges, currencies, and Tokyo in the past",
               "listings", APPLE)  # fmt: skip
     stage.act("Its venues, with the hours that come along, and fees that are only an example",
-              "venue add XNAS --name Nasdaq --country US --kind exchange; "
-              "hours set XNAS --bundled; fees set XNAS example_fees_shares.toml; …", _register_venues)  # fmt: skip
+              "venue add XNAS --name Nasdaq --country US --kind exchange; hours set XNAS "
+              "--bundled; fees set XNAS example_fees_shares.toml; …", _register_venues)  # fmt: skip
     stage.run("Apple's map: who is open, when the others open, and what each charges for 100",
               "listings", APPLE, "--fee-for", "100@190")  # fmt: skip
     stage.run("What trades both in London and on Xetra", "cross", "XLON", "XETR")

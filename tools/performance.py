@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 REFUSED_SHOWN_MAX: Final = 20
 WINDOWS_SHOWN: Final = 24
+DEPTHS_SHOWN_MAX: Final = 4
 _READ_SIZE_BYTES: Final = 256 << 10
 window_option = click.option(
     "--window", default="1h", show_default=True, metavar="LENGTH",
@@ -288,8 +289,9 @@ def _table(cli: Cli, rows: list[dict[str, object]]) -> None:
 
 def _cells(row: Mapping[str, object]) -> dict[str, object]:
     """For people: rounded."""
-    depths = row["depth"]
-    assert isinstance(depths, list)
+    depths, left_out = row["depth"], row["depths_left_out"]
+    assert isinstance(depths, list) and isinstance(left_out, int)
+    more = max(0, len(depths) - DEPTHS_SHOWN_MAX) + left_out
     began, ended = short_time(row["window_from"]), short_time(row["window_to"])
     return {
         "venue": row["venue"], "listing": row["listing"], "window": f"{began} to {ended}",
@@ -299,8 +301,8 @@ def _cells(row: Mapping[str, object]) -> dict[str, object]:
         "rejects": _percent(row["reject_rate"]), "spread": _rounded(row["spread_bps"]),
         "depth": " ".join(
             f"{_rounded(each['mean'])} {each['currency']} ({each['within_bps']} bps)"
-            for each in depths
-        ) + (f" and {left_out} left out" if (left_out := row["depths_left_out"]) else ""),
+            for each in depths[:DEPTHS_SHOWN_MAX]
+        ) + (f" and {more} more" if more else ""),
         "score": row["score"], "state": "open" if row["open"] else None,
     }  # fmt: skip
 

@@ -114,3 +114,15 @@ def test_an_emptied_market_log_is_told(
     assert ran.code == 0 and "CRITICAL: the market log was emptied" in ran.err
 
 
+
+
+def test_people_see_a_few_of_many_depths(run: Run, last_hour: int) -> None:
+    rows = lines(*(
+        {"venue": "XNAS", "measure": "depth", "time": last_hour, "depth": "5", "within_bps": bps,
+         "currency": "USD"} for bps in range(1, 131)
+    ))  # fmt: skip
+    assert run("performance", "add", "-", stdin=rows).code == 0
+    assert "5 USD (4 bps) and 126 more" in run("performance", "show", "XNAS").out
+    (row,) = run("performance", "show", "XNAS", "--json").rows
+    assert (len(row["depth"]), row["depths_left_out"]) == (100, 30)
+    assert row["depth"][-1]["within_bps"] == 100
