@@ -1,9 +1,9 @@
 """Dated words on one aspect of a venue, and which of them is right when.
 
 A word is an event: the whole of the aspect from one time on, and perhaps until another. Of those
-that hold at T and were recorded by K, the one that begins last is right, and of two that begin
-together the one that was recorded later. So what ends (a halt until noon) gives way to what held
-before it. `timeline` folds all words once into a sorted array of the instants at which another one
+that hold at T and were recorded by K, the one that begins last is right. A word that begins when an
+earlier recorded one does corrects it: that one is wrong from then on, also where the correction ends
+sooner. So what ends (a halt until noon) gives way to what held before it. `timeline` folds all words once into a sorted array of the instants at which another one
 is right; an answer is then a bisection. The fold is a sweep over beginnings and ends with a stack
 of the words that have begun: the last that began lies on top, and one that is over is dropped when
 it comes to the top, so it costs n log n whatever the words are.
@@ -63,8 +63,9 @@ def word_of(event: Event) -> Word:
 
 def timeline(words: Iterable[Word], stop: int | None = None) -> Timeline:
     """stop: only what was recorded before this offset; None = all."""
-    known = [word for word in words if stop is None or word.offset < stop]
-    known.sort(key=lambda word: (word.begins, word.offset))
+    by_offset = sorted(words, key=lambda word: word.offset)
+    said = {word.begins: word for word in by_offset if stop is None or word.offset < stop}
+    known = sorted(said.values(), key=lambda word: word.begins)
     instants = sorted({word.begins for word in known} | {w.until for w in known if w.until})
     changes: list[int] = []
     right: list[Word | None] = [None]

@@ -20,13 +20,14 @@ def word(offset: int, begins: int, until: int) -> Word:
 
 
 def naive(words: list[Word], at: int, stop: int | None) -> Word | None:
-    """Of those that hold, the one that begins last; of several the one recorded last."""
+    """Of those that nobody corrected and that hold, the one that begins last."""
+    known = [each for each in words if stop is None or each.offset < stop]
     holding = [
-        each for each in words
-        if (stop is None or each.offset < stop) and each.begins <= at
-        and not (each.until and each.until <= at)
+        each for each in known
+        if each.begins <= at and not (each.until and each.until <= at)
+        and not any(o.begins == each.begins and o.offset > each.offset for o in known)
     ]  # fmt: skip
-    return max(holding, key=lambda each: (each.begins, each.offset), default=None)
+    return max(holding, key=lambda each: each.begins, default=None)
 
 
 @given(
@@ -51,3 +52,11 @@ def test_what_ends_gives_way_to_what_held_before() -> None:
         None, always, halt, short, halt, halt, always,
     ]  # fmt: skip
     assert line.changes == [1, 5, 6, 7, 9]
+
+
+def test_a_correction_that_ends_sooner_leaves_nothing_of_what_it_corrects() -> None:
+    endless, ended, sooner = word(0, 5, 0), word(1, 5, 9), word(2, 5, 7)
+    assert timeline([endless, ended]).at(9) is None
+    line = timeline([endless, ended, sooner])
+    assert [line.at(at) for at in (4, 5, 6, 7, 8)] == [None, sooner, sooner, None, None]
+    assert timeline([endless, ended, sooner], stop=2).at(8) is ended
