@@ -13,7 +13,7 @@ from .venues import at_option, canonical, print_receipt, source_option
 from .verb import FINE, NO, Cli, family, request_id_option, settings, time_asked
 
 if TYPE_CHECKING:
-    from alphapulse.registry.venues import Hours
+    from alphapulse.registry.venues import Hours, Venue
 
 _DAY_NS: Final = 86_400 * 10**9
 _WEEK_DAYS: Final = 7
@@ -81,13 +81,13 @@ def show(
              Column("reason")],
             [
                 row | {
-                    "open": short_time(row["open"]), "close": short_time(row["close"]),
+                    "open": _instant(row["open"] or ""), "close": _instant(row["close"] or ""),
                     "phases": " ".join(part.phase.name.lower() for part in each.phases),
                 }
                 for row, each in zip(rows, found, strict=True)
             ],
         )  # fmt: skip
-    what = "open at every instant" if known.always else f"{len(rows)} sessions, in UTC"
+    what = "open at every instant" if known.always else f"{len(rows)} session{'s' * (len(rows) != 1)}, in UTC"
     cli.note(f"{venue}: {what}; the clock there is of {known.zone}")
 
 
@@ -229,7 +229,8 @@ def is_open(
     """Say whether a venue is open by its hours: continuous trading, or the --phase asked for. What
     was said of halts is no part of it: see `status`. Exit 0 when it is, 1 when it is not.
 
-    JSON fields: venue, at, open, phase, until (when the phase ends).
+    JSON fields: venue, at, open, phase, until (when the phase ends), reason (why it is closed, when
+    it is no venue then).
     """
     from alphapulse.log import format_time
     from alphapulse.registry.fields import time_text
@@ -241,9 +242,11 @@ def is_open(
         table = registry.venues.timetable(venue, moment, known=as_of)
         is_so = registry.venues.is_open(venue, moment, phase, known=as_of)
         until = registry.venues.until(venue, moment, known=as_of)
+        reason = _absence(registry.venues.get(venue, known=as_of), moment)
     row = {
         "venue": venue, "at": format_time(moment), "open": is_so,
         "phase": table.phase_at(moment).name.lower(), "until": time_text(until or 0),
+        "reason": reason,
     }  # fmt: skip
     if cli.json:
         cli.out.records([row])
@@ -251,9 +254,28 @@ def is_open(
         what = ("open" if is_so else "not open") if phase is None else (
             f"in {phase}" if is_so else f"not in {phase}"
         )  # fmt: skip
-        ends = f" until {short_time(row['until'])} UTC" if row["until"] else ""
-        cli.out.line(f"{venue} is {what} at {short_time(row['at'])} UTC: {row['phase']}{ends}")
+        ends = f" until {_instant(row['until'])} UTC" if row["until"] else ""
+        why = f"; {reason}" if reason else ""
+        cli.out.line(
+            f"{venue} is {what} at {_instant(row['at'])} UTC: {row['phase']}{ends}{why}"
+        )
     return FINE if is_so else NO
+
+
+def _absence(venue: Venue | None, at: int) -> str | None:
+    """Why nobody trades at a venue that is none at `at` (ns)."""
+    from alphapulse.log import format_time
+
+    if venue is None or venue.is_valid(at):
+        return None
+    if at < int(venue.valid_from):
+        return f"it is a venue from {short_time(format_time(int(venue.valid_from)))} on"
+    return f"it is no venue since {short_time(format_time(int(venue.valid_to)))}"
+
+
+def _instant(text: object) -> str:
+    """`2025-11-24 16:00:00`, at midnight too: a date alone reads like the whole day."""
+    return str(text)[:19].replace("T", " ")
 
 
 @hours.command("next")
@@ -278,10 +300,13 @@ def next_(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
             "next_open": time_text(registry.venues.next_open(venue, moment, known=as_of) or 0),
             "next_close": time_text(registry.venues.next_close(venue, moment, known=as_of) or 0),
         }  # fmt: skip
+        is_open = registry.venues.is_open(venue, moment, known=as_of)
     if cli.json:
         cli.out.records([row])
     else:
         cli.out.fields(
-            (name, value if name == "venue" else f"{short_time(value)} UTC")
+            (name, value if name == "venue" else f"{_instant(value)} UTC")
             for name, value in row.items() if value
         )  # fmt: skip
+        if row["next_open"] is row["next_close"] is None:
+            cli.note(f"{venue} never opens or closes after that: it is {'open' if is_open else 'closed'}")

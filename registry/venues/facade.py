@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import pairwise
-from typing import Final
+from typing import Final, NoReturn
 
 from alphapulse.log import (
     EndpointsBody,
@@ -42,7 +42,7 @@ from alphapulse.registry.identity import (
 )
 from alphapulse.registry.tickets import Unit
 
-from .cache import Cache, Chain, Chains
+from .cache import ENTRIES_MAX, Cache, Chain, Chains
 from .charging import NO_MORE, Charging, More
 from .endpoints import Endpoint, endpoints
 from .errors import FeesUnknown, HoursUnknown, UnknownVenue
@@ -50,10 +50,10 @@ from .fees import Charge, Exact, FeeSchedule
 from .hours import Hours, Phase, from_plain, phase_named
 from .performance import WINDOWS_NS
 from .rules import schedules_from
-from .sessions import Session, Timetable
+from .sessions import NEVER, Piece, Session, Timetable, first_instant
 from .standing import Standing, Standings
 from .venue import Venue, venue_from
-from .words import Timeline, Word, timeline, words_of
+from .words import ALWAYS, Timeline, Word, timeline, words_of
 from .writing import VenueWriting
 
 Instant = int | str | None
@@ -64,25 +64,77 @@ _ALL: Final = 1
 
 
 class TimetableLine:
-    """The timetables that are right one after the other; `timeline` says from when on each is."""
+    """What a venue does, one timetable for all times, and at which of these nobody knows."""
 
-    __slots__ = ("changes", "tables", "words")
+    __slots__ = ("changes", "line", "tables")
 
-    def __init__(self, line: Timeline, made: dict[int, Timetable]) -> None:
-        self.changes = line.changes
-        self.words = line.words
-        self.tables: list[Timetable | None] = [
-            None if word is None else _table(word, made) for word in line.words
-        ]
+    def __init__(self, line: Timeline, venue: Venue | None, made: Made) -> None:
+        self.line = line
+        edges = [ALWAYS, *line.changes, NEVER]
+        pieces = []
+        for word, (begins, ends) in zip(line.words, pairwise(edges), strict=True):
+            if word is not None:
+                hours, first = made.hours(word)
+                pieces.append(Piece(max(begins, first), ends, hours))
+        self.changes: list[int] = []
+        self.tables: list[Timetable | None] = [None]
+        if not pieces:
+            return
+        there, until = (0, 0) if venue is None else (int(venue.valid_from), int(venue.valid_to))
+        key = (tuple(line.changes), tuple(word and word.offset for word in line.words), there, until)
+        table = made.table(key, _while_there(pieces, there or ALWAYS, until or NEVER))
+        known = [(piece.begins, piece.ends) for piece in pieces if piece.begins < piece.ends]
+        if there:
+            known.append((ALWAYS, there))
+        if until:
+            known.append((until, NEVER))
+        self._say(table, sorted(known))
+
+    def _say(self, table: Timetable, known: list[tuple[int, int]]) -> None:
+        """known: when it has an answer, ns, in order of the beginnings."""
+        ended = ALWAYS
+        for begins, ends in known:
+            if begins <= ended and self.tables[-1] is None and not self.changes:
+                self.tables = [table]
+            elif begins > ended:
+                self.changes += [ended, begins] if self.tables[-1] is not None else [begins]
+                self.tables += [None, table] if self.tables[-1] is not None else [table]
+            ended = max(ended, ends)
+        if ended < NEVER:
+            self.changes.append(ended)
+            self.tables.append(None)
 
 
-def _table(word: Word, made: dict[int, Timetable]) -> Timetable:
-    """made: by offset; events never change, so what was compiled once is kept."""
-    found = made.get(word.offset)
-    if found is None:
-        assert isinstance(word.body, HoursBody)
-        found = made[word.offset] = Timetable(from_plain(word.body.hours))
-    return found
+def _while_there(pieces: list[Piece], there: int, until: int) -> list[Piece]:
+    """What is left of them while the venue is one."""
+    cut = [Piece(max(each.begins, there), min(each.ends, until), each.hours) for each in pieces]
+    return [each for each in cut if each.begins < each.ends]
+
+
+class Made:
+    """What was read and compiled; events never change, so it is kept."""
+
+    def __init__(self) -> None:
+        self._hours: dict[int, tuple[Hours, int]] = {}
+        self._tables: dict[Hashable, Timetable] = {}
+
+    def hours(self, word: Word) -> tuple[Hours, int]:
+        """And the first instant (ns) that they speak of."""
+        found = self._hours.get(word.offset)
+        if found is None:
+            assert isinstance(word.body, HoursBody)
+            hours = from_plain(word.body.hours)
+            found = self._hours[word.offset] = hours, first_instant(hours)
+        return found
+
+    def table(self, key: Hashable, pieces: list[Piece]) -> Timetable:
+        """key: which events and dates the pieces are made of."""
+        found = self._tables.get(key)
+        if found is None:
+            if len(self._tables) >= ENTRIES_MAX:
+                self._tables.clear()
+            found = self._tables[key] = Timetable(pieces)
+        return found
 
 
 class Venues(VenueWriting[Receipt]):
@@ -97,7 +149,7 @@ class Venues(VenueWriting[Receipt]):
         self._views = views
         self._stop_of = stop_of
         self._chains = Chains(log, views)
-        self._made: dict[int, Timetable] = {}
+        self._made = Made()
         self._hours: Cache[TimetableLine] = Cache(self._chains, self._make_hours)
         self._hours_entries = self._hours.entries
         self._lines: Cache[tuple[list[Word], Timeline]] = Cache(self._chains, self._make_line)
@@ -204,53 +256,31 @@ class Venues(VenueWriting[Receipt]):
         """When the phase of `at` ends; None when it never does."""
         at = at if type(at) is int else self._at(at)
         table, ends = self._right(venue, at, known)
-        found, phase = table.until(at), table.phase_at(at)
-        while ends is not None and (found is None or found >= ends):
-            if not self.has_hours(venue, ends, known=known):
-                return ends
-            start = ends
-            table, ends = self._right(venue, start, known)
-            if table.phase_at(start) is not phase:
-                return start
-            found = table.until(start)
-        return found
+        found = table.until(at)
+        return found if ends is None or (found is not None and found < ends) else ends
 
     def next_open(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
         """When the next session opens, after `at`; None when none ever does."""
         at = at if type(at) is int else self._at(at)
-        table, ends = self._right(venue, at, known)
-        found = table.next_open(at)
-        if ends is None or (found is not None and found < ends):
-            return found
-        return self._later(venue, at, known, Timetable.next_open)
+        return self._right(venue, at, known)[0].next_open(at)
 
     def next_close(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
         """When the next session to close does, after `at`; None when none ever does."""
         at = at if type(at) is int else self._at(at)
-        table, ends = self._right(venue, at, known)
-        found = table.next_close(at)
-        if ends is None or (found is not None and found < ends):
-            return found
-        return self._later(venue, at, known, Timetable.next_close)
+        return self._right(venue, at, known)[0].next_close(at)
 
     def sessions(
         self, venue: str, start: int | str, stop: int | str, *, known: Known = None
     ) -> Iterator[Session]:
-        """Every session with an instant from `start` to before `stop`, by the hours that are right
-        when it begins."""
+        """Every session with an instant from `start` to before `stop`. Where the hours change on a
+        day that has begun, its session is what is left of both."""
         begin, end = validation.moment(start, "start"), validation.moment(stop, "stop")
-        line = self._hours_line(venue, known)
-        self._right(venue, begin, known)  # raises where no hours are known
-        edges = [begin, *(edge for edge in line.changes if begin < edge < end), end]
-        for first, last in pairwise(edges):
-            table = line.tables[bisect_right(line.changes, first)]
-            for session in table.sessions(first, last) if table is not None else ():
-                if first == begin or session.phases[0].start >= first:
-                    yield session
+        return self._right(venue, begin, known)[0].sessions(begin, end)
 
     def hours(self, venue: str, at: Instant = None, *, known: Known = None) -> Hours:
-        """Raises HoursUnknown."""
-        return self.timetable(venue, at, known=known).hours
+        """The rules that are right then. Raises HoursUnknown."""
+        word = self._hours_line(venue, known).line.at(self._at(at))
+        return self._no_hours(venue) if word is None else self._made.hours(word)[0]
 
     def timetable(self, venue: str, at: Instant = None, *, known: Known = None) -> Timetable:
         """What answers about hours, to be asked many times. Raises HoursUnknown."""
@@ -278,35 +308,21 @@ class Venues(VenueWriting[Receipt]):
             table = self._no_hours(venue)
         return table, changes[place] if place < len(changes) else None
 
-    def _no_hours(self, venue: str) -> Timetable:
+    def _no_hours(self, venue: str) -> NoReturn:
         self._require(venue)
         raise HoursUnknown("asking for hours", venue=venue)
-
-    def _later(
-        self, venue: str, start: int, known: Known,
-        ask: Callable[[Timetable, int], int | None],
-    ) -> int | None:  # fmt: skip
-        """The first answer after `start`, of the timetable that is right at its time."""
-        line = self._hours_line(venue, known)
-        for place in range(bisect_right(line.changes, start), len(line.tables)):
-            table = line.tables[place]
-            ends = line.changes[place] if place < len(line.changes) else None
-            found = None if table is None else ask(table, start)
-            if found is not None and (ends is None or found < ends):
-                return found
-            if ends is not None:
-                start = ends - 1
-        return None
 
     def _hours_line(self, venue: str, known: Known) -> TimetableLine:
         if known is None:
             return self._hours.get(venue)
         words, _ = self._lines.get(venue, "hours")
-        return TimetableLine(timeline(words, self._stop(known)), self._made)
+        line = timeline(words, self._stop(known))
+        return TimetableLine(line, self.get(venue, known=known), self._made)
 
     def _make_hours(self, venue: str) -> tuple[TimetableLine, tuple[Chain, ...]]:
         (_, line), chains = self._make_line(venue, "hours")
-        return TimetableLine(line, self._made), chains
+        chain = self._chains.find(venue_key(venue))  # it says since when it is a venue
+        return TimetableLine(line, self.get(venue), self._made), (chain, *chains)
 
     # Words
 

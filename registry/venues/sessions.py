@@ -11,25 +11,38 @@ Chunks are only added and never change, so any number of threads may ask.
 of sessions: the first instant of continuous trading under a date, and the end of the last. So in
 the lunch break of Tokyo the next open is tomorrow's; `next_phase(at, Phase.CONTINUOUS)` is the end
 of lunch. This is what exchange_calendars means, too. What is open always never opens or closes.
+
+Hours may change on a day that has begun. So a timetable is made of pieces, each the hours that are
+right from one instant to another; they are cut there and joined before anything is compiled, and
+every answer, of sessions too, speaks of the same spans. What two pieces say of one date is one
+session.
 """
 
 from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import msgspec
 
 from alphapulse.registry import validation
 
-from .hours import Hours, LocalDays, Phase
-from .zones import DAY_S, WallClock, day_text, zone_named
+from .hours import DAYS_AFTER, DAYS_BEFORE, YEARS, Hours, LocalDays, Phase
+from .words import ALWAYS
+from .zones import DAY_S, WallClock, day_of, day_text, zone_named
 
 CHUNK_BITS: Final = 55
 I64_MAX: Final = (1 << 63) - 1
+NEVER: Final = 1 << 63
+"""After every instant, ns."""
+_FIRST: Final = (day_of(f"{YEARS[0]}-01-01") + 2) * DAY_S * 10**9
+"""ns; rules that name no date begin before it."""
+_NEAR_NS: Final = (DAYS_BEFORE + DAYS_AFTER + 2) * DAY_S * 10**9
+"""No session is farther from the midnight, by UTC, of its date."""
 KEY_MIN, KEY_MAX = ~I64_MAX >> CHUNK_BITS, I64_MAX >> CHUNK_BITS
 """Of the chunks that 64 bits have."""
 _NS: Final = 1_000_000_000
@@ -45,6 +58,14 @@ class SessionPhase(NamedTuple):
     start: int
     end: int
     phase: Phase
+
+
+class Piece(NamedTuple):
+    """Hours that are right from `begins` to before `ends`, ns UTC."""
+
+    begins: int
+    ends: int
+    hours: Hours
 
 
 class Session(msgspec.Struct, frozen=True):
@@ -92,15 +113,16 @@ class Timetable:
     once when the zone database lacks the zone, and InvalidInput for instants beyond 64 bits.
     """
 
-    def __init__(self, hours: Hours) -> None:
-        self.hours = hours
-        self._zone = zone_named(hours.zone)
-        self._local = LocalDays(hours)
+    def __init__(self, hours: Hours | Iterable[Piece]) -> None:
+        """hours: of all times, or in pieces, one after the other; between them it is closed."""
+        given = (Piece(ALWAYS, NEVER, hours),) if isinstance(hours, Hours) else hours
+        self.pieces = tuple(given)
+        self._pieces = [_Ready(piece) for piece in self.pieces]
         self._chunks: dict[int, _Chunk] = {}
-        local = self._local  # the key of a chunk before which there is no change, and so on
-        self._first_key = (local.first * DAY_S + local.earliest_s - DAY_S) * _NS >> CHUNK_BITS
-        self._last_key = (local.last * DAY_S + local.latest_s + DAY_S) * _NS >> CHUNK_BITS
-        self._settled_key = (local.settled * DAY_S + local.latest_s + DAY_S) * _NS >> CHUNK_BITS
+        pieces = self._pieces  # the key of a chunk before which there is no change, and so on
+        self._first_key = min((each.first for each in pieces), default=0) >> CHUNK_BITS
+        self._last_key = max((each.last for each in pieces), default=-1) >> CHUNK_BITS
+        self._settled_key = max((each.settled for each in pieces), default=0) >> CHUNK_BITS
 
     def is_open(self, at: int, phase: Phase | None = None) -> bool:
         """Whether there is continuous trading, or the phase asked for."""
@@ -144,11 +166,9 @@ class Timetable:
         """
         validation.moment(start, "start")
         end = I64_MAX if stop is None else validation.moment(stop, "stop")
-        clock = WallClock(self._zone)
-        for day in self._days(start, end):
-            phases = self._session(day, clock)
-            if phases and phases[-1].end > start and phases[0].start < end:
-                yield Session(day_text(day), phases, self._local.reasons.get(day, ""))
+        for day, phases, reason in _sessions(self._pieces, start, end):
+            if phases[-1].end > start and phases[0].start < end:
+                yield Session(day_text(day), phases, reason)
 
     def statistics(self) -> TimetableStatistics:
         chunks = list(self._chunks.values())
@@ -163,10 +183,6 @@ class Timetable:
         last = min(self._last_key, max(self._settled_key, key) + 1)
         for later in range(max(key + 1, self._first_key), last + 1):
             yield self._chunks.get(later) or self._compile(later << CHUNK_BITS)
-
-    def _days(self, start: int, stop: int) -> range:
-        """All whose sessions may have an instant between two. No zone is a day from UTC."""
-        return self._local.days(start // _NS - DAY_S, stop // _NS + DAY_S)
 
     def _changes(self, at: int) -> Iterator[tuple[int, int]]:
         """Each change after `at`: its instant, and the phase that begins."""
@@ -184,14 +200,13 @@ class Timetable:
         return chunk
 
     def _compiled(self, start: int, stop: int) -> _Chunk:
-        if self.hours.always:
-            return _Chunk(array("q"), bytes([Phase.CONTINUOUS]), array("q"), array("q"))
-        clock = WallClock(self._zone)
-        spans: list[SessionPhase] = []
+        spans = [
+            SessionPhase(each.begins, each.ends, Phase.CONTINUOUS)
+            for each in self.pieces if each.hours.always
+        ]  # fmt: skip
         opens: list[int] = []
         closes: list[int] = []
-        for day in self._days(start, stop):
-            phases = self._session(day, clock)
+        for _, phases, _ in _sessions(self._pieces, start, stop):
             spans += phases
             trading = [each for each in phases if each.phase is Phase.CONTINUOUS]
             if trading:
@@ -204,14 +219,72 @@ class Timetable:
             array("q", sorted(each for each in closes if start <= each < stop)),
         )  # fmt: skip
 
-    def _session(self, day: int, clock: WallClock) -> tuple[SessionPhase, ...]:
-        midnight_s, found = day * DAY_S, []
-        for part in self._local.on(day):
-            start = clock.utc_s(midnight_s + part.start_s) * _NS
-            end = clock.utc_s(midnight_s + part.end_s) * _NS
+
+class _Ready:
+    """A piece, made ready."""
+
+    def __init__(self, piece: Piece) -> None:
+        local = self.local = LocalDays(piece.hours)
+        self.piece = piece
+        self.zone = zone_named(piece.hours.zone)
+        first = (local.first * DAY_S + local.earliest_s - DAY_S) * _NS
+        last = (local.last * DAY_S + local.latest_s + DAY_S) * _NS
+        settled = (local.settled * DAY_S + local.latest_s + DAY_S) * _NS
+        begins, ends, always = piece.begins, piece.ends, piece.hours.always
+        self.first = begins if always else max(first, begins)
+        """ns; before it there is no change."""
+        self.last = (begins if ends == NEVER else ends) if always else min(last, ends)
+        self.settled = max(begins, settled) if ends == NEVER else ends
+        """ns; after it every week is like the next."""
+
+    def days(self, start: int, stop: int) -> range:
+        """All whose sessions may have an instant between two. No zone is a day from UTC."""
+        low, high = max(start, self.piece.begins), min(stop, self.piece.ends)
+        return self.local.days(low // _NS - DAY_S, high // _NS + DAY_S)
+
+    def session(self, day: int, clock: WallClock) -> list[SessionPhase]:
+        """What is left of it in this piece."""
+        midnight_s, found = day * DAY_S, list[SessionPhase]()
+        begins, ends, _ = self.piece
+        if not begins - _NEAR_NS < midnight_s * _NS < ends + _NEAR_NS:
+            return found
+        for part in self.local.on(day):
+            start = max(clock.utc_s(midnight_s + part.start_s) * _NS, begins)
+            end = min(clock.utc_s(midnight_s + part.end_s) * _NS, ends)
             if start < end:  # one within an hour that the clock skips has no instant
                 found.append(SessionPhase(start, end, part.phase))
-        return tuple(found)
+        return found
+
+
+def first_instant(hours: Hours) -> int:
+    """ns; before it these hours say nothing: they begin with the first date that they name."""
+    local = LocalDays(hours)
+    begins_s = local.first * DAY_S + min(local.earliest_s, 0)
+    first = WallClock(zone_named(hours.zone)).utc_s(begins_s) * _NS
+    return ALWAYS if hours.always or first < _FIRST else first
+
+
+def _sessions(
+    pieces: Sequence[_Ready], start: int, stop: int
+) -> Iterator[tuple[int, tuple[SessionPhase, ...], str]]:
+    """Days with a session that may have an instant between two: the day, its phases, its reason."""
+    clocks = [WallClock(each.zone) for each in pieces]
+    for day, _ in groupby(merge(*(each.days(start, stop) for each in pieces))):
+        phases: list[SessionPhase] = []
+        reason = ""
+        for each, clock in zip(pieces, clocks, strict=True):
+            found = each.session(day, clock)
+            if phases and found and _goes_on(phases[-1], found[0]):
+                phases[-1] = SessionPhase(phases[-1].start, *found.pop(0)[1:])
+            if found:
+                reason = reason or each.local.reasons.get(day, "")
+            phases += found
+        if phases:
+            yield day, tuple(phases), reason
+
+
+def _goes_on(phase: SessionPhase, later: SessionPhase) -> bool:
+    return phase.end == later.start and phase.phase is later.phase
 
 
 def _changes_of(spans: list[SessionPhase], start: int, stop: int) -> tuple[list[int], list[int]]:

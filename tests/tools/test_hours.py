@@ -38,7 +38,7 @@ def test_a_venue_says_whether_it_is_open(run: Run) -> None:
     closed = run("hours", "is-open", "XTKS", *lunch, "--json")
     assert closed.code == 1 and closed.rows == [{
         "venue": "XTKS", "at": "2026-11-24T03:00:00.000000000Z", "open": False, "phase": "break",
-        "until": "2026-11-24T03:30:00.000000000Z",
+        "until": "2026-11-24T03:30:00.000000000Z", "reason": None,
     }]  # fmt: skip
     in_break = run("hours", "is-open", "XTKS", *lunch, "--phase", "break")
     assert in_break.code == 0 and "XTKS is in break at" in in_break.out
@@ -50,6 +50,25 @@ def test_a_venue_says_whether_it_is_open(run: Run) -> None:
     assert run("hours", "is-open", "XTKS", *lunch, "--phase", "nap").code == 2
 
 
+def test_a_venue_that_is_over_is_closed_and_says_so(run: Run) -> None:
+    run("hours", "set", "v", "--bundled", "always")
+    midnight = ("--at", "2026-11-24T00:00Z")
+    assert run("hours", "is-open", "v", *midnight).out == (
+        "v is open at 2026-11-24 00:00:00 UTC: continuous\n"
+    )
+    always = run("hours", "next", "v", *midnight)
+    assert "v never opens or closes after that: it is open" in always.err
+    run("venue", "set", "v", "--valid-from", "2010-01-01", "--valid-to", "2020-01-01")
+    over = run("hours", "is-open", "v", *midnight)
+    assert over.code == 1 and over.out.endswith("closed; it is no venue since 2020-01-01\n")
+    assert "it is closed" in run("hours", "next", "v", *midnight).err
+    early = run("hours", "is-open", "v", "--at", "2009-12-01", "--json").rows[0]
+    assert early["reason"] == "it is a venue from 2010-01-01 on"
+    assert early["until"] == "2010-01-01T00:00:00.000000000Z"
+    (shown,) = run("venue", "show", "v", *midnight, "--json").rows
+    assert (shown["open"], shown["next_open"]) == (False, None)
+
+
 def test_sessions_and_rules_are_shown(run: Run) -> None:
     run("hours", "set", "XTKS", "--bundled")
     days = ("--from", "2026-11-22T00:00Z", "--to", "2026-11-25T00:00Z")
@@ -59,6 +78,8 @@ def test_sessions_and_rules_are_shown(run: Run) -> None:
     assert rows[0]["open"] == "2026-11-24T00:00:00.000000000Z"
     shown = run("hours", "show", "XTKS", *days)
     assert "2 sessions, in UTC; the clock there is of Asia/Tokyo" in shown.err
+    one = run("hours", "show", "XTKS", "--from", "2026-11-24T00:00Z", "--to", "2026-11-24T01:00Z")
+    assert "1 session, in UTC" in one.err and "2026-11-24 00:00:00" in one.out
     rules = run("hours", "show", "XTKS", "--toml")
     assert rules.code == 0 and 'zone = "Asia/Tokyo"' in rules.out
     assert run("hours", "show", "XTKS", "--toml", "--json").code == 2

@@ -84,7 +84,7 @@ def _check_changes(
         assert table.next_phase(instant - 1, phase) == instant
         at = instant
     last = table.until(at)
-    assert last is None or last >= stop or table.hours.always
+    assert last is None or last >= stop or table.pieces[0].hours.always
 
 
 def _check_sessions(
@@ -95,7 +95,7 @@ def _check_sessions(
     for date, at in trading:
         steps.setdefault(date, []).append(at)
     found = {each.date: each for each in table.sessions(start, stop)}
-    if table.hours.always:
+    if table.pieces[0].hours.always:
         assert found == {}
         return
     assert steps.keys() <= found.keys()
