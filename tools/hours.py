@@ -87,7 +87,8 @@ def show(
                 for row, each in zip(rows, found, strict=True)
             ],
         )  # fmt: skip
-    what = "open at every instant" if known.always else f"{len(rows)} session{'s' * (len(rows) != 1)}, in UTC"
+    count = f"{len(rows)} session{'s' * (len(rows) != 1)}, in UTC"
+    what = "open at every instant" if known.always else count
     cli.note(f"{venue}: {what}; the clock there is of {known.zone}")
 
 
@@ -309,4 +310,5 @@ def next_(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
             for name, value in row.items() if value
         )  # fmt: skip
         if row["next_open"] is row["next_close"] is None:
-            cli.note(f"{venue} never opens or closes after that: it is {'open' if is_open else 'closed'}")
+            state = "open" if is_open else "closed"
+            cli.note(f"{venue} never opens or closes after that: it is {state}")

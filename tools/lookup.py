@@ -239,7 +239,8 @@ def _listing_rows(
             for id, body in bodies:
                 for period in _periods(registry, id, body, as_of):
                     row = listing_dict(period, at, status)
-                    said = trading.said(id, period, order) if row["current"] else UNSAID
+                    lives = row["current"] or row["status"] == "halted"
+                    said = trading.said(id, period, order) if lives else UNSAID
                     rows.append(row | came | said)
     return rows
 

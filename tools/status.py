@@ -118,12 +118,13 @@ def show(
     cli: Cli, venue: str, side: str, listing: str | None, currency: str | None,
     line: str | None, at: str | None, as_of: str | None,
 ) -> None:  # fmt: skip
-    """Show whether a venue trades, or a listing there: the strictest of all that applies. It is
-    open when nobody says otherwise. Its hours are no part of it: see `hours is-open`.
+    """Show whether a venue trades, or a listing there: the strictest of all that applies, a halt or
+    an end of the instrument too. It is open when nobody says otherwise. Its hours are no part of
+    it: see `hours is-open`.
 
     \b
     JSON fields: venue, listing, at, side, status, scope (of the word that decided:
-    venue or listing), scope_side, since, until, reason, source, offset.
+    venue, listing or instrument), scope_side, since, until, reason, source, offset.
     """
     from alphapulse.log import format_time
     from alphapulse.registry.fields import id_text, time_text

@@ -81,7 +81,8 @@ class TimetableLine:
         if not pieces:
             return
         there, until = (0, 0) if venue is None else (int(venue.valid_from), int(venue.valid_to))
-        key = (tuple(line.changes), tuple(word and word.offset for word in line.words), there, until)
+        words = tuple(word and word.offset for word in line.words)
+        key = (tuple(line.changes), words, there, until)
         table = made.table(key, _while_there(pieces, there or ALWAYS, until or NEVER))
         known = [(piece.begins, piece.ends) for piece in pieces if piece.begins < piece.ends]
         if there:
@@ -433,9 +434,11 @@ class Venues(VenueWriting[Receipt]):
         self, venue: str | int, side: str = "both", at: Instant = None, *, known: Known = None
     ) -> Standing:
         """Whether a venue trades or, by its id, a listing: the strictest of all that applies, venue
-        and listing, the side asked for and both. `open` when nobody says otherwise.
+        and listing, the side asked for and both; of a listing also its instrument, which may be
+        halted or delisted everywhere, and its own dates. `open` when nobody says otherwise.
 
-        Raises UnknownVenue, UnknownListing, InvalidInput. Cost: 2 µs.
+        Raises UnknownVenue, UnknownListing, InvalidInput. Cost: 2 µs of a venue; of a listing 30 µs
+        and 10 µs for each event about its instrument.
         """
         return self._standings.standing(venue, side, self._at(at), self._stop(known))
 

@@ -2,7 +2,8 @@
 
 Up to six scopes may say something of a listing: the venue and the listing, each for both sides and
 for either. Each is a timeline of its own words; here they are merged, once, into one array of the
-instants at which the answer changes.
+instants at which the answer changes. To these comes what is no word of trading: the status of the
+instrument, at all venues, and the dates of the listing.
 """
 
 from __future__ import annotations
@@ -11,11 +12,27 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from alphapulse.log import EventLog, TradingBody, TradingStatus
-from alphapulse.projections import APPLIED, SUPERSEDED, ListingRecord, Views, state_named
+from alphapulse.log import (
+    INSTRUMENT_KINDS,
+    EventLog,
+    ListingBody,
+    Status,
+    TradingBody,
+    TradingStatus,
+)
+from alphapulse.projections import (
+    APPLIED,
+    SUPERSEDED,
+    ListingRecord,
+    Views,
+    backwards,
+    state_named,
+)
 from alphapulse.registry import validation
 from alphapulse.registry.errors import UnknownListing
 from alphapulse.registry.identity import trading_key, venue_fingerprint, venue_key
+from alphapulse.registry.periods import holds, periods_of
+from alphapulse.registry.valid_time import When, holds_from, state_at
 
 from .cache import Cache, Chain, Chains
 from .errors import UnknownVenue
@@ -28,7 +45,7 @@ class Standing(NamedTuple):
 
     status: TradingStatus
     scope: str = ""
-    """venue or listing; empty when nobody says anything, and then it is open."""
+    """venue, listing or instrument; empty when nobody says anything, and then it is open."""
     side: str = "both"
     """Of that word."""
     since: int = 0
@@ -41,6 +58,14 @@ class Standing(NamedTuple):
     """Of its event."""
 
 
+_BY_STATUS: Final = {
+    Status.HALTED: TradingStatus.HALTED, Status.DELISTED: TradingStatus.CLOSED,
+    Status.EXPIRED: TradingStatus.CLOSED, Status.MIGRATED: TradingStatus.CLOSED,
+    Status.PENDING: TradingStatus.CLOSED,
+}  # fmt: skip
+"""What does not trade anywhere."""
+if _BY_STATUS.keys() != set(Status) - {Status.ACTIVE}:
+    raise ImportError("every status of an instrument but active keeps it from trading")
 UNSAID: Final = Standing(TradingStatus.OPEN)
 
 
@@ -69,7 +94,59 @@ class Standings:
             merged = entry.value
         if stop is not None:
             merged = _merge(merged.words, stop)
-        return merged.standings[bisect_right(merged.changes, at)]
+        found = merged.standings[bisect_right(merged.changes, at)]
+        if isinstance(what, int):
+            for other in (self._listed(what, at, stop), self._of_instrument(what, at, stop)):
+                if other is not None and other.status > found.status:
+                    found = other
+        return found
+
+    def _listed(self, id: int, at: int, stop: int | None) -> Standing | None:
+        """Closed when the instrument is not listed there at `at`; None when it is."""
+        table = self._views.table("listings")
+        last_offset = table.last_offset(table.find(id))
+        for event in backwards(self._log, last_offset, id):
+            body = event.body
+            if isinstance(body, ListingBody) and (stop is None or event.offset < stop):
+                break
+        else:
+            return None  # it was not known by then
+        if holds(body, at):
+            return None
+        since = max((ends for _, ends in periods_of(body) if 0 < ends <= at), default=0)
+        until = min((begins for begins, _ in periods_of(body) if begins > at), default=0)
+        reason = "it is listed there no more" if since else "it is not listed there yet"
+        return Standing(
+            TradingStatus.CLOSED, "listing", "both", since, until, reason, event.source,
+            event.offset,
+        )  # fmt: skip
+
+    def _of_instrument(self, listing: int, at: int, stop: int | None) -> Standing | None:
+        """What the status of its instrument means for trading; None when it trades, or when nobody
+        had registered it by then."""
+        listings, instruments = self._views.table("listings"), self._views.table("instruments")
+        id = ListingRecord(listings.arena, listings.find(listing)).instrument
+        position = instruments.find(id)
+        if position < 0:
+            return None
+        last_offset = instruments.last_offset(position)
+        found = state_at(self._log, last_offset, When(stop, at), id)
+        if found is None:
+            return None
+        status, offset = Status(found[0].message[3]), found[1]
+        if status not in _BY_STATUS:
+            return None
+        since = 0
+        for event in backwards(self._log, last_offset, id):
+            if event.kind in INSTRUMENT_KINDS and event.offset <= offset:
+                if event.instrument_body.message[3] != status:
+                    break
+                since, offset = holds_from(event), event.offset
+        event = self._log.event(offset)
+        return Standing(
+            _BY_STATUS[status], "instrument", "both", since, 0,
+            f"the instrument is {status.name.lower()}", event.source, offset,
+        )  # fmt: skip
 
     def _make(self, what: str | int, side: str) -> tuple[Merged, tuple[Chain, ...]]:
         if side not in SIDES:

@@ -2,11 +2,12 @@
 
 A word is an event: the whole of the aspect from one time on, and perhaps until another. Of those
 that hold at T and were recorded by K, the one that begins last is right. A word that begins when an
-earlier recorded one does corrects it: that one is wrong from then on, also where the correction ends
-sooner. So what ends (a halt until noon) gives way to what held before it. `timeline` folds all words once into a sorted array of the instants at which another one
-is right; an answer is then a bisection. The fold is a sweep over beginnings and ends with a stack
-of the words that have begun: the last that began lies on top, and one that is over is dropped when
-it comes to the top, so it costs n log n whatever the words are.
+earlier recorded one does corrects it: nothing of that one is left, also where the correction ends
+sooner. So what ends (a halt until noon) gives way to what held before it. `timeline` folds all
+words once into a sorted array of the instants at which another one is right; an answer is then a
+bisection. The fold is a sweep over beginnings and ends with a stack of the words that have begun:
+the last that began lies on top, and one that is over is dropped when it comes to the top, so it
+costs n log n whatever the words are.
 """
 
 from __future__ import annotations

@@ -61,3 +61,28 @@ def test_a_request_is_told_the_same_again(run: Run, apple: int) -> None:
     first, again = run(*words, "--json"), run(*words, "--json")
     assert first.rows == again.rows and first.rows[0]["outcome"] == "new"
     assert run(*words[:3], "halted", *words[4:]).code == 2
+
+
+def test_a_halt_of_the_instrument_and_the_end_of_a_listing_are_seen(run: Run, apple: int) -> None:
+    run("venue", "add", "XNAS")
+    run("hours", "set", "XNAS", "--bundled", "always")
+    before = run("stats", "--json").rows[0]["head"] - 1
+    assert run("status", APPLE, "halted").code == 0
+    show = ("status", "show", "XNAS", "--listing", APPLE, "--json")
+    (shown,) = run(*show).rows
+    assert (shown["status"], shown["scope"], shown["offset"], shown["reason"]) == (
+        "halted", "instrument", before + 1, "the instrument is halted"
+    )  # fmt: skip
+    assert shown["since"] and run(*show, "--as-of", str(before)).rows[0]["status"] == "open"
+    rows = run("listings", APPLE, "--json").rows
+    (row,) = [each for each in rows if each["venue"] == "XNAS"]
+    assert (row["status"], row["trading"], row["open"]) == ("halted", "halted", True)
+    run("status", APPLE, "active")
+    assert run(*show).rows[0]["status"] == "open"
+    assert run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2025-02-01").code == 0
+    (ended,) = run(*show).rows
+    assert (ended["status"], ended["scope"]) == ("closed", "listing")
+    assert (ended["since"], ended["reason"]) == (
+        "2025-02-01T00:00:00.000000000Z", "it is listed there no more"
+    )  # fmt: skip
+    assert run(*show, "--at", "2025-01-31").rows[0]["status"] == "open"
