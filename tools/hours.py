@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Final
 
 import click
 
-from .lookup import as_of_option
+from .lookup import as_of_option, moment
 from .output import Column, short_time
 from .venues import at_option, canonical, print_receipt, source_option
 from .verb import FINE, NO, Cli, family, request_id_option, settings, time_asked
@@ -29,7 +28,7 @@ def hours() -> None:
 
 @hours.command("show")
 @click.argument("venue")
-@click.option("--from", "start", metavar="OFFSET|TIME", help="First instant [now].")
+@click.option("--from", "start", metavar="OFFSET|TIME", help="First instant [--as-of, or now].")
 @click.option("--to", "stop", metavar="OFFSET|TIME", help="Last instant [a week later].")
 @click.option("--toml", is_flag=True, help="The rules themselves, as `hours set` takes them.")
 @as_of_option
@@ -47,9 +46,7 @@ def show(
 
     venue = canonical(venue)
     with cli.registry() as registry:
-        now = time.time_ns()
-        begin = time_asked(registry, start, "--from")
-        begin = now if begin is None else begin
+        begin = moment(registry, as_of, time_asked(registry, start, "--from"))
         end = time_asked(registry, stop, "--to")
         end = begin + _WEEK_DAYS * _DAY_NS if end is None else end + 1
         known = registry.venues.hours(venue, begin, known=as_of)
@@ -238,15 +235,14 @@ def is_open(
 
     venue = canonical(venue)
     with cli.registry() as registry:
-        asked = time_asked(registry, at, "--at")
-        moment = time.time_ns() if asked is None else asked
-        table = registry.venues.timetable(venue, moment, known=as_of)
-        is_so = registry.venues.is_open(venue, moment, phase, known=as_of)
-        until = registry.venues.until(venue, moment, known=as_of)
-        reason = _absence(registry.venues.get(venue, known=as_of), moment)
+        then = moment(registry, as_of, time_asked(registry, at, "--at"))
+        table = registry.venues.timetable(venue, then, known=as_of)
+        is_so = registry.venues.is_open(venue, then, phase, known=as_of)
+        until = registry.venues.until(venue, then, known=as_of)
+        reason = _absence(registry.venues.get(venue, known=as_of), then)
     row = {
-        "venue": venue, "at": format_time(moment), "open": is_so,
-        "phase": table.phase_at(moment).name.lower(), "until": time_text(until or 0),
+        "venue": venue, "at": format_time(then), "open": is_so,
+        "phase": table.phase_at(then).name.lower(), "until": time_text(until or 0),
         "reason": reason,
     }  # fmt: skip
     if cli.json:
@@ -294,14 +290,13 @@ def next_(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
 
     venue = canonical(venue)
     with cli.registry() as registry:
-        asked = time_asked(registry, at, "--at")
-        moment = time.time_ns() if asked is None else asked
+        then = moment(registry, as_of, time_asked(registry, at, "--at"))
         row = {
-            "venue": venue, "at": format_time(moment),
-            "next_open": time_text(registry.venues.next_open(venue, moment, known=as_of) or 0),
-            "next_close": time_text(registry.venues.next_close(venue, moment, known=as_of) or 0),
+            "venue": venue, "at": format_time(then),
+            "next_open": time_text(registry.venues.next_open(venue, then, known=as_of) or 0),
+            "next_close": time_text(registry.venues.next_close(venue, then, known=as_of) or 0),
         }  # fmt: skip
-        is_open = registry.venues.is_open(venue, moment, known=as_of)
+        is_open = registry.venues.is_open(venue, then, known=as_of)
     if cli.json:
         cli.out.records([row])
     else:

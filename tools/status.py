@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import click
 
-from .lookup import as_of_option
+from .lookup import as_of_option, moment
 from .output import short_time
 from .venues import at_option, canonical, print_receipt, source_option
 from .verb import Cli, family, find_one, request_id_option, settings, time_asked
@@ -131,13 +130,12 @@ def show(
 
     venue = canonical(venue)
     with cli.registry() as registry:
-        asked = time_asked(registry, at, "--at")
-        moment = time.time_ns() if asked is None else asked
+        then = moment(registry, as_of, time_asked(registry, at, "--at"))
         what = _what(registry, venue, listing, currency, line)
-        found = registry.venues.status(what, side, moment, known=as_of)
+        found = registry.venues.status(what, side, then, known=as_of)
     row: dict[str, object] = {
         "venue": venue, "listing": id_text(what) if isinstance(what, int) else None,
-        "at": format_time(moment), "side": side, "status": found.status.name.lower(),
+        "at": format_time(then), "side": side, "status": found.status.name.lower(),
         "scope": found.scope or None, "scope_side": found.side if found.scope else None,
         "since": time_text(found.since), "until": time_text(found.until),
         "reason": found.reason or None, "source": found.source or None,

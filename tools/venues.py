@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from .lookup import as_of_option
+from .lookup import as_of_option, moment
 from .output import Column, note, short_time, shown
 from .verb import FINE, NO, Cli, family, request_id_option, settings, time_asked
 
@@ -23,7 +23,8 @@ KEY_HELP: Final = """\b
     """
 at_option = click.option(
     "--at", metavar="OFFSET|TIME",
-    help="At that time [now]. A bare integer is an offset: when that event was recorded.",
+    help="At that time [that of --as-of, or now]. A bare integer is an offset: when that event "
+    "was recorded.",
 )  # fmt: skip
 source_option = click.option("--source", help="Who says so.  [default: operator]")
 valid_from_option = click.option(
@@ -192,16 +193,18 @@ def _set_endpoints(
 @settings
 def show(cli: Cli, key: str, at: str | None, as_of: str | None) -> None:
     with cli.registry() as registry:
-        moment = time_asked(registry, at, "--at")
+        then = moment(registry, as_of, time_asked(registry, at, "--at"))
         found = registry.venues.get(key, known=as_of)
         if found is None:
-            raise _unknown(registry, key)
-        row = venue_dict(registry, found, moment, as_of)
+            raise _unknown(registry, key, as_of)
+        row = venue_dict(registry, found, then, as_of)
         row["endpoints"] = [
             endpoint_dict(each)
-            for each in registry.venues.endpoints(found.key, moment, known=as_of)
+            for each in registry.venues.endpoints(found.key, then, known=as_of)
         ]
-        row["segments"] = [segment.key for segment in registry.venues.segments(found.key)]
+        row["segments"] = [
+            segment.key for segment in registry.venues.segments(found.key, known=as_of)
+        ]
     if cli.json:
         cli.out.records([row])
         return
@@ -242,7 +245,7 @@ def _how(endpoint: dict[str, Any]) -> str:
 
 
 def venue_dict(
-    registry: Registry, venue: Venue, at: int | None, as_of: str | None
+    registry: Registry, venue: Venue, at: int, as_of: str | None
 ) -> dict[str, Any]:
     """As `venue show` prints it, without endpoints and segments."""
     from alphapulse.registry.fields import time_text
@@ -274,23 +277,28 @@ def venue_dict(
     }
 
 
-def _unknown(registry: Registry, key: str) -> Exception:
-    """With what is spelt alike."""
+def _unknown(registry: Registry, key: str, as_of: str | None) -> Exception:
+    """With what is spelt alike, of what was known by then."""
     from alphapulse.registry.venues.errors import UnknownVenue
 
     from .verb import with_lines
 
     wanted = key.strip().lower().partition(":")[0]
     near = [
-        f"near: {each.key} {each.name}".rstrip() for each in registry.venues.all()
+        f"near: {each.key} {each.name}".rstrip() for each in registry.venues.all(known=as_of)
         if wanted and (wanted in each.key.lower() or wanted in each.name.lower())
     ]  # fmt: skip
+    if as_of is not None and (later := registry.venues.get(key)) is not None:
+        return UnknownVenue(
+            "looking up a venue", problem="it was not known by then", venue=later.key, as_of=as_of,
+            cure="ask as of a later time",
+        )  # fmt: skip
     return with_lines(UnknownVenue("looking up a venue", venue=key[:40]), near[:10])
 
 
 @click.command()
 @click.option("--kind", help="Only of this kind, such as exchange or crypto_exchange.")
-@click.option("--country", help="Only in this country, two letters.")
+@click.option("--country", help="Only in this country, ISO 3166, two letters.")
 @click.option("--open-at", metavar="OFFSET|TIME", help="Only those whose hours say open then.")
 @click.option("--expired", is_flag=True, help="Those that are no venue any more, too.")
 @as_of_option
@@ -304,24 +312,23 @@ def venues(
     \b
     JSON fields: as `venue show`, but for endpoints and segments.
     """
-    import time
-
     from alphapulse.registry.venues.venue import field_from
 
     if kind is not None:
         field_from("kind", kind)
+    country = str(field_from("country", (country or "").upper()))
     with cli.registry() as registry:
         at = time_asked(registry, open_at, "--open-at")
-        moment = time.time_ns() if at is None else at
+        then = moment(registry, as_of, at)
         found = registry.venues.all(
-            kind=(kind or "").lower().replace("-", "_"), country=country or "", known=as_of
+            kind=(kind or "").lower().replace("-", "_"), country=country, known=as_of
         )
-        over = sum(not each.is_valid(moment) for each in found)
+        over = sum(not each.is_valid(then) for each in found)
         rows = []
         for each in found:
-            if not expired and not each.is_valid(moment):
+            if not expired and not each.is_valid(then):
                 continue
-            row = venue_dict(registry, each, moment, as_of)
+            row = venue_dict(registry, each, then, as_of)
             del row["endpoints"], row["segments"]
             if at is None or row["open"]:
                 rows.append(row)

@@ -1,8 +1,9 @@
 """`registry.venues`: every question about venues, and the commands.
 
 Everything is answered as of two times: `at`, when it was true, and `known`, by what was recorded by
-then (an offset or a time, as `as_of` elsewhere). Without `at` the question is about now, and
-without `known` about all that is known. Instants are ns since 1970 UTC, or RFC 3339 text.
+then (an offset or a time, as `as_of` elsewhere). Without `at` the question is about the moment of
+`known`, or about now, and without `known` about all that is known. Instants are ns since 1970 UTC,
+or RFC 3339 text.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from alphapulse.log import (
     PerformanceBody,
     VenueBody,
     WarningBody,
+    offset_given,
+    parse_time,
 )
 from alphapulse.projections import (
     APPLIED,
@@ -57,7 +60,7 @@ from .words import ALWAYS, Timeline, Word, timeline, words_of
 from .writing import VenueWriting
 
 Instant = int | str | None
-"""ns since 1970 UTC, or RFC 3339 text; None = now."""
+"""ns since 1970 UTC, or RFC 3339 text; None = the moment of `known`, or now."""
 Known = int | str | None
 """As `AsOf`; None = all that is known."""
 _ALL: Final = 1
@@ -192,9 +195,12 @@ class Venues(VenueWriting[Receipt]):
             if (not kind or venue.kind == kind) and (not country or venue.country == country)
         ]  # fmt: skip
 
-    def segments(self, venue: str) -> list[Venue]:
-        """The venues that this MIC operates."""
+    def segments(self, venue: str, *, known: Known = None) -> list[Venue]:
+        """The venues that this MIC operates, or that it did by what was known then. Cost: 15 µs
+        each; with `known` as `all`, since another one may have operated them later."""
         key, table = validation.venue(venue), self._views.table("venues")
+        if known is not None:
+            return [each for each in self.all(known=known) if each.operating == key]
         positions = map(table.position_of, table.postings("operating", text_key(key)))
         found = (self.get(VenueRecord(table.arena, position).venue) for position in positions)
         return [each for each in found if each is not None and each.operating == key]
@@ -215,7 +221,7 @@ class Venues(VenueWriting[Receipt]):
         at that time; performance is none of them. Empty when the venue is not registered."""
         stop = self._stop(known)
         events = (e for e in self.history(venue) if stop is None or e.offset < stop)
-        return blamed_of_venue(events, self._at(at))
+        return blamed_of_venue(events, self._at(at, known))
 
     def id_of(self, venue: str) -> int:
         """Raises UnknownVenue. Cost: 5 µs."""
@@ -243,31 +249,31 @@ class Venues(VenueWriting[Receipt]):
             found = line.tables[bisect_right(line.changes, at)]
             table = found if found is not None else self._no_hours(venue)
         else:
-            at = self._at(at)
+            at = self._at(at, known)
             table, _ = self._right(venue, at, known)
         if type(phase) is str:
             phase = phase_named(phase)
         return table.is_open(at, phase)  # type: ignore[arg-type]  # it is a Phase by now
 
     def phase_at(self, venue: str, at: Instant = None, *, known: Known = None) -> Phase:
-        at = at if type(at) is int else self._at(at)
+        at = at if type(at) is int else self._at(at, known)
         return self._right(venue, at, known)[0].phase_at(at)
 
     def until(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
         """When the phase of `at` ends; None when it never does."""
-        at = at if type(at) is int else self._at(at)
+        at = at if type(at) is int else self._at(at, known)
         table, ends = self._right(venue, at, known)
         found = table.until(at)
         return found if ends is None or (found is not None and found < ends) else ends
 
     def next_open(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
         """When the next session opens, after `at`; None when none ever does."""
-        at = at if type(at) is int else self._at(at)
+        at = at if type(at) is int else self._at(at, known)
         return self._right(venue, at, known)[0].next_open(at)
 
     def next_close(self, venue: str, at: Instant = None, *, known: Known = None) -> int | None:
         """When the next session to close does, after `at`; None when none ever does."""
-        at = at if type(at) is int else self._at(at)
+        at = at if type(at) is int else self._at(at, known)
         return self._right(venue, at, known)[0].next_close(at)
 
     def sessions(
@@ -280,17 +286,17 @@ class Venues(VenueWriting[Receipt]):
 
     def hours(self, venue: str, at: Instant = None, *, known: Known = None) -> Hours:
         """The rules that are right then. Raises HoursUnknown."""
-        word = self._hours_line(venue, known).line.at(self._at(at))
+        word = self._hours_line(venue, known).line.at(self._at(at, known))
         return self._no_hours(venue) if word is None else self._made.hours(word)[0]
 
     def timetable(self, venue: str, at: Instant = None, *, known: Known = None) -> Timetable:
         """What answers about hours, to be asked many times. Raises HoursUnknown."""
-        return self._right(venue, self._at(at), known)[0]
+        return self._right(venue, self._at(at, known), known)[0]
 
     def has_hours(self, venue: str, at: Instant = None, *, known: Known = None) -> bool:
         """Whether questions about hours have an answer, for this venue at that time."""
         line = self._hours_line(venue, known)
-        return line.tables[bisect_right(line.changes, self._at(at))] is not None
+        return line.tables[bisect_right(line.changes, self._at(at, known))] is not None
 
     def _right(self, venue: str, at: int, known: Known) -> tuple[Timetable, int | None]:
         """The timetable that is right at `at`, and when another one is; None = never."""
@@ -349,7 +355,7 @@ class Venues(VenueWriting[Receipt]):
         self, venue: str, at: Instant = None, *, known: Known = None
     ) -> tuple[Endpoint, ...]:
         """Empty when none are known."""
-        word = self._word(venue, "endpoints", self._at(at), self._stop(known))
+        word = self._word(venue, "endpoints", self._at(at, known), self._stop(known))
         body = None if word is None else word.body
         return endpoints(body.endpoints) if isinstance(body, EndpointsBody) else ()
 
@@ -370,7 +376,7 @@ class Venues(VenueWriting[Receipt]):
         self, venue: str, at: Instant = None, *, known: Known = None
     ) -> Word | None:
         """The word on fees that is right at that time: since when, who said it."""
-        return self._word(venue, "fees", self._at(at), self._stop(known))
+        return self._word(venue, "fees", self._at(at, known), self._stop(known))
 
     def warnings(self, offset: int) -> list[WarningBody]:
         """What is odd about the fees that the event at `offset` says."""
@@ -403,7 +409,7 @@ class Venues(VenueWriting[Receipt]):
         """
         return self._charging.fee(
             venue, instrument, side, quantity, price, volume_30d,
-            at if type(at) is int else self._at(at), self._stop(known),
+            at if type(at) is int else self._at(at, known), self._stop(known),
             More(buying, rates, gas_price, currency)
             if buying is not None or rates or gas_price or currency else NO_MORE,
         )  # fmt: skip
@@ -416,7 +422,7 @@ class Venues(VenueWriting[Receipt]):
     ) -> list[Charge]:  # fmt: skip
         """As `fee`, each component by itself."""
         return self._charging.charges(
-            venue, instrument, side, quantity, price, volume_30d, self._at(at),
+            venue, instrument, side, quantity, price, volume_30d, self._at(at, known),
             self._stop(known), More(buying, rates, gas_price, currency),
         )  # fmt: skip
 
@@ -425,7 +431,7 @@ class Venues(VenueWriting[Receipt]):
     ) -> bool | None:
         """Whether it has a listing there then, or was issued there; None of a pool without one,
         since nobody says where it is. Raises UnknownInstrument."""
-        at, stop = self._at(at), self._stop(known)
+        at, stop = self._at(at, known), self._stop(known)
         return self._charging.what(venue, instrument, "", at, stop).is_there
 
     # Status
@@ -440,7 +446,7 @@ class Venues(VenueWriting[Receipt]):
         Raises UnknownVenue, UnknownListing, InvalidInput. Cost: 2 µs of a venue; of a listing 30 µs
         and 10 µs for each event about its instrument.
         """
-        return self._standings.standing(venue, side, self._at(at), self._stop(known))
+        return self._standings.standing(venue, side, self._at(at, known), self._stop(known))
 
     # Performance
 
@@ -450,7 +456,7 @@ class Venues(VenueWriting[Receipt]):
         """How a venue behaved in the closed window that ended last by `at`, of whatever length, and
         of those that ended together in the shortest; None when there is none. Cost: 25 µs, and 10
         µs for each window that is newer."""
-        at, stop, fingerprint = self._at(at), self._stop(known), venue_fingerprint(venue)
+        at, stop, fingerprint = self._at(at, known), self._stop(known), venue_fingerprint(venue)
         found = [
             body for length_ns in WINDOWS_NS.values()
             if (body := self._window_by(performance_key(fingerprint, length_ns), at, stop))
@@ -467,10 +473,15 @@ class Venues(VenueWriting[Receipt]):
                 return body
         return None
 
-    def _at(self, at: Instant) -> int:
+    def _at(self, at: Instant, known: Known) -> int:
         if type(at) is int:
             return at
-        return time.time_ns() if at is None else validation.moment(at, "at")
+        if at is not None:
+            return validation.moment(at, "at")
+        if known is None:
+            return time.time_ns()
+        offset = offset_given("reading known", known)
+        return parse_time(str(known)) if offset is None else int(self._log.event(offset).recorded)
 
     def _stop(self, known: Known) -> int | None:
         return None if known is None else self._stop_of(known)

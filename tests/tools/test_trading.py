@@ -134,7 +134,7 @@ def test_a_fee_in_two_currencies_is_told_and_not_added_up(run: Run, home: Path) 
 
 
 def test_an_order_that_is_none(run: Run, apple: int) -> None:
-    for wrong in ("100", "100@", "@5", "-1@5", "0@5", "1@-5", "1@x"):
+    for wrong in ("100", "100@", "@5", "-1@5", "0@5", "1@x"):
         ran = run("listings", APPLE, "--fee-for", wrong)
         assert (ran.code, ran.out) == (2, ""), wrong
         assert "QUANTITY@PRICE" in ran.err

@@ -228,3 +228,36 @@ def test_a_listing_that_goes_on_at_a_venue_that_is_over_is_noted(run: Run) -> No
     assert noted.code == 0 and "note: XBBB is no venue since 2020-01-01" in noted.err
     assert run(*words, "XBBB", "--valid-to", "2019-06-01").err == ""
     assert "is no venue since" not in run(*words, "XCCC").err, "nothing is known of it"
+
+
+def test_as_of_shows_what_was_known_and_true_then(run: Run) -> None:
+    run("venue", "add", "XNAS")
+    run("venue", "add", "XNGS", "--operating", "XNAS")
+    run("venue", "add", "XBOS")
+    run("hours", "set", "XNAS", "--bundled", "always")
+    assert run("venue", "show", "XNAS", "--as-of", "0", "--json").rows[0]["segments"] == []
+    assert run("venue", "show", "XNAS", "--as-of", "1", "--json").rows[0]["segments"] == ["XNGS"]
+    early = run("venue", "show", "XBOS", "--as-of", "1")
+    assert early.code == 1 and "it was not known by then" in early.err and "near" not in early.err
+    assert "near" not in run("venue", "show", "XB", "--as-of", "1").err
+    assert "near: XBOS" in run("venue", "show", "XB").err
+    assert run("status", "set", "XNAS", "halted", "--until", "2199-01-01").code == 0
+    halted = run("history", "XNAS", "--json").rows[-1]["offset"]
+    run("status", "set", "XNAS", "open")
+    then = ("--as-of", str(halted), "--json")
+    assert run("status", "show", "XNAS", "--json").rows[0]["status"] == "open"
+    assert run("status", "show", "XNAS", *then).rows[0]["status"] == "halted"
+    assert run("venue", "show", "XNAS", *then).rows[0]["status"] == "halted"
+    assert run("venues", *then).rows[0]["status"] == "halted"
+    asked = run("hours", "is-open", "XNAS", *then).rows[0]["at"]
+    assert asked == run("history", "XNAS", "--json").rows[-2]["recorded"]
+    past = ("--as-of", "2000-01-01")
+    assert run("hours", "is-open", "XNAS", *past).code == 1
+
+
+def test_a_country_is_folded_and_checked(run: Run) -> None:
+    run("venue", "add", "XNAS", "--country", "US")
+    run("venue", "add", "XLON", "--country", "GB")
+    assert [row["venue"] for row in run("venues", "--country", "us", "--json").rows] == ["XNAS"]
+    bad = run("venues", "--country", "ZZZ")
+    assert bad.code == 2 and "no country of ISO 3166" in bad.err

@@ -477,6 +477,20 @@ def test_the_strictest_of_venue_listing_and_side_applies(registry: Registry) -> 
     assert len(list(registry.read(pattern=f"kind=venue.status instrument={id:#x}"))) == 1
 
 
+def test_with_known_alone_a_question_is_about_that_moment(registry: Registry) -> None:
+    venues = registry.venues
+    with recorded_at("2026-03-02T10:00:00Z"):
+        venues.add(XNAS)
+    with recorded_at("2026-03-02T10:00:01Z"):
+        halt = venues.set_status("XNAS", "halted", valid_from="2026-03-02T10:00:01Z").offset
+    with recorded_at("2026-03-02T10:00:05Z"):
+        venues.set_status("XNAS", "open", valid_from="2026-03-02T10:00:05Z")
+    assert venues.status("XNAS").status is OPEN
+    for known in (halt, "2026-03-02T10:00:03Z"):
+        assert venues.status("XNAS", known=known).status is HALTED
+    assert venues.status("XNAS", at="2026-03-02T10:00:00Z", known=halt).status is OPEN
+
+
 def test_transitions_are_judged_at_their_own_time(registry: Registry) -> None:
     venues = registry.venues
     venues.add(XNAS)
