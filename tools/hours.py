@@ -8,7 +8,7 @@ import click
 
 from .lookup import as_of_option, moment
 from .output import Column, short_time
-from .venues import at_option, canonical, print_receipt, source_option
+from .venues import at_option, canonical, instant_text, print_receipt, source_option
 from .verb import FINE, NO, Cli, family, request_id_option, settings, time_asked
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def show(
              Column("reason")],
             [
                 row | {
-                    "open": _instant(row["open"] or ""), "close": _instant(row["close"] or ""),
+                    "open": instant_text(row["open"]), "close": instant_text(row["close"]),
                     "phases": " ".join(part.phase.name.lower() for part in each.phases),
                 }
                 for row, each in zip(rows, found, strict=True)
@@ -251,10 +251,10 @@ def is_open(
         what = ("open" if is_so else "not open") if phase is None else (
             f"in {phase}" if is_so else f"not in {phase}"
         )  # fmt: skip
-        ends = f" until {_instant(row['until'])} UTC" if row["until"] else ""
+        ends = f" until {instant_text(row['until'])} UTC" if row["until"] else ""
         why = f"; {reason}" if reason else ""
         cli.out.line(
-            f"{venue} is {what} at {_instant(row['at'])} UTC: {row['phase']}{ends}{why}"
+            f"{venue} is {what} at {instant_text(row['at'])} UTC: {row['phase']}{ends}{why}"
         )
     return FINE if is_so else NO
 
@@ -268,11 +268,6 @@ def _absence(venue: Venue | None, at: int) -> str | None:
     if at < int(venue.valid_from):
         return f"it is a venue from {short_time(format_time(int(venue.valid_from)))} on"
     return f"it is no venue since {short_time(format_time(int(venue.valid_to)))}"
-
-
-def _instant(text: object) -> str:
-    """`2025-11-24 16:00:00`, at midnight too: a date alone reads like the whole day."""
-    return str(text)[:19].replace("T", " ")
 
 
 @hours.command("next")
@@ -301,7 +296,7 @@ def next_(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
         cli.out.records([row])
     else:
         cli.out.fields(
-            (name, value if name == "venue" else f"{_instant(value)} UTC")
+            (name, value if name == "venue" else f"{instant_text(value)} UTC")
             for name, value in row.items() if value
         )  # fmt: skip
         if row["next_open"] is row["next_close"] is None:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .lookup import as_of_option, moment
-from .output import short_time
-from .venues import at_option, canonical, print_receipt, source_option
+from .venues import at_option, canonical, instant_text, print_receipt, source_option
 from .verb import Cli, family, find_one, request_id_option, settings, time_asked
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def show(
         return
     times = ("at", "since", "until")
     cli.out.fields(
-        (name, short_time(value) if name in times else str(value))
+        (name, instant_text(value) if name in times else str(value))
         for name, value in row.items() if value is not None
     )  # fmt: skip
     if not found.scope:

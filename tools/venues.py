@@ -30,7 +30,8 @@ source_option = click.option("--source", help="Who says so.  [default: operator]
 valid_from_option = click.option(
     "--valid-from", metavar="TIME", help="Since when it holds [since it is recorded]."
 )
-_TIMES: Final = ("next_open", "next_close", "fees_from", "valid_from", "valid_to")
+_INSTANTS: Final = ("next_open", "next_close")
+_DATES: Final = ("fees_from", "valid_from", "valid_to")
 _FLAGS: Final[dict[str, str]] = {
     "operating": "MIC of who operates it, when it is a segment.",
     "name": "Its name.",
@@ -49,6 +50,11 @@ def canonical(venue: str) -> str:
     from alphapulse.registry import validation
 
     return validation.venue(venue)
+
+
+def instant_text(value: object) -> str:
+    """`2025-11-24 16:00:00`, at midnight too: of hours, a date alone reads like the whole day."""
+    return shown(value)[:19].replace("T", " ")
 
 
 def _flags(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -218,7 +224,8 @@ def show(cli: Cli, key: str, at: str | None, as_of: str | None) -> None:
         elif name == "segments":
             lines.append((name, " ".join(row["segments"])))
         else:
-            lines.append((name, short_time(value) if name in _TIMES else shown(value)))
+            text = instant_text if name in _INSTANTS else short_time if name in _DATES else shown
+            lines.append((name, text(value)))
     cli.out.fields(lines)
 
 
@@ -350,5 +357,5 @@ def _brief(row: dict[str, Any]) -> dict[str, object]:
     operating = row["operating_mic"] if row["operating_mic"] != row["venue"] else None
     status = None if row["status"] == "open" else row["status"]
     return {
-        "operating_mic": operating, "status": status, "next_open": short_time(row["next_open"])
+        "operating_mic": operating, "status": status, "next_open": instant_text(row["next_open"])
     }

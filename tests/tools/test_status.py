@@ -25,6 +25,7 @@ def test_a_halt_of_one_listing_and_of_the_venue(run: Run, apple: int) -> None:
     assert run("status", "set", "XNAS", "closed", *day, *until).code == 0
     shown_text = run("status", "show", "XNAS", "--listing", APPLE, *at).out
     assert "status      closed" in shown_text and "scope       venue" in shown_text
+    assert "since       2026-03-02 00:00:00" in shown_text
     later = ("--at", "2026-03-02T13:00Z")
     assert run("status", "show", "XNAS", *later, "--json").rows[0]["status"] == "open"
     assert "nobody says otherwise" in run("status", "show", "XNAS", *later).err
