@@ -80,6 +80,8 @@ def test_a_halt_of_the_instrument_and_the_end_of_a_listing_are_seen(run: Run, ap
     assert (row["status"], row["trading"], row["open"]) == ("halted", "halted", True)
     run("status", APPLE, "active")
     assert run(*show).rows[0]["status"] == "open"
+    (known,) = run(*show, "--as-of", str(before + 1)).rows
+    assert (known["status"], known["since"]) == ("halted", shown["since"])
     assert run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "2025-02-01").code == 0
     (ended,) = run(*show).rows
     assert (ended["status"], ended["scope"]) == ("closed", "listing")
