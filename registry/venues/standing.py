@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 from alphapulse.log import (
     INSTRUMENT_KINDS,
     EventLog,
+    InstrumentRecord,
     ListingBody,
     Status,
     TradingBody,
@@ -104,6 +105,12 @@ class Standings:
     def _listed(self, id: int, at: int, stop: int | None) -> Standing | None:
         """Closed when the instrument is not listed there at `at`; None when it is."""
         table = self._views.table("listings")
+        record = ListingRecord(table.arena, table.find(id))
+        if (
+            stop is None and not record.has_earlier and record.valid_from <= at
+            and (not record.valid_to or at < record.valid_to)
+        ):  # fmt: skip
+            return None
         last_offset = table.last_offset(table.find(id))
         for event in backwards(self._log, last_offset, id):
             body = event.body
@@ -129,6 +136,9 @@ class Standings:
         position = instruments.find(id)
         if position < 0:
             return None
+        record = InstrumentRecord(instruments.arena, position)
+        if stop is None and record.revision == 1 and record.status_at(at) is Status.ACTIVE:
+            return None  # nobody has ever said otherwise
         last_offset = instruments.last_offset(position)
         found = state_at(self._log, last_offset, When(stop, at), id)
         if found is None:
