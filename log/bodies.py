@@ -49,6 +49,29 @@ class InstrumentBody(msgspec.Struct, frozen=True):
     extension: Extension
 
 
+class ListingWords(Body, frozen=True):
+    """What a listing says of one of its earlier periods; each as in `ListingBody`."""
+
+    symbol: str = ""
+    symbol_from: int = 0
+    primary: bool = False
+    tick: str = ""
+    lot: str = ""
+    ticks: str = ""
+    min_size: str = ""
+    max_size: str = ""
+    min_notional: str = ""
+    figi: str = ""
+
+
+class RelationWords(Body, frozen=True):
+    """What a relation says of one of its earlier periods; each as in `RelationBody`."""
+
+    ratio_numerator: int = 1
+    ratio_denominator: int = 1
+    one_to_one: bool = False
+
+
 class ListingBody(Body, frozen=True):
     """Body of `listing.*`: the full state of one listing."""
 
@@ -81,8 +104,8 @@ class ListingBody(Body, frozen=True):
     min_size: str = ""
     max_size: str = ""
     min_notional: str = ""
-    earlier: tuple[tuple[int, int], ...] = ()
-    """Periods (valid_from, valid_to) before this one, the oldest first."""
+    earlier: tuple[tuple[int, int, ListingWords], ...] = ()
+    """Periods (valid_from, valid_to, what was so in it) before this one, the oldest first."""
 
 
 class RelationBody(Body, frozen=True):
@@ -114,8 +137,8 @@ class RelationBody(Body, frozen=True):
     missing_key: bytes = b""
     """Canonical key of the end that is not registered, for which the relation waits; empty when
     there is none."""
-    earlier: tuple[tuple[int, int], ...] = ()
-    """Periods (valid_from, valid_to) before this one, the oldest first."""
+    earlier: tuple[tuple[int, int, RelationWords], ...] = ()
+    """Periods (valid_from, valid_to, what was so in it) before this one, the oldest first."""
 
     @property
     def missing(self) -> bytes:

@@ -50,6 +50,17 @@ class ListingView(EntityView):
         table.link(3, text_key(body.venue), cell)
         if body.figi:
             table.link(2, text_key(body.figi), cell)
+        if body.earlier:
+            self._link_earlier(body, table, cell)
+
+    def _link_earlier(self, body: ListingBody, table: TableWriter, cell: int) -> None:
+        """What it was called in a period that was told of after a later one. All but at most one
+        of them stand there already, as an event adds one."""
+        for symbol in {words.symbol for _, _, words in body.earlier} - {"", body.symbol}:
+            table.link(1, pair_key(body.venue, symbol), cell)
+            table.link(2, text_key(symbol), cell)
+        for figi in {words.figi for _, _, words in body.earlier} - {"", body.figi}:
+            table.link(2, text_key(figi), cell)
 
     def put_new(self, table: TableWriter, new: Sequence[First]) -> int:
         rows, instruments, pairs, symbols, venues, figis = [], [], [], [], [], []

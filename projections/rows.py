@@ -99,6 +99,8 @@ def canonical_row(
         blanks = {field: _LISTING_BLANKS[field] for field in without & _LISTING_BLANKS.keys()}
         if without & _DATES:
             blanks["earlier"] = ()
+        elif blanks and body.earlier:
+            blanks["earlier"] = _without(body.earlier, blanks)
         body = replace(body, revision=1, asset_class=0, **blanks)
     elif isinstance(body, CandidateBody):
         body = replace(body, revision=1, asset_class=0, agree={}, differ={}, score=0)
@@ -111,8 +113,19 @@ def canonical_row(
         blanks = {}
         for field in without & _RELATION_BLANKS.keys():
             blanks.update(_RELATION_BLANKS[field])
+        if blanks and body.earlier:
+            blanks.setdefault("earlier", _without(body.earlier, blanks))
         body = replace(body, revision=1, asset_class=0, **blanks)
     return encode_body(body)[1]
+
+
+def _without(earlier: Any, blanks: dict[str, Any]) -> Any:
+    """Of each earlier period, too: conflicts do not say which one they are about."""
+    return tuple(
+        (begins, ends, replace(words, **{
+            field: empty for field, empty in blanks.items() if field in words.__struct_fields__
+        })) for begins, ends, words in earlier
+    )  # fmt: skip
 
 
 def _blank_message(message: bytes, fields: frozenset[str]) -> bytes:

@@ -300,7 +300,7 @@ def _listing(
         )
         return Entity(body.fingerprint, -1, body.revision, body.status, body.counter)
     held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
-    if kind == Kind.LISTING_ENDED and not body.valid_to:
+    if kind == Kind.LISTING_ENDED and not (body.valid_to or body.earlier):
         _refuse(kind, "it says no end")
     return held._replace(revision=body.revision, status=body.status)
 
@@ -339,7 +339,7 @@ def _relation(
         )
         return Entity(body.fingerprint, -1, body.revision, relation_status(body), body.counter)
     held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
-    if kind == Kind.RELATION_ENDED and not body.valid_to:
+    if kind == Kind.RELATION_ENDED and not (body.valid_to or body.earlier):
         _refuse(kind, "it says no end")
     return held._replace(revision=body.revision, status=relation_status(body))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -39,7 +38,7 @@ from .errors import UnknownListing
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import ORDER_FIELDS, Listing
-from .periods import DATES, Place, dates_in, flaw, has_date, place
+from .periods import DATES, ended, flaw, has_date, place, refuse_to_put_off, turn
 from .readers import normalised
 from .state import State
 
@@ -87,10 +86,35 @@ class AddListing(NamedTuple):
 
     def unsaid(self, body: ListingBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
+        then = place(body, *self._dates()).state(body, int(self.listing.valid_from))
         return [
             (field, str(value)) for field, value in self._offered().items()
-            if value and not _says(body, field, value)
+            if value and value != getattr(then, field)
         ]  # fmt: skip
+
+    def _dates(self) -> tuple[int, int]:
+        return int(self.listing.valid_from), int(self.listing.valid_to)
+
+    def _differs(self, known: ListingBody, offered: Mapping[str, object]) -> bool:
+        """Whether it says another thing of the listing than its dates. Where it is not known since
+        when it is listed, what is said for the first time was not otherwise before."""
+        return any(
+            value and value != getattr(known, field) and (known.valid_from or getattr(known, field))
+            for field, value in offered.items() if field not in DATES
+        )  # fmt: skip
+
+    def _value_of(self, field: str, value: object) -> Callable[[DataBody], object]:
+        """How to read a field from a state: of the period that it is about; of a date, whether a
+        period has it."""
+        begins, ends = self._dates()
+
+        def read(body: DataBody) -> object:
+            assert isinstance(body, ListingBody)
+            if field in DATES:
+                return has_date(body, field, int(str(value)))
+            return getattr(place(body, begins, ends).state(body, begins), field)
+
+        return read
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         owner, metadata = self._owner(state), origin.metadata()
@@ -124,40 +148,40 @@ class AddListing(NamedTuple):
         known = held.body
         assert isinstance(known, ListingBody)
         offered = self._offered()
-        where = place(known, int(self.listing.valid_from), int(self.listing.valid_to))
-        begins_again = where.is_new and _is_latest(where, int(self.listing.valid_from))
+        begins, ends = self._dates()
+        where = place(known, begins, ends)
+        if where.announces(known, begins, state.now) and self._differs(known, offered):
+            known = turn(known, begins)
+            where = place(known, begins, ends)
+        then = where.state(known, begins)
         changes: dict[str, object] = {}
         conflicts: list[Disagreement] = []
         for field, value in offered.items():
-            is_date = field in DATES
-            before = where.date(field) if is_date else getattr(known, field)
+            before = getattr(then, field)
             if not value or value == before:
                 continue
-            if not (is_date or where.is_newest or begins_again):
-                continue  # it was so in an earlier period
-            if field == "symbol_from" and offered["symbol"] != changes.get("symbol", known.symbol):
+            if field == "symbol_from" and offered["symbol"] != changes.get("symbol", then.symbol):
                 continue  # it is the date of a symbol that is not taken
-            said_by = state.said_by(held, field, _value_of(field, before))
+            said_by = state.said_by(held, field, self._value_of(field, before))
             said = Disagreement(field, str(before), said_by.source, str(value), origin.source)
             word = Word.CORRECTS
-            if begins_again:
-                pass  # it says how it is from then on
+            if where.is_new:
+                pass  # it says how it was in a time of which nothing is known
             elif before and not (field == "symbol_from" and "symbol" in changes):
                 word = weigh(state, Space.LISTING, held.id, said_by, origin, said)
             if word != Word.CONFLICTS:
                 changes[field] = value
             if word != Word.CORRECTS:
                 conflicts.append(said.turned() if word == Word.OUTRANKS else said)
+        refuse_to_put_off(where, known, changes, state.now)
         agreed = (
-            (field, _value_of(field, value)) for field, value in offered.items()
-            if value and _says(known, field, value)
+            (field, self._value_of(field, value)) for field, value in offered.items()
+            if value and value == getattr(then, field)
         )  # fmt: skip
         endorsed = endorse(state, Space.LISTING, held, known.asset_class, agreed, origin)
         offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
-        dates = dates_in(changes)
-        if dates:
-            changes |= where.said(dates)
-            _date_symbol(known, offered, changes)
+        if changes:
+            changes = where.said(known, changes, begins)
         if changes:
             offset = _change_listing(
                 state, held, Kind.LISTING_AMENDED, changes, origin.metadata()
@@ -169,39 +193,6 @@ class AddListing(NamedTuple):
         if outcome == "unchanged" and endorsed is None and raised:
             offset = raised[0]
         return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
-
-
-def _is_latest(where: Place, begins: int) -> bool:
-    """Whether a new period comes after all that are known."""
-    return bool(begins) and all(begins > period[0] for period in where.periods)
-
-
-def _says(body: ListingBody, field: str, value: object) -> bool:
-    if field in DATES:
-        return has_date(body, field, int(str(value)))
-    return bool(value == getattr(body, field))
-
-
-def _value_of(field: str, value: object) -> Callable[[DataBody], object]:
-    """How to read a field from a state; of a date, whether a period has it."""
-    if field not in DATES:
-        return attrgetter(field)
-
-    def has(body: DataBody) -> bool:
-        assert isinstance(body, ListingBody)
-        return has_date(body, field, int(str(value)))
-
-    return has
-
-
-def _date_symbol(
-    known: ListingBody, offered: Mapping[str, object], changes: dict[str, object]
-) -> None:
-    """Where an earlier period had another symbol, the one that is held is that of the newest."""
-    symbol = changes.get("symbol", known.symbol)
-    others = {known.symbol, offered["symbol"], symbol} - {""}
-    if changes["earlier"] and len(others) > 1 and not changes.get("symbol_from", known.symbol_from):
-        changes["symbol_from"] = changes["valid_from"]
 
 
 def _change_listing(
@@ -241,13 +232,15 @@ class EndListing(NamedTuple):
         held = self._listing(state)
         assert isinstance(held.body, ListingBody)
         fingerprint = held.entity.fingerprint
-        ended = held.body.valid_to
+        where = ended(held.body, self.valid_to)
+        ends = where.date("valid_to")
         is_known = has_date(held.body, "valid_to", self.valid_to)
-        if is_known or (self.now and ended and ended < self.valid_to):
+        if is_known or (self.now and ends and ends < self.valid_to):
             return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
         offset = _change_listing(
-            state, held, Kind.LISTING_ENDED, {"valid_to": self.valid_to}, origin.metadata()
-        )
+            state, held, Kind.LISTING_ENDED,
+            where.said(held.body, {"valid_to": self.valid_to}, 0), origin.metadata(),
+        )  # fmt: skip
         return Receipt(self.id, fingerprint, offset, "amended")
 
 

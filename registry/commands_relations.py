@@ -8,7 +8,6 @@ them may amend them, and another one's disagreement is a conflict.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Final, NamedTuple, cast
 
 from msgspec.structs import replace
@@ -31,7 +30,7 @@ from .deciding import (
 from .errors import UnknownRelation
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, relation_key
-from .periods import DATES, dates_in, flaw, has_date, place
+from .periods import DATES, ended, flaw, has_date, place, refuse_to_put_off, turn
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import State
 from .validation import is_backward, refuse, time_ns
@@ -86,10 +85,31 @@ class Relate(NamedTuple):
 
     def unsaid(self, body: RelationBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
+        then = place(body, self.valid_from, self.valid_to).state(body, self.valid_from)
         return [
             (field, _text(value)) for field, value in self._words().items()
-            if not _says(body, field, value)
+            if value != _value(then, field)
         ]  # fmt: skip
+
+    def _differs(self, known: RelationBody) -> bool:
+        """Whether it says another ratio. Where it is not known since when it holds, one that is
+        said for the first time was not another one before."""
+        before = ratio_in(known)
+        return bool(self.ratio and self.ratio != before and (known.valid_from or before))
+
+    def _value_of(self, field: str, value: _Value) -> Callable[[DataBody], object]:
+        """How to read a field from a state: of the period that it is about; of a date, whether a
+        period has it."""
+        begins, ends = self.valid_from, self.valid_to
+
+        def read(body: DataBody) -> object:
+            assert isinstance(body, RelationBody)
+            if field in DATES:
+                assert isinstance(value, int)
+                return has_date(body, field, value)
+            return _value(place(body, begins, ends).state(body, begins), field)
+
+        return read
 
     def _words(self) -> dict[str, _Value]:
         """What it says of the relation, by field."""
@@ -114,7 +134,7 @@ class Relate(NamedTuple):
             instrument_fingerprint=self.of, other=other.id if other else 0,
             other_fingerprint=self.other, counter=counter, missing_key=missing_key,
         )  # fmt: skip
-        body, metadata = _with(body, self._words()), origin.metadata()
+        body, metadata = replace(body, **_fields(self._words())), origin.metadata()
         offset = state.emit(
             Kind.RELATION_ADDED, Space.RELATION, id, body, metadata=metadata,
             valid_from=body.valid_from,
@@ -155,31 +175,36 @@ class Relate(NamedTuple):
         known = _relation_body(held)
         changes: dict[str, object] = {}
         conflicts: list[Disagreement] = []
-        where = place(known, self.valid_from, self.valid_to)
+        begins, ends = self.valid_from, self.valid_to
+        where = place(known, begins, ends)
+        if where.announces(known, begins, state.now) and self._differs(known):
+            known = turn(known, begins)
+            where = place(known, begins, ends)
+        then = where.state(known, begins)
         for field, value in self._words().items():
-            before = where.date(field) if field in DATES else _value(known, field)
+            before = _value(then, field)
             if value == before:
                 continue
-            said_by = state.said_by(held, field, _value_of(field, before))
+            said_by = state.said_by(held, field, self._value_of(field, before))
             said = Disagreement(
                 field, _text(before), said_by.source, _text(value), origin.source
             )
             word = Word.CORRECTS
-            if before:
+            if before and not where.is_new:
                 word = weigh(state, Space.RELATION, held.id, said_by, origin, said)
             if word != Word.CONFLICTS:
                 changes[field] = value
             if word != Word.CORRECTS:
                 conflicts.append(said.turned() if word == Word.OUTRANKS else said)
+        refuse_to_put_off(where, known, changes, state.now)
         agreed = (
-            (field, _value_of(field, value)) for field, value in self._words().items()
-            if _says(known, field, value)
+            (field, self._value_of(field, value)) for field, value in self._words().items()
+            if value == _value(then, field)
         )  # fmt: skip
         endorsed = endorse(state, Space.RELATION, held, known.asset_class, agreed, origin)
         offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
-        dates = dates_in(changes)
-        if dates:
-            changes.update(where.said(dates))
+        if changes:
+            changes = where.said(known, _fields(changes), begins)
         if changes:
             offset = _change(state, held, Kind.RELATION_AMENDED, changes, origin.metadata())
             outcome = "amended"
@@ -224,13 +249,16 @@ class Unrelate(NamedTuple):
                 DOING, instrument=f"0x{of.id:016x}", relation=self.relation.name.lower(),
                 other=f"0x{other.id:016x}",
             )  # fmt: skip
-        ended = _relation_body(held).valid_to
-        is_known = has_date(_relation_body(held), "valid_to", self.valid_to)
-        if is_known or (self.now and ended and ended < self.valid_to):
+        known = _relation_body(held)
+        where = ended(known, self.valid_to)
+        ends = where.date("valid_to")
+        is_known = has_date(known, "valid_to", self.valid_to)
+        if is_known or (self.now and ends and ends < self.valid_to):
             return Receipt(held.id, fingerprint, held.data_offset, "unchanged")
         offset = _change(
-            state, held, Kind.RELATION_ENDED, {"valid_to": self.valid_to}, origin.metadata()
-        )
+            state, held, Kind.RELATION_ENDED,
+            where.said(known, {"valid_to": self.valid_to}, 0), origin.metadata(),
+        )  # fmt: skip
         return Receipt(held.id, fingerprint, offset, "amended")
 
 
@@ -260,43 +288,25 @@ def _value(body: DataBody, field: str) -> _Value:
     return body.valid_from if field == "valid_from" else body.valid_to
 
 
-def _says(body: RelationBody, field: str, value: _Value) -> bool:
-    if field in DATES:
-        assert isinstance(value, int)
-        return has_date(body, field, value)
-    return value == _value(body, field)
-
-
-def _value_of(field: str, value: _Value) -> Callable[[DataBody], object]:
-    """How to read a field from a state; of a date, whether a period has it."""
-    if field not in DATES:
-        return partial(_value, field=field)
-
-    def has(body: DataBody) -> bool:
-        assert isinstance(body, RelationBody) and isinstance(value, int)
-        return has_date(body, field, value)
-
-    return has
-
-
 def _text(value: _Value) -> str:
     """As conflicts hold it."""
     return str(value) if isinstance(value, int) else ratio_text(value)
 
 
-def _with(body: RelationBody, words: Mapping[str, object]) -> RelationBody:
+def _fields(words: Mapping[str, object]) -> dict[str, object]:
+    """As a body holds them."""
     fields: dict[str, object] = {f: value for f, value in words.items() if f != "ratio"}
     ratio = words.get("ratio")
     if ratio is not None:
         fields.update(ratio_fields(cast("Ratio", ratio)))
-    return replace(body, **fields)
+    return fields
 
 
 def _change(
     state: State, held: Held, kind: Kind, changes: Mapping[str, object], metadata: bytes
 ) -> int:
     known = _relation_body(held)
-    body = _with(replace(known, revision=known.revision + 1), changes)
+    body = replace(known, revision=known.revision + 1, **changes)
     if broken := flaw(body):
         raise InvalidInput(
             DOING, problem=f"the relation would be wrong: {broken}",

@@ -33,7 +33,7 @@ from alphapulse.projections import (
 
 from . import validation
 from .lookup import Lookup
-from .periods import each_period, holds
+from .periods import holds
 from .related import Related, Relations
 from .relation_rules import RULES, Ratio
 from .valid_time import When, either
@@ -165,7 +165,7 @@ class VenueMap:
         """
         at, when = asked.at, asked.when
         stop = _ANY_HEAD if when.known is None else when.known
-        unlike = FLAG_EARLIER if when.valid is None else FLAG_EARLIER | FLAG_SYMBOL_DATED
+        unlike = FLAG_EARLIER | FLAG_SYMBOL_DATED
         is_exact = _is_exact(venue)
         for start in range(0, len(cells), _CHUNK_CELLS):
             part = cells[start : start + _CHUNK_CELLS]
@@ -178,11 +178,10 @@ class VenueMap:
                 if offset >= stop and revision == 1:
                     continue  # its first event came later
                 if offset >= stop or flags & unlike or not is_exact:
-                    body = self._lookup.listing_at(table, cell, when)
-                    if body is None or (venue and body.venue != venue):
-                        continue
                     key = table.key_of(cell)
-                    for period in each_period(body):
+                    for period in self._lookup.listing_periods(table, cell, when):
+                        if venue and period.venue != venue:
+                            break  # as all its periods are
                         if at is None or holds(period, at):
                             ids.append(id)
                             places.append(ListingRecord(pack_listing(key, period), 0))

@@ -17,7 +17,9 @@ from alphapulse.log import (
     InstrumentBody,
     InstrumentRecord,
     ListingBody,
+    ListingWords,
     RelationBody,
+    RelationWords,
     Status,
     format_time,
 )
@@ -26,6 +28,7 @@ from .facts import Value, facts_from
 from .held import FactBody
 from .identity import key_text
 from .instruments import ORDER_FIELDS
+from .periods import LISTING_WORDS
 from .relation_rules import ratio_in, ratio_text
 
 Shown = str | int | bool
@@ -101,8 +104,24 @@ def _of_listing(body: ListingBody) -> tuple[int, Fields]:
 
 
 def _periods(body: ListingBody | RelationBody) -> str:
-    """`2010-01-04T00:00:00Z/2015-06-30T00:00:00Z`, of several with blanks between."""
-    return " ".join(f"{time_text(f) or '..'}/{time_text(t) or '..'}" for f, t in body.earlier)
+    """`2010-01-04T00:00:00Z/2015-06-30T00:00:00Z symbol=FB`, of several with `; ` between."""
+    return "; ".join(
+        " ".join((
+            f"{time_text(begins) or '..'}/{time_text(ends) or '..'}",
+            *(f"{field}={value}" for field, value in words_shown(words).items()),
+        )) for begins, ends, words in body.earlier
+    )  # fmt: skip
+
+
+def words_shown(words: ListingWords | RelationWords) -> dict[str, Shown]:
+    """What is not at its default, as people read it."""
+    if isinstance(words, RelationWords):
+        ratio = words.ratio_numerator, words.ratio_denominator
+        is_said = words.one_to_one or ratio != (1, 1)
+        return {"ratio": str(ratio_text(ratio))} if is_said else {}
+    shown = {field: getattr(words, field) for field in LISTING_WORDS}
+    shown["symbol_from"] = time_text(words.symbol_from)
+    return {field: value for field, value in shown.items() if value}
 
 
 def _of_relation(body: RelationBody) -> tuple[int, Fields]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from alphapulse.log import ListingBody
 from alphapulse.projections import (
     ListingRecord,
@@ -17,7 +19,7 @@ from alphapulse.projections import (
 from . import validation
 from .errors import Ambiguous, UnknownListing
 from .lookup import Lookup
-from .periods import each_period, holds
+from .periods import holds
 from .times_asked import AsOf, TimesAsked, ValidAt
 
 
@@ -41,10 +43,9 @@ class ListingQuestions(TimesAsked):
             at = None if valid is None else validation.moment(valid, "valid")
             bodies = self.listing_bodies(id, as_of=as_of, valid=at, known=known)
             return [
-                ListingRecord(pack_listing(listing, period), 0)
+                ListingRecord(pack_listing(listing, body), 0)
                 for listing, body in bodies
-                for period in ([body] if at is None else each_period(body))
-                if at is None or holds(period, at)
+                if at is None or holds(replace(body, earlier=()), at)
             ]
         table = self.views.table("listings")
         try:
@@ -69,9 +70,9 @@ class ListingQuestions(TimesAsked):
     def listing_bodies(
         self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
     ) -> list[tuple[int, ListingBody]]:
-        """(listing id, full state) of every listing of an instrument, from the log, under the
-        symbol that it had at `valid` [now, or at the moment of as_of], whether it was listed then
-        or not."""
+        """(listing id, full state) of every listing of an instrument, from the log, with what was
+        so at `valid` [now, or at the moment of as_of]: symbol, tick, dates of the period that held
+        then, of the newest when none did; `listing_periods` has all."""
         table, when = self.views.table("listings"), self.when(as_of, valid, known)
         found = []
         for cell in table.postings("instrument", validation.id64(id)):
@@ -79,6 +80,18 @@ class ListingQuestions(TimesAsked):
             if body is not None:
                 found.append((table.key_of(cell), body))
         return found
+
+    def listing_periods(
+        self, id: int, *, as_of: AsOf = None, valid: ValidAt = None, known: AsOf = None
+    ) -> list[tuple[int, ListingBody]]:
+        """As `listing_bodies`, a listing once for each period in which it is listed, the oldest
+        first: former ones, and those that lie ahead."""
+        table, when = self.views.table("listings"), self.when(as_of, valid, known)
+        return [
+            (table.key_of(cell), period)
+            for cell in table.postings("instrument", validation.id64(id))
+            for period in self.lookup.listing_periods(table, cell, when)
+        ]  # fmt: skip
 
     def find_listing(
         self, id: int, venue: str, *, currency: str = "", line: int | None = None,

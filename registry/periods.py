@@ -1,22 +1,31 @@
 """A listing or a relation may hold more than once: it ends, and is there again later.
 
-Its state has the newest period, `valid_from` to `valid_to`, and `earlier` ones, the oldest first.
-They never overlap. Words with dates that overlap none of them are about another period; all others
-are about the one that they overlap, and correct or contradict its dates. So files that name the
-same periods lead to the same state in whatever order they come.
+Its state has the newest period, `valid_from` to `valid_to`, and `earlier` ones, the oldest first,
+each with its own words: symbol, tick, ratio. They never overlap. Words with dates that overlap none
+of them are about another period; all others are about the one that they overlap, and correct or
+contradict it. A period after all others takes over what is not said of it; one before them has only
+what is said. So files that say the same of the same periods lead to the same state in whatever
+order they come. Where one still holds and other words are said to hold from a later day than today,
+it ends that day, and another one begins: what is announced changes nothing before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from msgspec.structs import replace
 
-from alphapulse.log import ListingBody, RelationBody
+from alphapulse.log import (
+    ListingBody,
+    ListingWords,
+    RelationBody,
+    RelationWords,
+    format_time,
+)
 
-from .validation import is_backward
+from .validation import is_backward, refuse
 
 Period = tuple[int, int]
 """ns; 0 = not known when it began, or that it is open."""
@@ -25,19 +34,49 @@ T = TypeVar("T", ListingBody, RelationBody)
 DATES: Final = ("valid_from", "valid_to")
 PERIODS_MAX: Final = 1_000
 """Of one listing or relation: each of its events holds all of them."""
+Words = ListingWords | RelationWords
+Span = tuple[int, int, Any]
+"""valid_from, valid_to, and the Words of that period."""
+LISTING_WORDS: Final = ListingWords.__struct_fields__
+RELATION_WORDS: Final = RelationWords.__struct_fields__
 _ALWAYS: Final = -(1 << 63)
 
 
 def periods_of(body: Dated) -> tuple[Period, ...]:
     """The oldest first, the newest last."""
-    return (*body.earlier, (body.valid_from, body.valid_to))
+    return (*((each[0], each[1]) for each in body.earlier), (body.valid_from, body.valid_to))
+
+
+def words_of(body: Dated) -> Words:
+    """Of its newest period."""
+    if isinstance(body, ListingBody):
+        return ListingWords(**{field: getattr(body, field) for field in LISTING_WORDS})
+    return RelationWords(**{field: getattr(body, field) for field in RELATION_WORDS})
+
+
+def _in(body: T, span: Span) -> T:
+    begins, ends, words = span
+    said = {field: getattr(words, field) for field in words.__struct_fields__}
+    return replace(body, valid_from=begins, valid_to=ends, earlier=(), **said)
 
 
 def each_period(body: T) -> list[T]:
     """The same state once for each period, as if that were the only one."""
     if not body.earlier:
         return [body]
-    return [replace(body, valid_from=f, valid_to=t, earlier=()) for f, t in periods_of(body)]
+    spans: tuple[Span, ...] = body.earlier
+    found: list[T] = [_in(body, span) for span in spans]
+    found.append(replace(body, earlier=()))
+    return found
+
+
+def at_time(body: T, at: int) -> T:
+    """The state as it is in the period that holds at `at` (ns), those before it as the earlier
+    ones; as it is in the newest when none holds then."""
+    for number, span in enumerate(body.earlier):
+        if span[0] <= at < span[1]:
+            return replace(_in(body, span), earlier=body.earlier[:number])
+    return body
 
 
 def holds(body: Dated, at: int) -> bool:
@@ -58,6 +97,11 @@ def flaw(body: Dated) -> str:
         return "it ends before it begins"
     if len(periods) > PERIODS_MAX:
         return f"it has over {PERIODS_MAX} periods"
+    if body.earlier and body.revision == 1:
+        return "it is new, and has earlier periods"
+    for _, _, words in body.earlier:
+        if isinstance(words, ListingWords) and words.symbol_from and not words.symbol:
+            return "an earlier period says since when it has a symbol, and none"
     for (_, ends), (begins, _) in pairwise(periods):
         if not ends or not begins or begins < ends:
             return "its periods overlap"
@@ -84,14 +128,64 @@ class Place(NamedTuple):
         """What is known of that period; 0 of a new one."""
         return 0 if self.is_new else self.periods[self.number][DATES.index(field)]
 
-    def said(self, dates: Mapping[str, int]) -> dict[str, object]:
-        """The fields of the state once that period has these dates."""
-        period = [dates.get(field, self.date(field)) for field in DATES]
-        others = [each for number, each in enumerate(self.periods) if number != self.number]
-        *earlier, newest = sorted(
-            [*others, (period[0], period[1])], key=lambda each: each[0] or _ALWAYS
-        )
-        return {"earlier": tuple(earlier), "valid_from": newest[0], "valid_to": newest[1]}
+    def state(self, body: T, begins: int) -> T:
+        """What is known of that period, and of a new one until more is said of it."""
+        if not self.is_new:
+            return each_period(body)[self.number]
+        words = words_of(body) if self.is_latest(begins) else type(words_of(body))()
+        if isinstance(words, ListingWords) and words.symbol_from <= begins:
+            words = replace(words, symbol_from=0)  # it has it from its beginning on
+        return _in(body, (0, 0, words))
+
+    def is_latest(self, begins: int) -> bool:
+        """Whether a new period comes after all that are known."""
+        return bool(begins) and all(begins > period[0] for period in self.periods)
+
+    def said(self, body: T, changes: Mapping[str, Any], begins: int) -> dict[str, Any]:
+        """The fields of the state once that period has these words and dates, and all else that
+        was known of it."""
+        after = replace(self.state(body, begins), **changes)
+        spans: list[Span] = [*body.earlier, (body.valid_from, body.valid_to, words_of(body))]
+        if not self.is_new:
+            del spans[self.number]
+        spans.append((after.valid_from, after.valid_to, words_of(after)))
+        *earlier, newest = sorted(spans, key=lambda span: span[0] or _ALWAYS)
+        whole = _in(body, newest)
+        words = {field: getattr(whole, field) for field in newest[2].__struct_fields__}
+        return {
+            "earlier": tuple(earlier), "valid_from": newest[0], "valid_to": newest[1], **words
+        }  # fmt: skip
+
+    def announces(self, body: Dated, begins: int, now: int) -> bool:
+        """Whether the dates would put off the beginning of what holds now and has no end."""
+        return (
+            not self.is_new and self.is_newest and not body.valid_to
+            and body.valid_from <= now < begins
+        )  # fmt: skip
+
+
+def refuse_to_put_off(
+    where: Place, body: Dated, changes: Mapping[str, Any], now: int
+) -> None:
+    """Raises InvalidInput when it would be gone until a later day, for no other word's sake."""
+    begins = changes.get("valid_from", 0)
+    if body.valid_from and where.announces(body, begins, now):
+        refuse(
+            "valid_from", f"it holds already, since {format_time(body.valid_from)}",
+            format_time(begins), "say what is different from then on; or end it first",
+        )  # fmt: skip
+
+
+def turn(body: T, begins: int) -> T:
+    """With an end of its newest period at `begins`, so that another one can begin there."""
+    return replace(body, valid_to=begins)
+
+
+def ended(body: Dated, at: int) -> Place:
+    """The period that is meant by who says that it ends at `at`: the newest that begins before."""
+    periods = periods_of(body)
+    before = [number for number, (begins, _) in enumerate(periods) if begins < at]
+    return Place(periods, before[-1] if before else 0)
 
 
 def place(body: Dated, begins: int, ends: int) -> Place:
@@ -114,10 +208,3 @@ def _apart(period: Period, begins: int, ends: int) -> bool:
     comes_after = bool(period[1] and begins) and begins >= period[1]
     comes_before = bool(period[0] and ends) and ends <= period[0]
     return comes_after or comes_before
-
-
-def dates_in(changes: Mapping[str, object]) -> dict[str, int]:
-    return {
-        field: value for field, value in changes.items()
-        if field in DATES and isinstance(value, int)
-    }  # fmt: skip

@@ -32,7 +32,7 @@ from alphapulse.projections import (
 
 from .identity import id_candidates
 from .lookup import Lookup
-from .periods import periods_of
+from .periods import each_period
 from .relation_rules import Ratio, ratio_in
 from .uses import KINDS, Use, Uses
 from .valid_time import When
@@ -245,10 +245,10 @@ class Relations:
                 if event is None or not isinstance(body := event.body, RelationBody):
                     continue
                 if not body.missing_key:
-                    for begins, ends in periods_of(body):
+                    for then in each_period(body):
                         yield Related(
                             id, body.instrument, RelationKind(body.relation), body.other,
-                            ratio_in(body), begins, ends, depth, event.offset,
+                            ratio_in(then), then.valid_from, then.valid_to, depth, event.offset,
                         )  # fmt: skip
 
 

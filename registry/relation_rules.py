@@ -126,9 +126,14 @@ def ratio_fields(ratio: Ratio | None) -> dict[str, int | bool]:
 
 def flaw(body: RelationBody) -> str:
     """Which rule of its own a relation's state breaks; empty when it breaks none."""
-    numerator, denominator = body.ratio_numerator, body.ratio_denominator
     if broken := periods.flaw(body):
         return broken
+    flaws = (_flaw_of_period(period) for period in periods.each_period(body))
+    return next(filter(None, flaws), "")
+
+
+def _flaw_of_period(body: RelationBody) -> str:
+    numerator, denominator = body.ratio_numerator, body.ratio_denominator
     if not (0 < numerator <= _I64_MAX and 0 < denominator <= _I64_MAX):
         return "its ratio is not above zero"
     if gcd(numerator, denominator) != 1:

@@ -55,7 +55,16 @@ from .candidates import Candidate, Evidence
 from .changes import Blame, Change
 from .cross import Pair
 from .deciding import Receipt, key_of
-from .fields import class_text, fact, fact_fields, id_text, relation_text, status_text, time_text
+from .fields import (
+    class_text,
+    fact,
+    fact_fields,
+    id_text,
+    relation_text,
+    status_text,
+    time_text,
+    words_shown,
+)
 from .formula import components_of
 from .identity import key_text
 from .instruments import ORDER_FIELDS
@@ -98,7 +107,9 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "asset_class": class_text, "status": status_text, "relation": _known_relation,
     "valid_from": time_text, "valid_to": time_text, "symbol_from": time_text,
     "key": key_text, "holder_key": key_text,
-    "earlier": lambda periods: [list(map(time_text, period)) for period in periods],
+    "earlier": lambda periods: [
+        [time_text(begins), time_text(ends), words_shown(words)] for begins, ends, words in periods
+    ],
     "missing_key": lambda value: key_text(value) if value else None,
     "instrument": _known_id, "other": _known_id,
     "wanted": id_text, "assigned": id_text, "holder": id_text,

@@ -38,6 +38,7 @@ from alphapulse.log import (
 from alphapulse.projections import backwards
 
 from .facts import Facts, Value, body_of, facts_from
+from .periods import place
 
 NEVER: Final = 1 << 63
 TRADED: Final = frozenset({Status.ACTIVE, Status.HALTED})
@@ -137,8 +138,9 @@ def _with_status(body: InstrumentBody, status: Status) -> InstrumentBody:
     return InstrumentBody(encode_message(*fields), body.extension)
 
 
-def symbol_before(events: Iterable[Event], valid: int) -> str:
-    """The symbol that a listing had at a time before its newest one; empty when it is not known.
+def symbol_before(events: Iterable[Event], period: ListingBody, valid: int) -> str:
+    """The symbol that a listing had at a time in this period, before the newest one that it had in
+    it; empty when it is not known.
 
     events: of it, the newest first. An event that changes the symbol says since when it has that;
     one that changes only the date says that the symbol before it did not hold till then, either.
@@ -147,6 +149,10 @@ def symbol_before(events: Iterable[Event], valid: int) -> str:
     for event in events:
         body = event.body
         if isinstance(body, ListingBody):
+            where = place(body, period.valid_from, period.valid_to)
+            if where.is_new:
+                continue  # it tells nothing of this period
+            body = where.state(body, period.valid_from)
             if body.symbol != after and body.symbol_from <= valid:
                 return body.symbol
             after = body.symbol

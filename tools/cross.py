@@ -194,5 +194,8 @@ class _Asking:
         """With text that did not fit into the record."""
         if not record.is_cut:
             return record
-        bodies = dict(self._registry.listing_bodies(record.instrument, **self.at))
-        return bodies[record.id]
+        periods = self._registry.listing_periods(record.instrument, **self.at)
+        return next(
+            period for id, period in periods
+            if (id, period.valid_from) == (record.id, record.valid_from)
+        )  # fmt: skip

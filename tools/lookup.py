@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,6 @@ from .output import Column, duration, short_time, shown
 from .verb import Cli, brief, find, find_one, place_of, settings, time_asked
 
 if TYPE_CHECKING:
-    from alphapulse.log import ListingBody
     from alphapulse.registry import Match, Registry, When
 
     from .trading import Order
@@ -231,35 +230,17 @@ def _listing_rows(
             begins, is_named = registry.lookup.begins(match.id, registry.when(as_of).known)
             row = on_chain_dict(match, begins if is_named else 0, then)
             rows.append(row | came | UNSAID)
-        bodies = registry.listing_bodies(match.id, as_of=as_of, valid=valid)
+        bodies = registry.listing_periods(match.id, as_of=as_of, valid=valid)
         if bodies:
             owner = registry.describe(match.id, as_of=as_of, valid=valid)
             # Of a time before its registration holds, only the listing speaks.
             status = Status.ACTIVE if owner is None else owner.record.status_at(at)
-            for id, body in bodies:
-                for period in _periods(registry, id, body, as_of):
-                    row = listing_dict(period, at, status)
-                    lives = row["current"] or row["status"] == "halted"
-                    said = trading.said(id, period, order) if lives else UNSAID
-                    rows.append(row | came | said)
+            for id, period in bodies:
+                row = listing_dict(period, at, status)
+                lives = row["current"] or row["status"] == "halted"
+                said = trading.said(id, period, order) if lives else UNSAID
+                rows.append(row | came | said)
     return rows
-
-
-def _periods(
-    registry: Registry, id: int, body: ListingBody, as_of: str | None
-) -> Iterator[ListingBody]:
-    """A listing once for each time that it was there, under the symbol that it had at its end."""
-    from msgspec.structs import replace
-
-    from alphapulse.registry.periods import each_period
-
-    for period in each_period(body):
-        if period.valid_to and period.valid_to <= body.symbol_from:
-            then = registry.listing_bodies(
-                body.instrument, as_of=as_of, valid=period.valid_to - 1
-            )
-            period = replace(period, symbol=dict(then)[id].symbol)
-        yield period
 
 
 def _ratios_of_receipts(

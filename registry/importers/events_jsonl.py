@@ -23,8 +23,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from msgspec.structs import replace
-
 from alphapulse.log import (
     CLASS_NAMES,
     AlphaPulseError,
@@ -164,7 +162,7 @@ def _rows(event: Event, line: Line) -> list[Row | Relation | Refused]:
         body = event.body
         if isinstance(body, RelationBody) and body.relation != RelationKind.GROUPED:
             is_relation = True
-            relates = [_relate(period) for period in each_period(body)]
+            relates = [_relate(period) for period in reversed(each_period(body))]
             return [Relation(place, relate, raw(line), _names(body)) for relate in relates]
         if isinstance(body, ListingBody):
             return [Row(place, tuple(_listings(body)), raw(line))]
@@ -175,7 +173,7 @@ def _rows(event: Event, line: Line) -> list[Row | Relation | Refused]:
 
 
 def _listings(body: ListingBody) -> Iterator[AddListing]:
-    """The newest period first, which all else that is said of it is about."""
+    """The newest period first: another one before it takes over nothing that is said of it."""
     for period in reversed(each_period(body)):
         listing = Listing(
             instrument=0, venue=period.venue, symbol=period.symbol, currency=period.currency,
@@ -183,8 +181,6 @@ def _listings(body: ListingBody) -> Iterator[AddListing]:
             valid_to=period.valid_to, figi=period.figi, symbol_from=period.symbol_from,
             **{field: getattr(period, field) for field in ORDER_FIELDS},
         )  # fmt: skip
-        if period.valid_from != body.valid_from:
-            listing = replace(listing, symbol_from=0)
         yield AddListing.make(listing, of=period.instrument_fingerprint)
 
 

@@ -9,7 +9,9 @@ from alphapulse.log import (
     AssetClass,
     InstrumentBody,
     ListingBody,
+    ListingWords,
     RelationBody,
+    RelationWords,
     Status,
 )
 from alphapulse.projections.rows import canonical_row
@@ -135,8 +137,9 @@ def test_disputed_dates_may_be_those_of_any_period(field: str) -> None:
         fingerprint=bytes(16), instrument=1, instrument_fingerprint=bytes(16), asset_class=1,
         venue="XNAS",
     )  # fmt: skip
-    for body in (relation, listing):
-        once, twice = (replace(body, earlier=periods, **{field: 9}) for periods in ((), ((1, 2),)))
+    for body, words in ((relation, RelationWords()), (listing, ListingWords())):
+        periods = (), ((1, 2, words),)
+        once, twice = (replace(body, earlier=each, **{field: 9}) for each in periods)
         assert canonical_row(once) != canonical_row(twice)
         disputed = frozenset({field})
         assert canonical_row(once, disputed) == canonical_row(twice, disputed)

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from alphapulse.log import Event, InvalidInput, Kind, RelationBody, RelationKind, parse_time
+from alphapulse.log import (
+    Event,
+    InvalidInput,
+    Kind,
+    RelationBody,
+    RelationKind,
+    RelationWords,
+    parse_time,
+)
 from alphapulse.projections import fields_in_conflict
 from alphapulse.registry import (
     LINKS,
@@ -187,7 +195,7 @@ def test_a_relation_ends_and_begins_anew(registry: Registry, three: Three) -> No
     assert registry.relate(*words, valid_from=30, source="other").outcome == "amended"
     held = body(registry, 7)
     assert (held.valid_from, held.valid_to, held.revision) == (30, 0, 4)
-    assert held.earlier == ((10, 30),)
+    assert held.earlier == ((10, 30, RelationWords()),)
 
 
 @pytest.mark.parametrize("relation", ACYCLIC)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from alphapulse.log import InvalidInput, ListingBody
+from alphapulse.log import InvalidInput, ListingBody, ListingWords
 from alphapulse.registry import (
     IllegalEvent,
     Listing,
@@ -34,7 +34,8 @@ def body(*periods: Dates) -> ListingBody:
     *earlier, (begins, ends) = periods
     return ListingBody(
         fingerprint=bytes(16), instrument=1, instrument_fingerprint=bytes(16), asset_class=1,
-        venue="XNAS", earlier=tuple(earlier), valid_from=begins, valid_to=ends,
+        venue="XNAS", earlier=tuple((f, t, ListingWords()) for f, t in earlier),
+        valid_from=begins, valid_to=ends, revision=2,
     )  # fmt: skip
 
 
@@ -63,8 +64,8 @@ def body(*periods: Dates) -> ListingBody:
 def test_which_period_dates_are_about(known: list[Dates], said: Dates, after: list[Dates]) -> None:
     where = place(body(*known), *said)
     dates = {f: v for f, v in zip(("valid_from", "valid_to"), said, strict=True) if v}
-    told = where.said(dates)
-    assert [*told["earlier"], (told["valid_from"], told["valid_to"])] == after  # type: ignore[misc]
+    told = replace(body(*known), **where.said(body(*known), dates, said[0]))
+    assert list(periods_of(told)) == after
     assert flaw(body(*after)) == ""
 
 
@@ -108,7 +109,10 @@ def test_a_listing_that_comes_back(registry: Registry) -> None:
     assert registry.log.head == head
     registry.end_listing(first.id, valid_to="2022-01-01")
     with pytest.raises(InvalidInput, match="before it begins"):
-        registry.end_listing(first.id, valid_to="2014-01-01")
+        registry.end_listing(first.id, valid_to="2009-01-01")
+    registry.end_listing(first.id, valid_to="2014-01-01")
+    periods = [(each.valid_from, each.valid_to) for _, each in registry.listing_periods(id)]
+    assert [ends // 10**9 for _, ends in periods] == [1388534400, 1640995200]
     assert len(registry.history(id)) == registry.log.head
     assert audit_meaning(registry.log).ok
     assert [each.equal for each in registry.rebuild(["listings"], check=True)] == [True]
@@ -166,8 +170,8 @@ def test_any_order_of_periods_gives_the_same_row(marks: list[int], rng: Any) -> 
     state = body(shuffled[0])
     for begins, ends in shuffled[1:]:
         where = place(state, begins, ends)
-        told: Any = where.said({"valid_from": begins, "valid_to": ends})
-        state = body(*told["earlier"], (told["valid_from"], told["valid_to"]))
+        dates = {"valid_from": begins, "valid_to": ends}
+        state = replace(state, **where.said(state, dates, begins))
     assert list(periods_of(state)) == sorted(periods)
     assert all((holds(state, begins) and not holds(state, ends)) or ends in marks
                for begins, ends in periods)  # fmt: skip
@@ -206,5 +210,5 @@ def _in_two_symbols(home: Path, step: int) -> bytes:
         for each in words[::step]:
             assert not listed(registry, id, **each).conflicts
         ((_, state),) = registry.listing_bodies(id)
-        assert (state.symbol, state.symbol_from) == ("NEW", 30)
+        assert (state.symbol, state.symbol_from) == ("NEW", 0)
         return registry.statistics().views["listings"].digest

@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from alphapulse.log import InvalidInput, Kind, Pattern, RelationBody, RelationKind, Space
+from alphapulse.log import (
+    InvalidInput,
+    Kind,
+    Pattern,
+    RelationBody,
+    RelationKind,
+    RelationWords,
+    Space,
+)
 from alphapulse.registry import (
     IllegalEvent,
     Origin,
@@ -257,7 +265,7 @@ def test_another_home_waits_too(registry: Registry, tmp_path: Path) -> None:
         (1, {"relation": RelationKind.GROUPED, "group": "g"}, "only one end"),
         (3, {}, "the end that it waits for is registered"),
         (4, {}, "an end that was there is missing"),
-        (2, {"earlier": ((5, 0),), "valid_from": 9}, "periods overlap"),
+        (2, {"earlier": ((5, 0, RelationWords()),), "valid_from": 9, "revision": 2}, "periods overlap"),
     ],
 )  # fmt: skip
 def test_what_no_event_may_say(
