@@ -120,8 +120,11 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
     if isinstance(event.body, ConflictBody):
         held_by = event.body.held_source or "an unnamed source"
         offered_by = event.body.offered_source or "an unnamed source"
-        return [f"0x{event.entity:016x} {text['field']}:", repr(event.body.held), "by", held_by,
-                "stays,", repr(event.body.offered), "by", offered_by, "was offered"]  # fmt: skip
+        held, offered = (
+            _said(event.body.field, value) for value in (event.body.held, event.body.offered)
+        )
+        return [f"0x{event.entity:016x} {text['field']}:", held, "by", held_by,
+                "stays,", offered, "by", offered_by, "was offered"]  # fmt: skip
     if isinstance(event.body, AcknowledgedBody):
         return [f"alert {text['alert']}", text["reason"]]
     if isinstance(event.body, EndorsedBody):
@@ -143,6 +146,14 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
     said = f"0x{event.entity:016x}: a request was answered with event {text['answer']}, unchanged"
     conflicts = ", ".join(map(str, event.body.conflicts))
     return [said, f"in conflict {conflicts}" if conflicts else ""]
+
+
+def _said(field: str, value: str) -> str:
+    """Dates of listings and relations are kept in ns."""
+    from alphapulse.registry.fields import time_text
+
+    is_date = field in ("valid_from", "valid_to", "symbol_from") and value.lstrip("-").isdecimal()
+    return (time_text(int(value)) or "none") if is_date else repr(value)
 
 
 def _describe_venue(event: Event, text: dict[str, str]) -> list[str]:

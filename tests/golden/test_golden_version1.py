@@ -41,7 +41,7 @@ def _golden(name: str) -> Any:
 GOLDEN: dict[str, Any] = _golden("version1.json")
 LATER: list[dict[str, Any]] = [
     row for name in (
-        "requests", "relations", "feeds", "candidates", "proposals", "orders", "venues"
+        "requests", "relations", "feeds", "candidates", "proposals", "orders", "venues", "periods"
     )
     for row in _golden(f"version1_{name}.json")["frames"]
 ] + _golden("version1_samples.json")["frames"]
@@ -57,7 +57,7 @@ def test_every_kind_of_version_1_is_here() -> None:
     }  # fmt: skip
     assert {row["codec"] for row in GOLDEN["frames"]} == {"none", "lz4", "snappy", "zstd"}
     assert {row["kind"] for row in LATER} == {
-        "instrument.registered", "listing.added",
+        "instrument.registered", "listing.added", "listing.amended",
         "request.answered", "relation.added", "relation.amended", "relation.ended",
         "feed.imported", "candidate.proposed", "candidate.confirmed", "candidate.refused",
         "instrument.seen", "instrument.missing", "proposal.confirmed",

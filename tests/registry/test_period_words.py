@@ -15,6 +15,7 @@ from alphapulse.log import InvalidInput, Kind
 from alphapulse.registry import Listing, Receipt, Registry, import_file
 from alphapulse.registry.audit import audit_meaning
 from alphapulse.registry.render import event_dict
+from alphapulse.tools.events import describe
 
 from .homes import APPLE, open_home, token
 
@@ -47,15 +48,19 @@ def test_an_announced_period_changes_nothing_today(registry: Registry) -> None:
 
 def test_a_former_period_has_its_own_tick(registry: Registry) -> None:
     id = registry.register(APPLE).id
-    listed(registry, id, symbol="AAPL", tick="0.0625", valid_from="1980-01-01", valid_to="2001-04-09")
+    until = {"valid_from": "1980-01-01", "valid_to": "2001-04-09"}
+    listed(registry, id, symbol="AAPL", tick="0.0625", **until)
     listed(registry, id, tick="0.01", valid_from="2001-04-09")
     assert ticks(registry, id, "1990-01-01", None) == ["0.0625", "0.01"]
-    corrected = listed(registry, id, tick="0.125", valid_from="1980-01-01", valid_to="2001-04-09")
+    corrected = listed(registry, id, tick="0.125", **until)
     assert (corrected.outcome, corrected.conflicts) == ("amended", ())
     assert ticks(registry, id, "1990-01-01", None) == ["0.125", "0.01"]
-    other = listed(registry, id, "t", tick="0.25", valid_from="1980-01-01", valid_to="2001-04-09")
+    other = listed(registry, id, "t", tick="0.25", **until)
     assert len(other.conflicts) == 1
     assert ticks(registry, id, "1990-01-01", None) == ["0.125", "0.01"]
+    dated = listed(registry, id, "t", valid_from="1981-01-01", valid_to="2001-04-09")
+    text = describe(registry.log.event(dated.conflicts[0]))
+    assert "1980-01-01T00:00:00Z by s stays, 1981-01-01T00:00:00Z by t was offered" in text
     assert [each.equal for each in registry.rebuild(["listings"], check=True)] == [True]
 
 

@@ -265,7 +265,8 @@ def test_another_home_waits_too(registry: Registry, tmp_path: Path) -> None:
         (1, {"relation": RelationKind.GROUPED, "group": "g"}, "only one end"),
         (3, {}, "the end that it waits for is registered"),
         (4, {}, "an end that was there is missing"),
-        (2, {"earlier": ((5, 0, RelationWords()),), "valid_from": 9, "revision": 2}, "periods overlap"),
+        (2, {"earlier": ((5, 0, RelationWords()),), "valid_from": 9, "revision": 2},
+         "periods overlap"),
     ],
 )  # fmt: skip
 def test_what_no_event_may_say(
