@@ -227,8 +227,7 @@ class Lookup:
         index, key = "symbol", text_key(symbol)
         if venue:
             index, key = "venue_symbol", pair_key(venue, symbol)
-        at = when.moment(self._log)
-        current = {id for id, match in found.items() if match.record.status_at(at) not in OVER}
+        at, own, current = when.moment(self._log), found.keys() | set(), set[int]()
         for body in self._listing_bodies(index, key, when):
             if body.symbol != symbol or (venue and body.venue != venue):
                 continue
@@ -241,7 +240,7 @@ class Lookup:
         if len(found) < 2:
             return list(found.values())
         if venue and not current.isdisjoint(found):
-            return [match for id, match in found.items() if id in current]
+            found = {id: match for id, match in found.items() if id in current | own}
         return sorted(found.values(), key=lambda match: match.record.status_at(at) in OVER)
 
     def _listing_bodies(self, index: str, key: int, when: When) -> Iterator[ListingBody]:

@@ -153,7 +153,7 @@ def _said(field: str, value: str) -> str:
     from alphapulse.registry.fields import time_text
 
     is_date = field in ("valid_from", "valid_to", "symbol_from") and value.lstrip("-").isdecimal()
-    return (time_text(int(value)) or "none") if is_date else repr(value)
+    return short_time(time_text(int(value)) or "none") if is_date else repr(value)
 
 
 def _describe_venue(event: Event, text: dict[str, str]) -> list[str]:
