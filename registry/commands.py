@@ -19,6 +19,7 @@ from functools import partial
 from typing import Final, NamedTuple, Protocol
 
 from alphapulse.log import (
+    CLASS_NAMES,
     CLASSES_BY_NAME,
     AcknowledgedBody,
     AssetClass,
@@ -70,7 +71,7 @@ from .readers import facts_of, status_of, valid_from_of
 from .retries import identified, keep_answer, replayed
 from .state import State
 from .terms import agree
-from .valid_time import NEVER, facts_words, words_of
+from .valid_time import NEVER, Said, facts_words, words_at, words_of
 from .validation import offset, text
 from .waiting import met
 
@@ -179,72 +180,140 @@ class Register(NamedTuple):
 
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
         known = facts_from(instrument_body(held))
-        filled, disagreements = merge(known, self.facts)
-        changes: dict[str, Value] = dict(filled)
         conflicts: list[Disagreement] = []
-        for field, (value, offered) in disagreements.items():
-            said_by = state.said_by(held, field, partial(_fact, field=field))
-            said = Disagreement(
-                field, str(fact(field, value)), said_by.source, str(fact(field, offered)),
-                origin.source,
-            )  # fmt: skip
-            word = weigh(
-                state, Space.INSTRUMENT, held.id, said_by, origin, said,
-                correctable=field != "decimals",
-            )  # fmt: skip
-            if word != Word.CONFLICTS:
-                changes[field] = offered
-            if word != Word.CORRECTS:
-                conflicts.append(said.turned() if word == Word.OUTRANKS else said)
+        changes = self._news(state, origin, held, known, conflicts)
+        moves = self._moves(state, origin, held, conflicts)
+        said = state.said_of(held) if self.valid_from else []
+        repeated = self._repeated(state, origin, held, said, conflicts)
+        since = self.valid_from
+        if said and any(each.offered_source == origin.source for each in conflicts):
+            since = max(since, _begins(said))  # what is not taken does not say that it was there
         agreed = (
             (field, partial(_fact, field=field)) for field, value in self.facts.values.items()
             if known.values.get(field) == value
         )  # fmt: skip
         endorsed = endorse(state, Space.INSTRUMENT, held, known.asset_class, agreed, origin)
-        offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
-        allowed = amendable_fields(CLASSES_BY_NAME[str(changes["class"])]
-                                   if "class" in changes else known.asset_class)  # fmt: skip
-        # What only another class has goes with the word that it is of that class.
-        changes = {field: value for field, value in changes.items() if field in allowed}
+        metadata = origin.metadata()
+        offset = None
         if changes:
-            offset = _amend(
-                state, held, amended(known, changes), self.valid_from, origin.metadata()
+            offset = _amend(state, held, amended(known, changes), since, metadata)
+        for until, words in repeated.items():
+            offset = _say_earlier(state, held.id, words, since, until, metadata) or offset
+        if offset is None and since:
+            offset = _date_back(state, held, since, metadata)
+        if moves and self.status is not None:
+            offset = _set_status(
+                state, held_instrument(state, held.id), self.status, since, metadata
             )
-            outcome = "amended"
-        elif self.valid_from:
-            dated = _date_back(state, held, self.valid_from, origin.metadata())
-            if dated is not None:
-                offset, outcome = dated, "amended"
-        if self.status is not None and self.status != held.entity.status:
-            status_offset = self._restatus(state, origin, held.id, conflicts)
-            if status_offset is not None:
-                offset, outcome = status_offset, "amended"
         raised = raise_conflicts(
             state, Space.INSTRUMENT, held.id, known.asset_class, conflicts, origin
         )
-        if outcome == "unchanged" and endorsed is None and raised:
-            offset = raised[0]
-        return Receipt(held.id, self.fingerprint, offset, outcome, raised)
+        if offset is not None:
+            return Receipt(held.id, self.fingerprint, offset, "amended", raised)
+        if endorsed is None:
+            offset = raised[0] if raised else held.data_offset
+        else:
+            offset = endorsed
+        return Receipt(held.id, self.fingerprint, offset, "unchanged", raised)
 
-    def _restatus(
-        self, state: State, origin: Origin, id: int, conflicts: list[Disagreement]
-    ) -> int | None:
+    def _news(
+        self, state: State, origin: Origin, held: Held, known: Facts,
+        conflicts: list[Disagreement],
+    ) -> dict[str, Value]:  # fmt: skip
+        """What it says otherwise than the newest word, and is taken; the rest goes to conflicts."""
+        filled, disagreements = merge(known, self.facts)
+        changes: dict[str, Value] = dict(filled)
+        for field, (value, offered) in disagreements.items():
+            word = self._weigh(state, origin, held, (field, value, offered), conflicts)
+            if word != Word.CONFLICTS:
+                changes[field] = offered
+        allowed = amendable_fields(CLASSES_BY_NAME[str(changes["class"])]
+                                   if "class" in changes else known.asset_class)  # fmt: skip
+        # What only another class has goes with the word that it is of that class.
+        return {field: value for field, value in changes.items() if field in allowed}
+
+    def _weigh(
+        self, state: State, origin: Origin, held: Held, word: tuple[str, Value, Value],
+        conflicts: list[Disagreement], *, formerly: bool = False,
+    ) -> Word:  # fmt: skip
+        """Of (field, value that is known, value that it says). formerly: the value is not the one
+        that is held now, but one that was."""
+        field, value, offered = word
+        said_by = state.said_by(
+            held, field, partial(_fact, field=field), value if formerly else None
+        )
+        said = Disagreement(
+            field, _shown(field, value), said_by.source, _shown(field, offered), origin.source
+        )
+        weighed = weigh(
+            state, Space.INSTRUMENT, held.id, said_by, origin, said,
+            correctable=field != "decimals",
+        )  # fmt: skip
+        if weighed != Word.CORRECTS:
+            conflicts.append(said.turned() if weighed == Word.OUTRANKS else said)
+        return weighed
+
+    def _moves(
+        self, state: State, origin: Origin, held: Held, conflicts: list[Disagreement]
+    ) -> bool:
         """The same source may move the status; another one's word is a conflict, and moves it only
         if that one comes first."""
-        held = held_instrument(state, id)
-        assert self.status is not None
-        said_by = state.said_by(held, "status", _instrument_status)
         before = Status(held.entity.status)
+        if self.status is None or self.status == before:
+            return False
+        said_by = state.said_by(held, "status", _instrument_status)
         said = Disagreement(
             "status", before.name.lower(), said_by.source, self.status.name.lower(), origin.source
         )
-        word = weigh(state, Space.INSTRUMENT, id, said_by, origin, said)
+        word = weigh(state, Space.INSTRUMENT, held.id, said_by, origin, said)
         if word == Word.CONFLICTS or self.status not in NEXT[before]:
             conflicts.append(said)
-            return None
+            return False
         if word == Word.OUTRANKS:
             conflicts.append(said.turned())
-        return _set_status(state, held, self.status, self.valid_from, origin.metadata())
+        return True
+
+    def _repeated(
+        self, state: State, origin: Origin, held: Held, said: list[Said],
+        conflicts: list[Disagreement],
+    ) -> dict[int, dict[str, Value]]:  # fmt: skip
+        """The words that are held already but not since `valid_from`: until when (ns) they are
+        said anew, which is when the next word begins. So it ends alike in whatever order words
+        with dates come, and the same again says nothing.
+
+        said: what was said of it; empty = it names no date. A status cannot be bounded: it is said
+        anew only where no other one comes later.
+        """
+        if len(said) < 2:
+            return {}
+        then, newest = words_at(said, self.valid_from), said[-1].words
+        offered = facts_words(self.facts)
+        if self.status is not None:
+            offered["status"] = int(self.status)
+        earlier = {
+            field: value for field, value in offered.items()
+            if newest.get(field) == value != then.get(field) and field not in DERIVED
+        }  # fmt: skip
+        found: dict[int, dict[str, Value]] = {}
+        times = sorted({each.since for each in said if each.since > self.valid_from})
+        later = [(at, words_at(said, at)) for at in times] if earlier else []
+        for field, value in earlier.items():
+            before = then.get(field)
+            known = [(at, words.get(field)) for at, words in later]
+            until, *rest = [(at, word) for at, word in known if word != before]
+            if field == "status" and any(word != value for _, word in (until, *rest)):
+                continue
+            if before is not None:
+                word = (field, before, value)
+                weighed = self._weigh(state, origin, held, word, conflicts, formerly=True)
+                if weighed == Word.CONFLICTS:
+                    continue
+            words = found.setdefault(until[0], {})
+            words[field] = value
+            for name, of in DERIVED.items():
+                if of == field:
+                    words[name] = newest[name]
+        return found
 
 
 def _instrument_status(body: DataBody) -> int:
@@ -258,8 +327,19 @@ def _valid_from(body: InstrumentBody) -> int:
 
 def _fact(body: DataBody, field: str) -> object:
     assert isinstance(body, InstrumentBody)
+    if field == "status":
+        return body.message[3]
     facts = facts_from(body)
     return facts.asset_class if field == "class" else facts.values.get(field)
+
+
+def _shown(field: str, value: Value) -> str:
+    """A value of a field as a conflict shows it."""
+    if field == "status":
+        return Status(int(value)).name.lower()
+    if field == "class" and isinstance(value, int):
+        return CLASS_NAMES[AssetClass(value)]
+    return str(fact(field, value))
 
 
 def _amend(state: State, held: Held, facts: Facts, valid_from: int, metadata: bytes) -> int:
@@ -342,10 +422,30 @@ def _say(state: State, id: int, step: Step, valid_from: int, metadata: bytes) ->
 
 def _date_back(state: State, held: Held, valid_from: int, metadata: bytes) -> int | None:
     """Says that it was there from a time (ns) on, with no word beside; None when that is known."""
-    said = state.said_of(held)
-    if valid_from >= min(said[0].since, *(each.valid_from or NEVER for each in said)):
+    if valid_from >= _begins(state.said_of(held)):
         return None
     return _amend(state, held, facts_from(instrument_body(held)), valid_from, metadata)
+
+
+def _begins(said: list[Said]) -> int:
+    """As `valid_time.begins_of`."""
+    return min(said[0].since, *(each.valid_from or NEVER for each in said))
+
+
+def _say_earlier(
+    state: State, id: int, words: Mapping[str, Value], since: int, until: int, metadata: bytes
+) -> int | None:
+    """Says words from a time (ns) until another; of a status, for good. None when they hold."""
+    if since >= until:
+        return None
+    facts, offset = dict(words), None
+    status = facts.pop("status", None)
+    if facts:
+        for step in steps(state.said_of(held_instrument(state, id)), facts, since, until):
+            offset = _say(state, id, step, step.since, metadata)
+    if status is not None:
+        offset = _set_status_again(state, id, Status(int(status)), since, metadata) or offset
+    return offset
 
 
 _ASIDE: Final = {
@@ -354,6 +454,19 @@ _ASIDE: Final = {
 """What a status becomes for the moment in which it is said again, for an earlier day: `dating`."""
 if any(other not in NEXT[status] or status not in NEXT[other] for status, other in _ASIDE.items()):
     raise ImportError("no way leads back to a status that is said again")
+
+
+def _set_status_again(
+    state: State, id: int, status: Status, valid_from: int, metadata: bytes
+) -> int | None:
+    """Says a status that is held already since a time (ns), 0 = now. None when it holds since then,
+    or can be left for no other."""
+    aside, held = _ASIDE.get(status), held_instrument(state, id)
+    since = valid_from or state.now
+    if aside is None or not steps(state.said_of(held), {"status": int(status)}, since, 0):
+        return None
+    _set_status(state, held, aside, valid_from, metadata)
+    return _set_status(state, held_instrument(state, id), status, valid_from, metadata)
 
 
 class SetStatus(NamedTuple):
@@ -380,18 +493,14 @@ class SetStatus(NamedTuple):
 
     def _again(self, state: State, held: Held, origin: Origin) -> Receipt:
         """Of a status that is held already: it may be announced, or true since an earlier day."""
-        aside, receipt = _ASIDE.get(self.status), Receipt(
-            self.id, held.entity.fingerprint, held.data_offset, "unchanged"
-        )  # fmt: skip
-        if aside is None or not (self.valid_from or state.is_pending(held)):
-            return receipt
-        wanted, since = {"status": int(self.status)}, self.valid_from or state.now
-        if not steps(state.said_of(held), wanted, since, 0):
-            return receipt
-        for status in (aside, self.status):
-            held, metadata = held_instrument(state, self.id), origin.metadata()
-            offset = _set_status(state, held, status, self.valid_from, metadata)
-        return receipt._replace(offset=offset, outcome="amended")
+        offset = None
+        if self.valid_from or state.is_pending(held):
+            offset = _set_status_again(
+                state, self.id, self.status, self.valid_from, origin.metadata()
+            )
+        outcome = "unchanged" if offset is None else "amended"
+        offset = held.data_offset if offset is None else offset
+        return Receipt(self.id, held.entity.fingerprint, offset, outcome)
 
 
 class Acknowledge(NamedTuple):

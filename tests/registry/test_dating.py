@@ -4,6 +4,7 @@ as known on every day, against a plain list of who said what when."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -482,3 +483,85 @@ def test_blame_is_about_what_is_true(fresh: Days) -> None:
     assert "name" not in before
     assert (blames(day=4)["symbol"], blames(day=4)["name"]) == (("B", after), ("N", after))
     assert "currency" not in blames(day=4, known=after)
+
+
+# --- said again with an earlier date -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_words_with_dates_mean_the_same_in_any_order(fresh: Days, order: tuple[int, ...]) -> None:
+    """Nobody's word of one day is lost to another one's order of files; again adds nothing."""
+    registry, code = fresh.on(20), new_isin(fresh)
+    first = registry.register(Equity(isin=code, symbol="A", valid_from=fresh.time(0)), source="s")
+    words = [
+        Equity(isin=code, symbol="B", currency="USD", valid_from=fresh.time(day))
+        for day in (12, 5, 9)
+    ]  # fmt: skip
+    for number in order:
+        registry.register(words[number], source="s")
+    head = registry.log.head
+    for number in order:
+        assert registry.register(words[number], source="s").outcome == "unchanged"
+    assert registry.log.head == head
+
+    def said(day: int) -> tuple[str, str]:
+        record = registry.get(first.id, valid=fresh.time(day))
+        assert record is not None
+        return record.symbol, record.currency
+
+    assert [said(day) for day in (0, 4, 5, 9, 12, 30)] == [("A", "")] * 2 + [("B", "USD")] * 4
+
+
+def test_who_says_again_what_was_not_known_yet(fresh: Days) -> None:
+    registry, code = fresh.on(10), new_isin(fresh)
+    id = registry.register(Equity(isin=code, symbol="A", valid_from=fresh.time(0)), source="s").id
+    registry.register(Equity(isin=code, name="N", status="halted"), source="s")
+    receipt = registry.register(
+        Equity(isin=code, name="N", status="halted", valid_from=fresh.time(4)), source="s"
+    )
+    assert receipt.outcome == "amended" and not receipt.conflicts
+    for day, name, status in ((3, None, Status.ACTIVE), (4, "N", Status.HALTED)):
+        facts, record = (
+            registry.facts(id, valid=fresh.time(day)), registry.get(id, valid=fresh.time(day))
+        )  # fmt: skip
+        assert record is not None and record.status is status and record.symbol == "A"
+        assert facts.values.get("name") == name
+
+
+def test_what_another_source_said_of_the_days_before_stands(fresh: Days) -> None:
+    """A repeated word reaches back over what nobody said and over its own source's, no further;
+    and to where the next word begins."""
+    registry, code = fresh.on(30), new_isin(fresh)
+    said = (("A", 0, "one"), ("C", 5, "one"), ("A", 9, "one"), ("B", 20, "one"))
+    for symbol, day, source in said:
+        id = registry.register(
+            Equity(isin=code, symbol=symbol, valid_from=fresh.time(day)), source=source
+        ).id
+    word = Equity(isin=code, symbol="B", valid_from=fresh.time(2))
+    other = registry.register(word, source="other")
+    assert other.outcome == "unchanged" and len(other.conflicts) == 1
+    again = registry.register(word, source="other")
+    assert again.conflicts == other.conflicts
+    assert registry.register(word, source="one").outcome == "amended"
+    symbols = []
+    for day in (0, 2, 4, 5, 9, 20):
+        record = registry.get(id, valid=fresh.time(day))
+        assert record is not None
+        symbols.append(record.symbol)
+    assert symbols == ["A", "B", "B", "C", "A", "B"]
+
+
+def test_what_is_in_conflict_dates_nothing_back(fresh: Days) -> None:
+    registry, code = fresh.on(10), new_isin(fresh)
+    id = registry.register(Equity(isin=code, symbol="META"), source="one").id
+    old = Equity(isin=code, symbol="FB", name="Facebook", valid_from=fresh.time(2))
+    receipt = registry.register(old, source="two")
+    assert receipt.outcome == "amended" and len(receipt.conflicts) == 1
+    assert registry.get(id, valid=fresh.time(5)) is None
+    assert registry.facts(id).values == {"isin": code, "symbol": "META", "name": "Facebook"}
+    head = registry.log.head
+    assert registry.register(old, source="two").outcome == "unchanged"
+    halted = Equity(isin=code, status="halted", valid_from=fresh.time(2))
+    assert registry.register(halted, source="two").outcome == "unchanged"
+    assert registry.log.head == head + 1  # the second conflict
+    assert registry.get(id, valid=fresh.time(5)) is None
