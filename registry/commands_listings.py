@@ -116,6 +116,10 @@ class AddListing(NamedTuple):
 
         return read
 
+    def held(self, state: State) -> Held | None:
+        """The listing, where it is known already."""
+        return state.find(Space.LISTING, fingerprint_of(self._key(self._owner(state))))
+
     def decide(self, state: State, origin: Origin) -> Receipt:
         owner, metadata = self._owner(state), origin.metadata()
         key = self._key(owner)
@@ -183,7 +187,7 @@ class AddListing(NamedTuple):
         if changes:
             changes = where.said(known, changes, begins)
         if changes:
-            offset = _change_listing(
+            offset = change_listing(
                 state, held, Kind.LISTING_AMENDED, changes, origin.metadata()
             )
             outcome = "amended"
@@ -195,7 +199,7 @@ class AddListing(NamedTuple):
         return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
 
 
-def _change_listing(
+def change_listing(
     state: State, held: Held, kind: Kind, changes: Mapping[str, object], metadata: bytes
 ) -> int:
     assert isinstance(held.body, ListingBody)
@@ -237,7 +241,7 @@ class EndListing(NamedTuple):
         is_known = has_date(held.body, "valid_to", self.valid_to)
         if is_known or (self.now and ends and ends < self.valid_to):
             return Receipt(self.id, fingerprint, held.data_offset, "unchanged")
-        offset = _change_listing(
+        offset = change_listing(
             state, held, Kind.LISTING_ENDED,
             where.said(held.body, {"valid_to": self.valid_to}, 0), origin.metadata(),
         )  # fmt: skip

@@ -33,6 +33,7 @@ from .held import Origin
 from .importers import FORMATS, Importer, InputFile, Quarantine, Reading, Refused, Relation, Row
 from .importers.json_document import DOCUMENT_SIZE_BYTES_MAX, parsed
 from .importers.quarantine import default_path
+from .listings_dated import ListingSince
 from .planning import Planned, disagreement
 from .registry import Registry
 from .tickets import Outcome, Unit
@@ -128,8 +129,9 @@ def import_file(
     with each thing that a row would do, as it is decided; the write session is held meanwhile.
     opened: a regular file that is read, and closed, instead of the one at `path`.
     named: gets the ids of the instruments that good rows register. valid_from: since when what rows
-    say of instruments is true, where they name no date of their own [since it is recorded]; what
-    was registered for later is dated back.
+    say of instruments, and of the symbols of listings, is true, where they name no date of their
+    own [since it is recorded]; what was registered for later is dated back. It holds from then on
+    until something was said later: so of files of several dates the oldest comes first.
     Raises InvalidInput for a file that is unusable as a whole. LogFull, LogBusy, ViewFull,
     ReadOnly, ChainBroken and the like stop the import; their facts say how far it came, the rows
     before are recorded, and importing again completes it. Cost: 100 µs a row, bounded memory.
@@ -329,11 +331,14 @@ class _Run:
             return (row.command,)
         if not self.since:
             return row.commands
-        return [
-            each._replace(valid_from=each.valid_from or self.since)
-            if isinstance(each, Register) else each
-            for each in row.commands
-        ]  # fmt: skip
+        return [self._dated(each) for each in row.commands]
+
+    def _dated(self, command: Command) -> Command:
+        if isinstance(command, Register):
+            return command._replace(valid_from=command.valid_from or self.since)
+        if isinstance(command, AddListing):
+            return ListingSince(command, self.since)
+        return command
 
     def _count(
         self, executor: _Executor, row: Row | Relation, receipts: Sequence[Receipt]

@@ -525,7 +525,7 @@ def test_who_says_again_what_was_not_known_yet(fresh: Days) -> None:
             registry.facts(id, valid=fresh.time(day)), registry.get(id, valid=fresh.time(day))
         )  # fmt: skip
         assert record is not None and record.status is status and record.symbol == "A"
-        assert facts.values.get("name") == name
+        assert facts is not None and facts.values.get("name") == name
 
 
 def test_what_another_source_said_of_the_days_before_stands(fresh: Days) -> None:
@@ -558,7 +558,9 @@ def test_what_is_in_conflict_dates_nothing_back(fresh: Days) -> None:
     receipt = registry.register(old, source="two")
     assert receipt.outcome == "amended" and len(receipt.conflicts) == 1
     assert registry.get(id, valid=fresh.time(5)) is None
-    assert registry.facts(id).values == {"isin": code, "symbol": "META", "name": "Facebook"}
+    facts = registry.facts(id)
+    assert facts is not None
+    assert facts.values == {"isin": code, "symbol": "META", "name": "Facebook"}
     head = registry.log.head
     assert registry.register(old, source="two").outcome == "unchanged"
     halted = Equity(isin=code, status="halted", valid_from=fresh.time(2))

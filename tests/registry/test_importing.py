@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from blake3 import blake3
 
-from alphapulse.log import InvalidInput, Kind, LogBusy, LogFull, ReadOnly
-from alphapulse.registry import Registry, Token, import_file, importing
+from alphapulse.log import InvalidInput, Kind, LogBusy, LogFull, ReadOnly, parse_time
+from alphapulse.registry import Equity, Registry, Token, import_file, importing
 from alphapulse.registry.importers import FORMATS, InputFile, Quarantine
 from alphapulse.registry.importers.quarantine import default_path
 from alphapulse.registry.importing import importer_for
@@ -522,3 +522,58 @@ def test_progress_ends_at_the_total(registry: Registry, path: Path) -> None:
     import_file(registry, path, progress=lambda done, total: calls.append((done, total)))
     assert calls == sorted(calls)
     assert calls[-1][0] == calls[-1][1] > 0
+
+
+def test_valid_from_is_also_of_the_symbols_of_listings(
+    registry: Registry, tmp_path: Path
+) -> None:
+    head = "isin,mic,symbol,currency,tick\n"
+    files = {}
+    for symbol, tick in (("AAPL", "0.01"), ("APPL", "0.01"), ("APPL", "0.05"), ("APPL", "")):
+        file = tmp_path / f"{symbol}{tick}.csv"
+        file.write_text(f"{head}US0378331005,XNAS,{symbol},USD,{tick}\n")
+        files[symbol, tick] = file
+
+    def imported(
+        symbol: str, since: str, tick: str = "0.01", source: str = "x"
+    ) -> tuple[int, int, int]:
+        report = import_file(registry, files[symbol, tick], source=source, valid_from=since)
+        return report.amended, report.quarantined, report.conflicts
+
+    def symbols(*times: str) -> list[str]:
+        found = []
+        for time in times:
+            apple = registry.by_isin("US0378331005")
+            assert apple is not None
+            (listing,) = registry.listings(apple.id, valid=time)
+            found.append(listing.symbol)
+        return found
+
+    imported("AAPL", "2010-01-01")
+    assert imported("APPL", "2199-01-01") == (1, 0, 0)
+    assert symbols("2010-01-01", "2026-01-01", "2199-01-01") == ["AAPL", "AAPL", "APPL"]
+    assert registry.by_symbol("AAPL", venue="XNAS") and not registry.by_symbol("APPL", venue="XNAS")
+    assert imported("APPL", "2199-01-01") == imported("APPL", "2199-06-01") == (0, 0, 0)
+    assert imported("APPL", "2150-01-01") == (1, 0, 0)  # the same file: it was announced sooner
+    assert symbols("2149-01-01", "2150-01-01") == ["AAPL", "APPL"]
+    head_before = registry.log.head
+    assert imported("APPL", "2199-01-01", "0.05") == (0, 1, 0)  # a tick cannot be announced
+    assert imported("APPL", "2140-01-01", "", "y") == (0, 0, 1)  # of the instrument's symbol
+    assert registry.log.head == head_before + 1
+    assert imported("APPL", "2015-01-01", "0.05")[0] == 1  # of a day that has come it can be said
+    assert symbols("2014-01-01", "2015-01-01") == ["AAPL", "APPL"]
+
+
+def test_a_listing_that_is_announced_begins_on_that_day(
+    registry: Registry, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+    rows = "US0378331005,XNAS,A,\nUS5949181045,XNAS,M,2001-01-01\n"
+    file.write_text(f"isin,mic,symbol,symbol_from\n{rows}")
+    registry.register(Equity(isin="US5949181045"))
+    import_file(registry, file, source="x", valid_from="2199-01-01")
+    for code, begins in (("US0378331005", "2199-01-01"), ("US5949181045", "1970-01-01")):
+        record = registry.by_isin(code)
+        assert record is not None
+        (listing,) = registry.listings(record.id)
+        assert listing.valid_from == parse_time(begins)

@@ -1,0 +1,84 @@
+"""Listings that an import says with a date: its rows name none for what they say of a listing.
+
+A listing has one date for its symbol, `symbol_from`, and none for its other words: those hold at
+once, or with its period. So the symbol counts from the date of the import on. One that lies ahead
+cannot be given to the other words, so a row that would change them is refused; a listing that is
+not known begins on that day.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from msgspec.structs import replace
+
+from alphapulse.log import InvalidInput, Kind, ListingBody, Space, format_time
+
+from .commands_listings import AddListing, change_listing
+from .deciding import DOING, Receipt
+from .held import Held, Origin
+from .instruments import ORDER_FIELDS
+from .state import State
+
+_UNDATED: Final = ("primary", "figi", *ORDER_FIELDS)
+
+
+class ListingSince(NamedTuple):
+    """`add`, whose words hold since a time (ns) where they name none. Raises InvalidInput for
+    words that cannot be announced."""
+
+    add: AddListing
+    since: int
+
+    def decide(self, state: State, origin: Origin) -> Receipt:
+        add, since = self.add, self.since
+        if add.listing.symbol_from or int(add.listing.valid_from) >= since:
+            return add.decide(state, origin)
+        held, is_ahead = add.held(state), since > state.now
+        if held is None:
+            field = "valid_from" if is_ahead and not add.listing.valid_from else "symbol_from"
+            if field == "valid_from" or add.listing.symbol:
+                add = _dated(add, field, since)
+            return add.decide(state, origin)
+        known = held.body
+        assert isinstance(known, ListingBody)
+        if is_ahead:
+            self._check_undated(known)
+        if add.listing.symbol not in ("", known.symbol):
+            return _dated(add, "symbol_from", since).decide(state, origin)
+        receipt = add.decide(state, origin)
+        if add.listing.symbol and since < known.symbol_from:
+            return _date_back(state, held, since, origin, receipt)
+        return receipt
+
+    def _check_undated(self, known: ListingBody) -> None:
+        for field in _UNDATED:
+            value = getattr(self.add.listing, field)
+            if value and str(value) != str(getattr(known, field)):
+                raise InvalidInput(
+                    DOING, problem=f"{field} of a listing that is known cannot be announced",
+                    cure="import it when that day has come; or, of a listing that begins anew, give"
+                    " its valid_from in the row",
+                    since=format_time(self.since),
+                )  # fmt: skip
+
+
+def _dated(add: AddListing, field: str, since: int) -> AddListing:
+    return add._replace(listing=replace(add.listing, **{field: since}))
+
+
+def _date_back(
+    state: State, held: Held, since: int, origin: Origin, receipt: Receipt
+) -> Receipt:
+    """Says that the symbol was so earlier. Another source's date stands, and is no conflict: who
+    says since when he knows it does not say that it was otherwise before."""
+    newest = state.held(Space.LISTING, held.id)
+    assert newest is not None and isinstance(newest.body, ListingBody)
+    known = newest.body.symbol_from
+    said_by = state.said_by(newest, "symbol_from", lambda body: getattr(body, "symbol_from", 0))
+    if said_by.source != origin.source or since >= known:
+        return receipt
+    offset = change_listing(
+        state, newest, Kind.LISTING_AMENDED, {"symbol_from": since}, origin.metadata()
+    )
+    return receipt._replace(offset=offset, outcome="amended")
