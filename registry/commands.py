@@ -383,10 +383,10 @@ class Amend(NamedTuple):
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         if self.valid_to and not 0 != self.valid_from < self.valid_to:
+            said = {"valid_from": format_time(self.valid_from)} if self.valid_from else {}
             raise InvalidInput(
                 DOING, problem="valid_to needs a valid_from before it",
-                cure="say from when to when it holds", valid_from=format_time(self.valid_from),
-                valid_to=format_time(self.valid_to),
+                cure="say from when to when it holds", **said, valid_to=format_time(self.valid_to),
             )  # fmt: skip
         held, metadata = held_instrument(state, self.id), origin.metadata()
         known = facts_from(instrument_body(held))

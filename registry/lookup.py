@@ -25,6 +25,7 @@ from alphapulse.log import (
     InstrumentRecord,
     InvalidInput,
     ListingBody,
+    Status,
     format_time,
     symbol_of,
 )
@@ -52,6 +53,7 @@ from alphapulse.projections import (
 from . import validation
 from .chains import CHAINS_BY_SHORT_NAME, chain_from
 from .errors import Ambiguous, RequestReused, UnknownInstrument
+from .facts import facts_from
 from .formula import canonical_text
 from .generations import OVER
 from .identity import fingerprint_of, id_candidates, security_key, token_key
@@ -331,6 +333,17 @@ class Lookup:
         begins = begins_of(events[::-1])
         return begins, any(event.valid_from == begins for event in events)
 
+    def since(self, match: Match, when: When = NOW) -> int:
+        """The named date (ns) from which on all that this match says holds; 0 when none was named,
+        or some of it holds only since later. when: as of which it was found. Cost: 50 µs for each
+        of its events."""
+        begins, is_named = self.begins(match.id, when.known)
+        then = self.match(match.id, When(when.known, valid=begins)) if is_named else None
+        if then is None or facts_from(then.body) != facts_from(match.body):
+            return 0
+        follows = match.record.status is Status.PENDING  # from the date: nobody said that
+        return begins if (then.record.status != match.record.status) == follows else 0
+
     def _form(self, form: str, key: str, when: When) -> list[Match]:
         if form == "id":
             if not _ID.fullmatch(key):
@@ -421,8 +434,7 @@ class Lookup:
             if corrected is not None:
                 found += [(f"the {scheme.upper()} with its right check digit", match)
                           for match in self.by_identifier(scheme, corrected)]  # fmt: skip
-            found += [(f"it carried this {scheme.upper()} before", match)
-                      for match in self._carried(scheme, key)]  # fmt: skip
+            found += self._carried(scheme, key)
         table = self._views.table("instruments")
         address = key.rpartition(":")[2].rpartition("/")[2]
         for spelling in dict.fromkeys((address, address.lower())):
@@ -449,7 +461,9 @@ class Lookup:
                     matches = self.by_symbol(spelling, place)
                 except InvalidInput:
                     break  # in this case it is no venue
-                yield from (("the symbol or venue in another case", match) for match in matches)
+                is_exact = (spelling, place) == (symbol, venue)
+                why = "the symbol there" if is_exact else "the symbol or venue in another case"
+                yield from ((why, match) for match in matches)
         for match in self.by_symbol(symbol):
             yield f"the symbol, but not at {venue}", match
 
@@ -464,18 +478,24 @@ class Lookup:
                 holds_from(event) for event in events
                 if event.kind in INSTRUMENT_KINDS and said(event.instrument_body)
             ]  # fmt: skip
-            if since and min(since) > now:
+            if said(match.body):
+                yield f"it has this {what}", match
+            elif since and min(since) > now:
                 yield f"it will have this {what} from {format_time(min(since))} on", match
             elif since:
                 yield f"it had this {what} before", match
 
-    def _carried(self, scheme: str, key: str) -> list[Match]:
+    def _carried(self, scheme: str, key: str) -> Iterator[tuple[str, Match]]:
         try:
             value = validation.identifier(scheme, key)
         except InvalidInput:
-            return []
+            return
         cells = _cells(self._views.table("instruments"), scheme, value)
-        return self._formerly(cells, lambda body: _carries(body, scheme, value))
+        for match in self._formerly(cells, lambda body: _carries(body, scheme, value)):
+            if _carries(match.body, scheme, value):
+                yield f"it carries this {scheme.upper()}", match
+            else:
+                yield f"it carried this {scheme.upper()} before", match
 
     def _formerly(self, cells: Cells, said: Callable[[InstrumentBody], bool]) -> list[Match]:
         table = self._views.table("instruments")

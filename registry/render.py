@@ -216,11 +216,11 @@ def event_dict(event: Event, *, raw: bool = False) -> Json:
     return shown
 
 
-def match_dict(match: Match, at: int, joined: Joined | None = None) -> Json:
+def match_dict(match: Match, at: int, joined: Joined | None = None, since: int = 0) -> Json:
     """An instrument as `lookup` shows it at `at` (ns), which decides whether it has expired.
 
     What every class may have comes first and may be null; then the other facts that are known.
-    joined: the relation by which it was found.
+    joined: the relation by which it was found. since: as of `Lookup.since`.
     """
     body, record = match.body, match.record
     first: Json = {
@@ -238,7 +238,8 @@ def match_dict(match: Match, at: int, joined: Joined | None = None) -> Json:
     formula = formula_of(body)
     uses = {"components": list(map(id_text, components_of(formula)))} if formula else {}
     others = {field: value for field, value in fact_fields(body).items() if field not in first}
-    return first | others | uses | {
+    dates = {"valid_from": time_text(since)} if since else {}
+    return first | others | dates | uses | {
         "revision": record.revision,
         "offset": match.offset,
         "key": key_text(body.extension.key),

@@ -58,7 +58,9 @@ def moment(registry: Registry, as_of: str | None, valid: int | None) -> int:
     JSON fields: id, fingerprint, class, status, symbol, name, decimals, isin,
     chain, address, revision, offset, key, joined, null when not known; and after
     address every other fact that is known, by the name that register uses;
-    of a synthetic also formula_hash (Blake3) and components (ids).
+    of a synthetic also formula_hash (Blake3) and components (ids). valid_from is
+    the date that was named for it, where all that is shown holds since then;
+    before it, it is pending.
 
     A future, an option or an outcome is shown as expired once its expiry is
     past at the time asked (--valid-at, else --as-of, else now). Of several that
@@ -77,11 +79,15 @@ def lookup(
     with cli.registry() as registry:
         valid = time_asked(registry, valid_at, "--valid-at")
         form = (by or "").replace("-", "_")
+        when = registry.when(as_of, valid)
         found = registry.find(key, by=form, as_of=as_of, valid=valid)
         if not found:
-            find(registry, key, by=form, when=registry.when(as_of, valid))  # says what is near
+            find(registry, key, by=form, when=when)  # says what is near
         at = moment(registry, as_of, valid)
-        rows = [match_dict(match, at, joined) for match, joined in found]
+        rows = [
+            match_dict(match, at, joined, registry.lookup.since(match, when))
+            for match, joined in found
+        ]
         direct = [match.id for match, joined in found if joined is None]
         uses = _components(registry, direct[0], as_of, valid) if len(direct) == 1 else []
     count = sum(joined is None for _, joined in found)

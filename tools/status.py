@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from alphapulse.registry import Registry
 
 
+class _Context(click.Context):
+    """Of a command without a name of its own."""
+
+    @property
+    def command_path(self) -> str:
+        return super().command_path.rstrip().replace("  ", " ")
+
+
 class _Status(click.Group):
     """What is no word of ours is the KEY of an instrument: `status AAPL halted`."""
 
@@ -26,6 +34,7 @@ class _Status(click.Group):
             return super().resolve_command(ctx, args)
         from .write import status as of_instrument
 
+        of_instrument.context_class = _Context
         return "", of_instrument, args
 
 

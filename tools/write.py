@@ -378,6 +378,7 @@ def _print_receipt(cli: Cli, registry: Registry, unit: Unit, outcome: Outcome) -
         note(f"warning: that contradicts what is known: see the conflict at offset {offset}")
     if receipt.outcome == "unchanged" and not unit.origin.request_id:  # a retry is about the past
         _note_ended(cli, unit.commands[0], registry.body_at(receipt.offset))
+        _note_pending(cli, registry, unit.commands[0])
     _note_venue(cli, registry, unit.commands[0])
     return NO if receipt.conflicts else FINE
 
@@ -411,6 +412,22 @@ def _note_ended(cli: Cli, command: Command, known: AnyBody) -> None:
         cli.note(f"note: that listing ended at {ended}; --valid-from TIME begins it again")
     elif isinstance(command, EndListing | Unrelate) and command.now:
         cli.note(f"note: it ended at {ended} already; --valid-to TIME corrects that")
+
+
+def _note_pending(cli: Cli, registry: Registry, command: Command) -> None:
+    """That what was said to be active is pending until a date that was named for it."""
+    from alphapulse.log import Status, format_time
+    from alphapulse.registry import SetStatus
+
+    if not isinstance(command, SetStatus) or command.valid_from:
+        return
+    match = registry.describe(command.id)
+    if match is not None and match.record.status is Status.PENDING is not command.status:
+        begins, _ = registry.lookup.begins(command.id)
+        cli.note(
+            f"note: it is pending until {format_time(begins)};"
+            f" `alphapulse amend 0x{command.id:016x} --valid-from TIME` dates that back"
+        )
 
 
 def _note_venue(cli: Cli, registry: Registry, command: Command) -> None:

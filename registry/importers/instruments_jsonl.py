@@ -5,7 +5,8 @@
 Each line is one instrument by the fields of its class; null and empty text mean "not known". What
 `lookup` shows beyond that is checked or passed over: the `key` must be that which the fields give;
 `fingerprint`, `id`, `revision`, `offset`, `joined` and `components` are of the home it was printed
-in. What has expired by its `expiry` has no status of its own. Synthetics come behind all others,
+in. What has expired by its `expiry` has no status of its own, nor has what `lookup` shows as
+pending until its `valid_from`. Synthetics come behind all others,
 each behind those it is made of.
 """
 
@@ -112,6 +113,9 @@ def _register(fields: dict[str, Any]) -> Register:
             validation.refuse(time, "a bare number is no time", str(fields[time]),
                               "write it like 2026-01-31T09:30:00.123456789Z")  # fmt: skip
     if fields.get("status") == Status.EXPIRED.name.lower() and "expiry" in fields:
+        del fields["status"]
+    is_dated = {"valid_from", "revision"} <= fields.keys()  # else a person wrote the status
+    if is_dated and fields.get("status") == Status.PENDING.name.lower():
         del fields["status"]
     facts = {field: value for field, value in fields.items() if field not in _OF_THE_HOME}
     more = {field: facts.pop(field) for field in ("status", "valid_from") if field in facts}

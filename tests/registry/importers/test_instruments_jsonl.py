@@ -131,3 +131,41 @@ def test_a_file_of_them_is_seen(tmp_path: Path) -> None:
     path.write_text(json.dumps(APPLE) + "\n")
     with InputFile(path) as file:
         assert importer_for(file).name == "instruments-jsonl"
+
+
+def test_what_is_pending_until_its_day_comes_back_with_that_day(
+    registry: Registry, tmp_path: Path
+) -> None:
+    id = registry.register(
+        Equity(isin="US0378331005", symbol="AAPL", valid_from="2199-01-01"), source="file"
+    ).id
+
+    def shown(registry: Registry) -> dict[str, Any]:
+        match = registry.describe(id)
+        assert match is not None
+        return match_dict(match, NOW, since=registry.lookup.since(match))
+
+    row, head = shown(registry), registry.log.head
+    assert (row["status"], row["valid_from"]) == ("pending", "2199-01-01T00:00:00.000000000Z")
+    report = imported(registry, tmp_path / "x.jsonl", row)
+    assert (report.unchanged, report.conflicts, registry.log.head) == (1, 0, head)
+    with open_home(tmp_path / "other") as other:
+        imported(other, tmp_path / "x.jsonl", row)
+        assert shown(other) == row
+        then = other.get(id, valid="2199-01-01")
+        assert then is not None and then.status is Status.ACTIVE
+    # What holds only since later would be said of all that time.
+    registry.amend(id, name="Apple", valid_from="2200-01-01")
+    later = registry.find("AAPL", valid="2200-01-01")[0][0]
+    assert registry.lookup.since(later) == 0
+
+
+def test_what_was_said_to_be_pending_stays_so(registry: Registry, tmp_path: Path) -> None:
+    said = Equity(isin="US0378331005", status="pending", valid_from="2020-01-01")
+    match = registry.describe(registry.register(said).id)
+    assert match is not None and registry.lookup.since(match) == 0
+    with open_home(tmp_path / "other") as other:
+        line = {"class": "equity", "isin": said.isin, "status": "pending"}
+        imported(other, tmp_path / "x.jsonl", line | {"valid_from": "2199-01-01"})
+        then = other.by_isin(said.isin, valid="2199-01-01")
+        assert then is not None and then.status is Status.PENDING
