@@ -298,3 +298,13 @@ def test_by_other_identifiers(run: Run) -> None:
     (row,) = run("listings", bond, "--json").rows
     assert (row["ticks"], row["min_size"], row["min_notional"]) == ("0:0.015625", "1000", None)
     assert "min size" in run("listings", bond).out
+
+
+def test_hints_say_what_is_so(run: Run, apple: int) -> None:
+    near = run("lookup", APPLE, "--by", "symbol")
+    assert "it carries this ISIN)" in near.err and "before" not in near.err
+    run("register", "equity", "--isin", "US5949181045", "--valid-from", "2199-01-01")
+    assert "pending until 2199-01-01" in run("status", "US5949181045", "active").err
+    refused = run("amend", APPLE, "--name", "x", "--valid-to", "2030-01-01")
+    assert "valid_to=2030" in refused.err and "valid_from=" not in refused.err
+    assert "status [OPTIONS]" in run("status", "AAPL", "--help").out
