@@ -9,6 +9,7 @@ nothing: `begin_unit` and `abandon_unit` work on the overlay alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from alphapulse.log import (
@@ -395,11 +396,13 @@ class State:
                 return body
         raise AssertionError(f"the entity of event {offset} was never registered")
 
-    @property
+    @cached_property
     def now(self) -> int:
-        """A time (ns) that has come: when the newest event of the log was recorded."""
+        """The time (ns) of this group by the log's clock, never before the newest event of the log;
+        the commit's is not earlier. Raises ClockOff."""
         head = self.head - len(self._pending)
-        return int(self._log.event(head - 1).recorded) if head else 0
+        last = self._log.event(head - 1).recorded if head else self._log.genesis.created
+        return self._log.clock.next_time(int(last))
 
     def is_pending(self, held: Held) -> bool:
         """Whether some words of an instrument may not be true yet. Cost: 1 µs."""

@@ -138,6 +138,14 @@ def test_facts_learnt_in_another_order_have_the_same_digests(data: st.DataObject
     assert one == other
 
 
+def test_in_the_first_group_of_a_home_no_past_day_lies_ahead(tmp_path: Path) -> None:
+    """Nothing is recorded yet when it is decided; time has passed all the same."""
+    dated = {"symbol": "A", "tick": "1", "valid_from": 5}
+    said = [Said("a", "XETR", {"symbol": "B"}), Said("b", "XETR", dated)]
+    apart, together = (learn(tmp_path / str(how), said, apart=how) for how in (True, False))
+    assert apart == together
+
+
 # --- each view -------------------------------------------------------------------------------
 
 

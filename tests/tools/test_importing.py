@@ -243,14 +243,14 @@ def test_lists_that_come_along(run: Run, tmp_path: Path) -> None:
         ["ccxt_venues.json", "104", "104", "0", "0", "48"], ["fees.csv", "1", "0", "0", "1"],
     ]  # fmt: skip
     odd = [line for line in ran.err.splitlines() if ": warning: " in line]
-    assert len(odd) == 9
+    assert len(odd) == 10
     (bitstamp,) = (line for line in odd if "bitstamp" in line)
     assert "[21]: warning: bitstamp: line 0, maker: the base rate is 0.4 %, and tier 0 0.3 %" in (
         bitstamp
     )
     assert "line 6, maker: 0.2 from volume 20000000 on is more than 0.03 before" in bitstamp
     dry = run("import", "--bundled", "crypto-venues", "--dry-run", "--json")
-    assert [row["warnings"] for row in dry.rows] == [45], "nothing new to tell of"
+    assert [row["warnings"] for row in dry.rows] == [48], "nothing new to tell of"
     unknown = run("import", "--bundled", "all-venues")
     assert unknown.code == 2 and "use mic-list or crypto-venues" in unknown.err
     assert "name a FILE" in run("import").err
