@@ -339,7 +339,7 @@ class Forgetful(Logs):
 STEPS = 50
 _PROFILE = settings.get_profile(settings.get_current_profile_name())
 _SETTINGS = settings(
-    _PROFILE, max_examples=2 * _PROFILE.max_examples, stateful_step_count=STEPS
+    _PROFILE, max_examples=4 * _PROFILE.max_examples, stateful_step_count=STEPS
 )  # fmt: skip
 
 

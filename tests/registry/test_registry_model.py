@@ -190,5 +190,5 @@ class Histories(RuleBasedStateMachine):
 TestHistories = Histories.TestCase
 _SETTINGS = settings.get_profile(settings.get_current_profile_name())
 TestHistories.settings = settings(
-    _SETTINGS, max_examples=max(5, _SETTINGS.max_examples // 6), stateful_step_count=25
+    _SETTINGS, max_examples=max(5, _SETTINGS.max_examples // 3), stateful_step_count=25
 )
