@@ -177,7 +177,7 @@ def check(
     """
     held = state.entity(space, entity)
     if previous != (held.last_offset if held else None):
-        _refuse(kind, "it does not name the previous event of its entity")
+        refuse(kind, "it does not name the previous event of its entity")
     return check_body(state, kind, space, entity, held, body)
 
 
@@ -190,7 +190,7 @@ def check_body(
     may_lack = isinstance(body, AcknowledgedBody) or space in (Space.FEED, Space.VENUE)
     classless = may_lack and not body.asset_class
     if not classless and body.asset_class not in CLASS_NAMES:
-        _refuse(kind, "its class is unknown", asset_class=body.asset_class)
+        refuse(kind, "its class is unknown", asset_class=body.asset_class)
     if isinstance(body, VENUE_BODIES):
         from .venues.rules import check_venue  # what it needs takes 25 ms to load
 
@@ -215,18 +215,18 @@ def check_body(
         after = _rules(state, kind, space, entity, held, body)
     elif isinstance(body, EndorsedBody):
         if held is None or not body.fields:
-            _refuse(kind, "it endorses nothing that was said")
+            refuse(kind, "it endorses nothing that was said")
         after = held
     elif isinstance(body, AnswerBody):
         after = _answer(kind, held, body)
     elif isinstance(body, AcknowledgedBody):
         after = _acknowledged(state, kind, space, entity, held, body)
     else:
-        _refuse(kind, "samples stand in the market log, not in this one")
+        refuse(kind, "samples stand in the market log, not in this one")
     return after
 
 
-def _refuse(kind: int, rule: str, **facts: object) -> NoReturn:
+def refuse(kind: int, rule: str, **facts: object) -> NoReturn:
     raise IllegalEvent(
         f"checking {KIND_NAMES.get(kind, kind)}", problem=rule, cure=IllegalEvent.cure, **facts
     )
@@ -239,21 +239,21 @@ def _instrument(
     verify_message(message)
     status, id, fingerprint, revision = _SUMMARY(message)
     if space != Space.INSTRUMENT or id != entity or fingerprint != fingerprint_of(key):
-        _refuse(kind, "id, fingerprint and key do not belong together")
+        refuse(kind, "id, fingerprint and key do not belong together")
     begins = _KEY_BEGINS.get(message[2])
     if begins is None or not key.startswith(begins):
-        _refuse(kind, "its class is not one of its key", asset_class=message[2])
+        refuse(kind, "its class is not one of its key", asset_class=message[2])
     if message[2] == AssetClass.SYNTHETIC:
         _check_formula(state, kind, entity, held, body)
     if kind == Kind.INSTRUMENT_REGISTERED:
-        _check_new(state, kind, space, entity, held, fingerprint, body.extension.counter, revision)
+        check_new(state, kind, space, entity, held, fingerprint, body.extension.counter, revision)
         return Entity(fingerprint, -1, revision, status, body.extension.counter)
-    held = _check_next(kind, held, fingerprint, body.extension.counter, revision)
+    held = check_next(kind, held, fingerprint, body.extension.counter, revision)
     if kind == Kind.INSTRUMENT_STATUS:
         if status not in NEXT[Status(held.status)]:
-            _refuse(kind, f"{Status(held.status).name} cannot become {Status(status).name}")
+            refuse(kind, f"{Status(held.status).name} cannot become {Status(status).name}")
     elif status != held.status:
-        _refuse(kind, "an amendment does not change the status")
+        refuse(kind, "an amendment does not change the status")
     return held._replace(revision=revision, status=status)
 
 
@@ -261,7 +261,7 @@ def _check_formula(
     state: Before, kind: int, entity: int, held: Entity | None, body: InstrumentBody
 ) -> None:
     if broken := synthetics.flaw(body):
-        _refuse(kind, broken)
+        refuse(kind, broken)
     # What it uses already is registered, and no way back. So a rebalance of the same components
     # and a change of its status walk nowhere, however much there is below it by now.
     known = frozenset(state.components(entity))
@@ -272,7 +272,7 @@ def _check_formula(
             raise UnknownComponent(doing, component=f"0x{component:016x}")
     path = synthetics.way_back(state, entity, used, is_new=held is None)
     if path is None:
-        _refuse(kind, f"what it begins to use leads to over {synthetics.USES_MAX} components")
+        refuse(kind, f"what it begins to use leads to over {synthetics.USES_MAX} components")
     if path:
         raise FormulaCycle(doing, path=synthetics.path_text(path))
 
@@ -282,26 +282,26 @@ def _listing(
 ) -> Entity:
     owner = state.entity(Space.INSTRUMENT, body.instrument)
     if owner is None or owner.fingerprint != body.instrument_fingerprint:
-        _refuse(kind, "its instrument is not registered", instrument=f"0x{body.instrument:016x}")
+        refuse(kind, "its instrument is not registered", instrument=f"0x{body.instrument:016x}")
     key = listing_key(
         body.instrument_fingerprint, venue_fingerprint(body.venue), body.currency, body.line
     )
     if space != Space.LISTING or fingerprint_of(key) != body.fingerprint:
-        _refuse(kind, "fingerprint and key do not belong together")
+        refuse(kind, "fingerprint and key do not belong together")
     if body.status not in STATUS_NAMES:
-        _refuse(kind, "its status is unknown", status=body.status)
+        refuse(kind, "its status is unknown", status=body.status)
     if broken := periods.flaw(body):
-        _refuse(kind, broken)
+        refuse(kind, broken)
     if body.symbol_from and not body.symbol:
-        _refuse(kind, "it says since when it has a symbol, and none")
+        refuse(kind, "it says since when it has a symbol, and none")
     if kind == Kind.LISTING_ADDED:
-        _check_new(
+        check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
         )
         return Entity(body.fingerprint, -1, body.revision, body.status, body.counter)
-    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    held = check_next(kind, held, body.fingerprint, body.counter, body.revision)
     if kind == Kind.LISTING_ENDED and not (body.valid_to or body.earlier):
-        _refuse(kind, "it says no end")
+        refuse(kind, "it says no end")
     return held._replace(revision=body.revision, status=body.status)
 
 
@@ -309,13 +309,13 @@ def _relation(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, body: RelationBody
 ) -> Entity:
     if body.relation not in RELATION_NAMES:
-        _refuse(kind, "its relation is unknown", relation=body.relation)
+        refuse(kind, "its relation is unknown", relation=body.relation)
     if body.missing_key:
         _check_missing(state, kind, held, body)
     if body.instrument or not body.missing_key:
         owner = state.entity(Space.INSTRUMENT, body.instrument)
         if owner is None or owner.fingerprint != body.instrument_fingerprint:
-            _refuse(
+            refuse(
                 kind, "its instrument is not registered", instrument=f"0x{body.instrument:016x}"
             )
     if body.relation == RelationKind.GROUPED:
@@ -324,23 +324,23 @@ def _relation(
         if body.other or not body.missing_key:
             other = state.entity(Space.INSTRUMENT, body.other)
             if other is None or other.fingerprint != body.other_fingerprint:
-                _refuse(kind, "its far end is not registered", other=f"0x{body.other:016x}")
+                refuse(kind, "its far end is not registered", other=f"0x{body.other:016x}")
         key = relation_key(
             RelationKind(body.relation), body.instrument_fingerprint, body.other_fingerprint
         )
     if space != Space.RELATION or fingerprint_of(key) != body.fingerprint:
-        _refuse(kind, "fingerprint and key do not belong together")
+        refuse(kind, "fingerprint and key do not belong together")
     if broken := flaw(body):
-        _refuse(kind, broken)
+        refuse(kind, broken)
     _check_way_back(state, kind, body)
     if kind == Kind.RELATION_ADDED:
-        _check_new(
+        check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
         )
         return Entity(body.fingerprint, -1, body.revision, relation_status(body), body.counter)
-    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    held = check_next(kind, held, body.fingerprint, body.counter, body.revision)
     if kind == Kind.RELATION_ENDED and not (body.valid_to or body.earlier):
-        _refuse(kind, "it says no end")
+        refuse(kind, "it says no end")
     return held._replace(revision=body.revision, status=relation_status(body))
 
 
@@ -352,14 +352,14 @@ def relation_status(body: RelationBody) -> Status:
 def _check_missing(state: Before, kind: int, held: Entity | None, body: RelationBody) -> None:
     """A relation may be known before one of its ends is."""
     if body.relation == RelationKind.GROUPED or bool(body.instrument) == bool(body.other):
-        _refuse(kind, "only one end of a link can be missing")
+        refuse(kind, "only one end of a link can be missing")
     if fingerprint_of(body.missing_key) != body.missing:
-        _refuse(kind, "the missing end's key and fingerprint do not belong together")
+        refuse(kind, "the missing end's key and fingerprint do not belong together")
     if held is not None:
         if held.status != Status.PENDING:
-            _refuse(kind, "an end that was there is missing")
+            refuse(kind, "an end that was there is missing")
     elif _registered(state, Space.INSTRUMENT, body.missing):
-        _refuse(kind, "the end that it waits for is registered")
+        refuse(kind, "the end that it waits for is registered")
 
 
 def _registered(state: Before, space: int, fingerprint: bytes) -> bool:
@@ -375,7 +375,7 @@ def _check_way_back(state: Before, kind: int, body: RelationBody) -> None:
         return
     path = way_back(state, body)
     if path is None:
-        _refuse(kind, f"its far end leads to over {REACH_MAX} instruments", other=body.other)
+        refuse(kind, f"its far end leads to over {REACH_MAX} instruments", other=body.other)
     if path:
         circle = (f"0x{id:016x}" for id in (body.instrument, *path, body.instrument))
         raise RelationCycle(
@@ -387,14 +387,14 @@ def _feed(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, body: FeedBody
 ) -> Entity:
     if space != Space.FEED or fingerprint_of(feed_key(body.source)) != body.fingerprint:
-        _refuse(kind, "fingerprint and source do not belong together")
+        refuse(kind, "fingerprint and source do not belong together")
     if len(body.content_hash) != CONTENT_HASH_SIZE_BYTES:
-        _refuse(kind, "its content hash has not 32 bytes", size_bytes=len(body.content_hash))
+        refuse(kind, "its content hash has not 32 bytes", size_bytes=len(body.content_hash))
     counts = (body.new, body.unchanged, body.amended, body.quarantined)
     if min(*counts, body.collisions, body.conflicts) < 0 or sum(counts) != body.rows:
-        _refuse(kind, "its rows are not as many as what became of them", rows=body.rows)
+        refuse(kind, "its rows are not as many as what became of them", rows=body.rows)
     if (before := state.imported(body.content_hash)) is not None:
-        _refuse(kind, "a file with this content was imported already", before=before)
+        refuse(kind, "a file with this content was imported already", before=before)
     return _of_feeds(state, kind, space, entity, held, body)
 
 
@@ -403,11 +403,11 @@ def _of_feeds(
     body: FeedBody | SnapshotBody | RulesBody,
 ) -> Entity:  # fmt: skip
     if held is None:
-        _check_new(
+        check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
         )
         return Entity(body.fingerprint, -1, 1, Status.ACTIVE, body.counter)
-    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    held = check_next(kind, held, body.fingerprint, body.counter, body.revision)
     return held._replace(revision=body.revision)
 
 
@@ -418,46 +418,46 @@ def _candidate(
     for id, fingerprint in zip((body.instrument, body.other), sides, strict=True):
         side = state.entity(Space.INSTRUMENT, id)
         if side is None or side.fingerprint != fingerprint:
-            _refuse(kind, "one of its instruments is not registered", id=f"0x{id:016x}")
+            refuse(kind, "one of its instruments is not registered", id=f"0x{id:016x}")
     if sides[0] >= sides[1]:
-        _refuse(kind, "its sides are not in the order of their fingerprints")
+        refuse(kind, "its sides are not in the order of their fingerprints")
     if space != Space.CANDIDATE or fingerprint_of(candidate_key(*sides)) != body.fingerprint:
-        _refuse(kind, "fingerprint and key do not belong together")
+        refuse(kind, "fingerprint and key do not belong together")
     if body.state != CANDIDATE_STATES.get(kind):
-        _refuse(kind, "its state is not that of its kind", state=body.state)
+        refuse(kind, "its state is not that of its kind", state=body.state)
     if not body.agree:
-        _refuse(kind, "it names no evidence")
+        refuse(kind, "it names no evidence")
     if kind == Kind.CANDIDATE_CONFIRMED:
         _check_confirmed(state, kind, body)
     elif body.relation or body.backwards:
-        _refuse(kind, "it names a relation and is not confirmed")
+        refuse(kind, "it names a relation and is not confirmed")
     if kind == Kind.CANDIDATE_REFUSED and not body.reason:
-        _refuse(kind, "it says no reason")
+        refuse(kind, "it says no reason")
     known = state.evidence(entity)
     if known is not None and (kind == Kind.CANDIDATE_PROPOSED) == (known == evidence_hash(body)):
-        _refuse(kind, "evidence is what a proposal changes and a decision leaves as it is")
+        refuse(kind, "evidence is what a proposal changes and a decision leaves as it is")
     if held is None and kind == Kind.CANDIDATE_PROPOSED:
-        _check_new(
+        check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
         )
         return Entity(body.fingerprint, -1, body.revision, body.state, body.counter)
-    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    held = check_next(kind, held, body.fingerprint, body.counter, body.revision)
     before, after = CandidateState(held.status), CandidateState(body.state)
     if after not in NEXT_CANDIDATE[before]:
-        _refuse(kind, f"what is {before.name.lower()} is not {after.name.lower()} again")
+        refuse(kind, f"what is {before.name.lower()} is not {after.name.lower()} again")
     return held._replace(revision=body.revision, status=body.state)
 
 
 def _check_confirmed(state: Before, kind: int, body: CandidateBody) -> None:
     """Its relation stands in the log before it."""
     if body.relation not in RULES:
-        _refuse(kind, "its relation is unknown", relation=body.relation)
+        refuse(kind, "its relation is unknown", relation=body.relation)
     ends = body.instrument_fingerprint, body.other_fingerprint
     fingerprint = fingerprint_of(
         relation_key(RelationKind(body.relation), *(ends[::-1] if body.backwards else ends))
     )
     if not _registered(state, Space.RELATION, fingerprint):
-        _refuse(
+        refuse(
             kind, "they are not related as it says", relation=RELATION_NAMES[body.relation]
         )
 
@@ -466,11 +466,11 @@ def _snapshot(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, body: SnapshotBody
 ) -> Entity:
     if space != Space.FEED or fingerprint_of(snapshots_key(body.source)) != body.fingerprint:
-        _refuse(kind, "fingerprint and source do not belong together")
+        refuse(kind, "fingerprint and source do not belong together")
     if len(body.content_hash) != CONTENT_HASH_SIZE_BYTES:
-        _refuse(kind, "its content hash has not 32 bytes", size_bytes=len(body.content_hash))
+        refuse(kind, "its content hash has not 32 bytes", size_bytes=len(body.content_hash))
     if broken := snapshots.flaw(body, state.members(body.source)):
-        _refuse(kind, broken)
+        refuse(kind, broken)
     return _of_feeds(state, kind, space, entity, held, body)
 
 
@@ -478,11 +478,11 @@ def _rules(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, body: RulesBody
 ) -> Entity:
     if space != Space.FEED or fingerprint_of(rules_key()) != body.fingerprint:
-        _refuse(kind, "fingerprint and key do not belong together")
+        refuse(kind, "fingerprint and key do not belong together")
     if len(set(body.precedence)) != len(body.precedence):
-        _refuse(kind, "a source stands twice in its precedence")
+        refuse(kind, "a source stands twice in its precedence")
     if not set(body.seen.values()) <= set(POLICIES):
-        _refuse(kind, "it has an unknown policy")
+        refuse(kind, "it has an unknown policy")
     return _of_feeds(state, kind, space, entity, held, body)
 
 
@@ -490,52 +490,52 @@ def _proposal(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, body: ProposalBody
 ) -> Entity:
     if space != Space.PROPOSAL:
-        _refuse(kind, "it is in another space")
+        refuse(kind, "it is in another space")
     if not body.key.startswith(_KEY_BEGINS[body.asset_class]):
-        _refuse(kind, "its class is not one of its key", asset_class=body.asset_class)
+        refuse(kind, "its class is not one of its key", asset_class=body.asset_class)
     answered = held.status if held else 0
     if broken := proposal_rules.flaw(state, kind, entity, answered, body):
-        _refuse(kind, broken)
+        refuse(kind, broken)
     if held is None:
-        _check_new(
+        check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
         )
         return Entity(body.fingerprint, -1, 1, body.answered, body.counter)
-    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    held = check_next(kind, held, body.fingerprint, body.counter, body.revision)
     return held._replace(revision=body.revision, status=body.answered)
 
 
-def _check_new(
+def check_new(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, fingerprint: bytes,
     counter: int, revision: int,
 ) -> None:  # fmt: skip
     """The id must be the first free one of its fingerprint's candidates."""
     if held is not None:
-        _refuse(kind, "its id is taken", id=f"0x{entity:016x}")
+        refuse(kind, "its id is taken", id=f"0x{entity:016x}")
     if revision != 1:
-        _refuse(kind, "its first revision is not 1", revision=revision)
+        refuse(kind, "its first revision is not 1", revision=revision)
     if counter == 0 and entity == primary_id(fingerprint, state.id_bits):
         return
     for number, candidate in id_candidates(fingerprint, state.id_bits):
         if candidate == entity:
             if number != counter:
-                _refuse(kind, "its counter is not that of its id", counter=counter)
+                refuse(kind, "its counter is not that of its id", counter=counter)
             return
         holder = state.entity(space, candidate)
         if holder is None:
-            _refuse(kind, "an earlier id of its key is free", free=f"0x{candidate:016x}")
+            refuse(kind, "an earlier id of its key is free", free=f"0x{candidate:016x}")
         if holder.fingerprint == fingerprint:
-            _refuse(kind, "its key is registered already", id=f"0x{candidate:016x}")
-    _refuse(kind, "its id does not derive from its key", id=f"0x{entity:016x}")
+            refuse(kind, "its key is registered already", id=f"0x{candidate:016x}")
+    refuse(kind, "its id does not derive from its key", id=f"0x{entity:016x}")
 
 
-def _check_next(
+def check_next(
     kind: int, held: Entity | None, fingerprint: bytes, counter: int, revision: int
 ) -> Entity:
     if held is None or held.fingerprint != fingerprint or held.counter != counter:
-        _refuse(kind, "it is about something that was not registered")
+        refuse(kind, "it is about something that was not registered")
     if revision != held.revision + 1:
-        _refuse(kind, f"revision {revision} does not follow {held.revision}")
+        refuse(kind, f"revision {revision} does not follow {held.revision}")
     return held
 
 
@@ -545,19 +545,19 @@ def _collision(
     holder = state.entity(space, body.holder)
     fingerprint = fingerprint_of(body.key)
     if held is None or held.fingerprint != body.fingerprint or body.assigned != entity:
-        _refuse(kind, "the newcomer is not registered before it")
+        refuse(kind, "the newcomer is not registered before it")
     if not state.awaits_collision(space, entity):
-        _refuse(kind, "it was told already, or is not told with the registration")
+        refuse(kind, "it was told already, or is not told with the registration")
     if fingerprint != body.fingerprint or body.counter != held.counter or not body.counter:
-        _refuse(kind, "key, fingerprint and counter do not belong together")
+        refuse(kind, "key, fingerprint and counter do not belong together")
     if body.holder != body.wanted or body.wanted == entity:
-        _refuse(kind, "nobody else holds the wanted id")
+        refuse(kind, "nobody else holds the wanted id")
     if holder is None or holder.fingerprint != body.holder_fingerprint:
-        _refuse(kind, "the holder is another")
+        refuse(kind, "the holder is another")
     if fingerprint_of(body.holder_key) != body.holder_fingerprint:
-        _refuse(kind, "the holder's key and fingerprint do not belong together")
+        refuse(kind, "the holder's key and fingerprint do not belong together")
     if primary_id(body.fingerprint, state.id_bits) not in (body.wanted, 0):
-        _refuse(kind, "the wanted id does not derive from the key")
+        refuse(kind, "the wanted id does not derive from the key")
     return held
 
 
@@ -565,14 +565,14 @@ def _conflict(
     state: Before, kind: int, held: Entity | None, body: ConflictBody
 ) -> Entity:
     if held is None:
-        _refuse(kind, "it is about something that was not registered")
+        refuse(kind, "it is about something that was not registered")
     if body.held == body.offered:
-        _refuse(kind, "both sides say the same")
+        refuse(kind, "both sides say the same")
     sources = state.rules().precedence
     if body.field != "status" and precedence.outranks(
         sources, body.offered_source, body.held_source
     ):
-        _refuse(
+        refuse(
             kind, "the held word is of a source that comes after the other one",
             held_source=body.held_source, offered_source=body.offered_source,
         )  # fmt: skip
@@ -581,10 +581,10 @@ def _conflict(
 
 def _answer(kind: int, held: Entity | None, body: AnswerBody) -> Entity:
     if held is None:
-        _refuse(kind, "it is about something that was not registered")
+        refuse(kind, "it is about something that was not registered")
     for offset in (body.answer, *body.conflicts):
         if not 0 <= offset <= held.last_offset:
-            _refuse(kind, "it names an event that is not before it", offset=offset)
+            refuse(kind, "it names an event that is not before it", offset=offset)
     return held
 
 
@@ -593,7 +593,7 @@ def _acknowledged(
 ) -> Entity:
     found = state.alert(body.alert)
     if held is None or found is None or found[:2] != (space, entity):
-        _refuse(kind, "there is no such alert of this entity", alert=body.alert)
+        refuse(kind, "there is no such alert of this entity", alert=body.alert)
     if not found[2]:
-        _refuse(kind, "the alert is acknowledged already", alert=body.alert)
+        refuse(kind, "the alert is acknowledged already", alert=body.alert)
     return held

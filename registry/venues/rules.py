@@ -29,7 +29,7 @@ from alphapulse.log import (
     WarningBody,
 )
 from alphapulse.registry import validation
-from alphapulse.registry.check import Before, Entity, _check_new, _check_next, _refuse
+from alphapulse.registry.check import Before, Entity, check_new, check_next, refuse
 from alphapulse.registry.identity import (
     fingerprint_of,
     id_candidates,
@@ -66,23 +66,23 @@ def check_venue(
 ) -> Entity:  # fmt: skip
     """As `check_body`, of a body about a venue. Raises IllegalEvent."""
     if space != Space.VENUE:
-        _refuse(kind, "it is in another space")
+        refuse(kind, "it is in another space")
     if isinstance(body, WarningBody):
         if held is None or not body.problem:
-            _refuse(kind, "it warns of nothing that was said")
+            refuse(kind, "it warns of nothing that was said")
         return held
     key = venue_key(body.venue) if isinstance(body, VenueBody) else key_of_aspect(body)
     if fingerprint_of(key) != body.fingerprint:
-        _refuse(kind, "fingerprint and key do not belong together")
+        refuse(kind, "fingerprint and key do not belong together")
     if broken := flaw(state, entity, held, body):
-        _refuse(kind, broken, venue=body.venue)
+        refuse(kind, broken, venue=body.venue)
     slot = status_slot(body)
     if kind == Kind.VENUE_REGISTERED or (held is None and kind != Kind.VENUE_AMENDED):
-        _check_new(
+        check_new(
             state, kind, space, entity, held, body.fingerprint, body.counter, body.revision
         )
         return Entity(body.fingerprint, -1, body.revision, slot, body.counter)
-    held = _check_next(kind, held, body.fingerprint, body.counter, body.revision)
+    held = check_next(kind, held, body.fingerprint, body.counter, body.revision)
     return held._replace(revision=body.revision, status=slot)
 
 
