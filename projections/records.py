@@ -98,8 +98,8 @@ def pack_listing(id: int, body: ListingBody) -> bytes:
     )  # fmt: skip
 
 
-class _LinkRecord(Flyweight):
-    """What hangs on an instrument: both layouts begin alike."""
+class _EntityRecord(Flyweight):
+    """What has an id and a fingerprint of its own: the layouts begin alike."""
 
     @property
     def id(self) -> int:
@@ -109,8 +109,13 @@ class _LinkRecord(Flyweight):
     def fingerprint(self) -> bytes:
         return bytes(self._buffer[self._at + 8 : self._at + 24])
 
+
+class _LinkRecord(_EntityRecord):
+    """What hangs on an instrument."""
+
     @property
     def instrument(self) -> int:
+        """0 while it is not registered."""
         return int(_Q(self._buffer, self._at + 24)[0])
 
 
@@ -339,17 +344,8 @@ def pack_proposal(id: int, body: ProposalBody) -> bytes:
     )
 
 
-class ProposalRecord(Flyweight):
+class ProposalRecord(_LinkRecord):
     """What a person is asked for, and how far it is; read in place."""
-
-    @property
-    def id(self) -> int:
-        return int(_Q(self._buffer, self._at)[0])
-
-    @property
-    def instrument(self) -> int:
-        """0 while it is not registered."""
-        return int(_Q(self._buffer, self._at + 24)[0])
 
     @property
     def since(self) -> int:
@@ -387,16 +383,8 @@ def pack_venue(id: int, aspect: int, body: VenueBody | AspectBody) -> bytes:
     )  # fmt: skip
 
 
-class VenueRecord(Flyweight):
+class VenueRecord(_EntityRecord):
     """A venue, or the newest word on one aspect of it; read in place."""
-
-    @property
-    def id(self) -> int:
-        return int(_Q(self._buffer, self._at)[0])
-
-    @property
-    def fingerprint(self) -> bytes:
-        return bytes(self._buffer[self._at + 8 : self._at + 24])
 
     @property
     def listing(self) -> int:
