@@ -26,7 +26,6 @@ from alphapulse.log import (
     CollisionBody,
     ConflictBody,
     InstrumentBody,
-    InstrumentRecord,
     InvalidInput,
     Kind,
     Space,
@@ -71,7 +70,7 @@ from .readers import facts_of, status_of, valid_from_of
 from .retries import identified, keep_answer, replayed
 from .state import State
 from .terms import agree
-from .valid_time import NEVER, Said, facts_words, words_at, words_of
+from .valid_time import Said, begins_of, facts_words, words_at, words_of
 from .validation import offset, text
 from .waiting import met
 
@@ -187,7 +186,8 @@ class Register(NamedTuple):
         repeated = self._repeated(state, origin, held, said, conflicts)
         since = self.valid_from
         if said and any(each.offered_source == origin.source for each in conflicts):
-            since = max(since, _begins(said))  # what is not taken does not say that it was there
+            # What is not taken does not say that it was there.
+            since = max(since, begins_of(said[0].since, (each.valid_from for each in said)))
         agreed = (
             (field, partial(_fact, field=field)) for field, value in self.facts.values.items()
             if known.values.get(field) == value
@@ -321,10 +321,6 @@ def _instrument_status(body: DataBody) -> int:
     return body.message[3]
 
 
-def _valid_from(body: InstrumentBody) -> int:
-    return InstrumentRecord(body.message).valid_from
-
-
 def _fact(body: DataBody, field: str) -> object:
     assert isinstance(body, InstrumentBody)
     if field == "status":
@@ -422,14 +418,10 @@ def _say(state: State, id: int, step: Step, valid_from: int, metadata: bytes) ->
 
 def _date_back(state: State, held: Held, valid_from: int, metadata: bytes) -> int | None:
     """Says that it was there from a time (ns) on, with no word beside; None when that is known."""
-    if valid_from >= _begins(state.said_of(held)):
+    said = state.said_of(held)
+    if valid_from >= begins_of(said[0].since, (each.valid_from for each in said)):
         return None
     return _amend(state, held, facts_from(instrument_body(held)), valid_from, metadata)
-
-
-def _begins(said: list[Said]) -> int:
-    """As `valid_time.begins_of`."""
-    return min(said[0].since, *(each.valid_from or NEVER for each in said))
 
 
 def _say_earlier(

@@ -330,7 +330,7 @@ class Lookup:
             event for event in backwards(self._log, table.last_offset(table.find(id)), id)
             if event.kind in INSTRUMENT_KINDS and (known is None or event.offset < known)
         ]  # fmt: skip
-        begins = begins_of(events[::-1])
+        begins = begins_of(holds_from(events[-1]), (event.valid_from for event in events))
         return begins, any(event.valid_from == begins for event in events)
 
     def since(self, match: Match, when: When = NOW) -> int:

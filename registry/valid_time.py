@@ -19,7 +19,7 @@ names a valid time finds nothing before it was there.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from alphapulse.log import (
@@ -98,7 +98,8 @@ def state_at(
     events = list(_known(log, last_offset, when.known, id))[::-1]
     if not events:
         return None
-    at, begins = when.moment(log), begins_of(events)
+    at = when.moment(log)
+    begins = begins_of(holds_from(events[0]), (event.valid_from for event in events))
     if at < begins:
         if when.valid is not None:
             return None
@@ -110,10 +111,10 @@ def state_at(
     return body, offset
 
 
-def begins_of(events: Sequence[Event]) -> int:
-    """Since when (ns) an instrument is there, by what these events say, oldest first: since its
-    registration holds, or the earliest date that another one names."""
-    return min(holds_from(events[0]), *(event.valid_from or NEVER for event in events))
+def begins_of(since: int, dates: Iterable[int]) -> int:
+    """Since when (ns) an instrument is there: since its registration holds, or the earliest date
+    that an event about it names (0 = none)."""
+    return min(since, *(date or NEVER for date in dates))
 
 
 def _true_at(events: list[Event], at: int) -> tuple[InstrumentBody, int]:
