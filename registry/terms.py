@@ -22,6 +22,7 @@ from .validation import (
     exact_or_zero,
     id64,
     identifier,
+    one_of,
     reference,
     refuse,
     solana_address,
@@ -104,13 +105,7 @@ def slug(value: object, field: str) -> str:
 
 def choice(value: object, field: str) -> str:
     """One of the words that `CHOICES` has for the field, given in any case."""
-    clean = stripped(value, field).lower()
-    for word in CHOICES[field]:
-        if word.lower() == clean:
-            return word
-    return refuse(
-        field, "there is no such one", value, f"use one of {', '.join(CHOICES[field])}"
-    )
+    return one_of(value, field, CHOICES[field])
 
 
 def frequency(value: object, field: str) -> int:

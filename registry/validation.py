@@ -11,6 +11,7 @@ Check digits are python-stdnum's. CAIP-2 and CAIP-19 are at https://standards.ch
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import cache, lru_cache
 from importlib import import_module
 from types import ModuleType
@@ -89,6 +90,22 @@ def given_text(value: object, field: str) -> str:
     if not isinstance(value, str):
         refuse(field, "it must be text", value)
     return value
+
+
+def one_of(value: object, field: str, words: Iterable[str]) -> str:
+    """One of the words, given in any case."""
+    clean = stripped(value, field).lower()
+    for word in words:
+        if word.lower() == clean:
+            return word
+    return refuse(field, "there is no such one", value, f"use one of {', '.join(words)}")
+
+
+def refuse_others(given: Iterable[str], known: Iterable[str], of: str, hint: str = "") -> None:
+    """Raises InvalidInput, naming a given field that is none of the known ones. hint: more of the
+    cure."""
+    if unknown := {*given} - {*known}:
+        refuse(of, "it has no such field", min(unknown), f"use {', '.join(known)}{hint}")
 
 
 # --- text and numbers ------------------------------------------------------------------------

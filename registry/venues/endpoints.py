@@ -13,7 +13,15 @@ import msgspec
 
 from alphapulse.log import InvalidInput
 from alphapulse.registry.terms import code, slug
-from alphapulse.registry.validation import exact, refuse, shown, stripped, text
+from alphapulse.registry.validation import (
+    exact,
+    one_of,
+    refuse,
+    refuse_others,
+    shown,
+    stripped,
+    text,
+)
 
 from .hours_text import at
 from .plainly import order_of
@@ -77,15 +85,14 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 def endpoint(fields: Mapping[str, object]) -> Endpoint:
     """From fields by name, each validated; `limits` is a list of such. Raises InvalidInput."""
-    unknown = fields.keys() - set(Endpoint.__struct_fields__)
-    if unknown:
-        refuse("endpoint", "it has no such field", sorted(unknown)[0],
-               f"use {', '.join(Endpoint.__struct_fields__)}; secrets have no place")  # fmt: skip
+    refuse_others(
+        fields, Endpoint.__struct_fields__, "endpoint", "; secrets have no place"
+    )
     given = {name: value for name, value in fields.items() if value not in (None, "")}
-    kind = _word(given, "kind", tuple(KINDS))
+    kind = one_of(given.get("kind"), "kind", KINDS)
     found = Endpoint(
         kind=kind, address=_address(kind, given.get("address")),
-        environment=_word(given, "environment", ENVIRONMENTS, "live"),
+        environment=one_of(given.get("environment", "live"), "environment", ENVIRONMENTS),
         region=slug(given["region"], "region") if "region" in given else "",
         authentication=_authentication(given),
         fix_version=_fix_version(given.get("fix_version")),
@@ -112,20 +119,11 @@ def endpoints(all_fields: Iterable[Mapping[str, object]]) -> tuple[Endpoint, ...
     return tuple(sorted(found, key=order_of))
 
 
-def _word(
-    given: Mapping[str, object], field: str, words: Sequence[str], default: str | None = None
-) -> str:
-    if field not in given and default is not None:
-        return default
-    clean = stripped(given.get(field), field).lower()
-    if clean not in words:
-        refuse(field, "there is no such one", given[field], f"use one of {', '.join(words)}")
-    return clean
-
-
 def _authentication(given: Mapping[str, object]) -> str:
+    if "authentication" not in given:
+        return ""
     try:
-        return _word(given, "authentication", AUTHENTICATIONS, "")
+        return one_of(given["authentication"], "authentication", AUTHENTICATIONS)
     except InvalidInput as error:
         raise _without(error, None) from None  # what was given may be the very secret
 

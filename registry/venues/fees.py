@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from math import lcm
@@ -21,7 +21,15 @@ import msgspec
 
 from alphapulse.log import AlphaPulseError, InvalidInput
 from alphapulse.registry.terms import code
-from alphapulse.registry.validation import exact_or_zero, line, refuse, signed, stripped
+from alphapulse.registry.validation import (
+    exact_or_zero,
+    line,
+    one_of,
+    refuse,
+    refuse_others,
+    signed,
+    stripped,
+)
 
 from .traded import is_product
 
@@ -139,31 +147,22 @@ class Doubt(NamedTuple):
 
 def fee_line(fields: Mapping[str, object]) -> FeeLine:
     """A line from its fields by name, each validated. Raises InvalidInput naming the field."""
-    unknown = fields.keys() - set(FeeLine.__struct_fields__)
-    if unknown:
-        refuse("fee line", "it has no such field", sorted(unknown)[0],
-               f"use {', '.join(FeeLine.__struct_fields__)}")  # fmt: skip
+    refuse_others(fields, FeeLine.__struct_fields__, "fee line")
     given = {name: value for name, value in fields.items() if value not in (None, "")}
     if "value" not in given:
         refuse("value", "it is missing", "", "say what it costs, 0 when that is nothing")
     found = FeeLine(
-        side=_word(given, "side", SIDES, "both"), basis=_word(given, "basis", BASES, "percent"),
+        side=one_of(given.get("side", "both"), "side", SIDES),
+        basis=one_of(given.get("basis", "percent"), "basis", BASES),
         value=signed(given["value"], "value"), charged=_charged(given.get("charged", "quote")),
         minimum=_bound(given, "minimum"), maximum=_bound(given, "maximum"),
         maximum_percent=_bound(given, "maximum_percent"),
         volume_from=exact_or_zero(given.get("volume_from", "0"), "volume_from"),
         component=code(given.get("component", "trading"), "component"),
-        confidence=_word(given, "confidence", CONFIDENCES, "unknown"),
+        confidence=one_of(given.get("confidence", "unknown"), "confidence", CONFIDENCES),
     )  # fmt: skip
     _agree(found)
     return found
-
-
-def _word(given: Mapping[str, object], field: str, words: Sequence[str], default: str) -> str:
-    clean = stripped(given.get(field, default), field).lower()
-    if clean not in words:
-        refuse(field, "there is no such one", given[field], f"use one of {', '.join(words)}")
-    return clean
 
 
 def _charged(value: object) -> str:

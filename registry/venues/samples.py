@@ -39,7 +39,9 @@ from alphapulse.registry.validation import (
     exact_or_zero,
     listing_currency,
     moment,
+    one_of,
     refuse,
+    refuse_others,
     stripped,
     venue,
 )
@@ -112,16 +114,11 @@ def sample(fields: Mapping[str, object]) -> Sample:
 
     time: ns since 1970 UTC, or RFC 3339 text.
     """
-    name = stripped(fields.get("measure"), "measure").lower()
-    measure = MEASURES_BY_NAME.get(name)
-    if measure is None:
-        refuse("measure", "there is no such one", fields["measure"],
-               f"use one of {', '.join(MEASURES_BY_NAME)}")  # fmt: skip
+    name = one_of(fields.get("measure"), "measure", MEASURES_BY_NAME)
+    measure = MEASURES_BY_NAME[name]
     wanted = _VALUES[measure]
     allowed = {*_COMMON, wanted, *(("within_bps", "currency") if wanted == "depth" else ())}
-    if unknown := fields.keys() - allowed:
-        refuse(sorted(unknown)[0], f"a sample of {name} has no such field",
-               fields[sorted(unknown)[0]], f"use {', '.join(sorted(allowed))}")  # fmt: skip
+    refuse_others(fields, sorted(allowed), f"sample of {name}")
     depth = measure is Measure.DEPTH
     return Sample(
         venue(fields.get("venue")), measure, _time(fields.get("time")),

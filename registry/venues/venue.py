@@ -11,7 +11,7 @@ import msgspec
 from alphapulse.log import VENUE_KIND_NAMES, VENUE_KINDS_BY_NAME, VenueBody
 from alphapulse.registry import validation
 from alphapulse.registry.terms import slug
-from alphapulse.registry.validation import refuse
+from alphapulse.registry.validation import refuse, refuse_others
 
 from .countries import COUNTRIES
 from .endpoints import address_text
@@ -99,8 +99,7 @@ def venue_from(body: VenueBody) -> Venue:
 
 def field_from(name: str, value: object) -> object:
     """One field as the body has it; None and "" make it unknown. Raises InvalidInput."""
-    if name not in FIELDS:
-        refuse("venue", "it has no such field", name, f"use {', '.join(FIELDS)}")
+    refuse_others((name,), FIELDS, "venue")
     found = _CHECKS[name](_EMPTY.get(name, "") if value is None else value)
     if name == "kind":
         return VENUE_KINDS_BY_NAME[found].value if found else 0

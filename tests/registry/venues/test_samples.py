@@ -91,7 +91,7 @@ def test_what_cannot_be_is_refused_naming_the_field(
 ) -> None:
     with pytest.raises(InvalidInput, match=problem) as refused:
         sample(fields)
-    assert f"field {field}" in str(refused.value)
+    assert field in str(refused.value)
 
 
 def test_a_sample_from_the_future_is_refused_but_clocks_may_differ() -> None:
