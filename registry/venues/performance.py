@@ -365,9 +365,3 @@ def window_named(text: str) -> int:
             cure=f"use one of {', '.join(WINDOWS_NS)}",
         )  # fmt: skip
     return found
-
-
-def window_name(length_ns: int) -> str:
-    """`1h`; of another length its seconds."""
-    names = (name for name, length in WINDOWS_NS.items() if length == length_ns)
-    return next(names, f"{exact_text(Fraction(length_ns, NS))}s")
