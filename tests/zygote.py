@@ -87,7 +87,7 @@ def _serve(asked: socket.socket) -> None:
             us = os.getpid()
             pid = os.fork()
             if pid == 0:
-                while os.getppid() == us:
+                while os.getppid() == us:  # nothing tells an orphan that it is one
                     time.sleep(0.0002)
                 _become(Order(*json.loads(data)), streams)
             os.write(tell, str(pid).encode())

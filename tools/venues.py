@@ -286,7 +286,7 @@ def venue_dict(
 
 def _unknown(registry: Registry, key: str, as_of: str | None) -> Exception:
     """With what is spelt alike, of what was known by then."""
-    from alphapulse.registry.venues.errors import UnknownVenue
+    from alphapulse.registry.errors import UnknownVenue
 
     from .verb import with_lines
 

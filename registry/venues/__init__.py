@@ -10,19 +10,14 @@ What a registry knows of its venues is said by events: `commands` decides them, 
 are legal, `words` folds them, and `facade.Venues`, as `registry.venues`, is the door to it all.
 """
 
+from alphapulse.registry.errors import UnknownVenue, VenueOver
+
 from .bundled import ALWAYS, bundled_file, bundled_hours, bundled_names
 from .calendars import CalendarsMissing, UnknownCalendar, calendar_names, from_calendar
 from .calendars import source as calendar_source
 from .endpoints import Endpoint, RateLimit, endpoint
 from .endpoints_text import read_endpoints
-from .errors import (
-    FeesUnknown,
-    HoursUnknown,
-    NoSuchTransition,
-    UnknownVenue,
-    VenueOver,
-    WindowClosed,
-)
+from .errors import FeesUnknown, HoursUnknown, NoSuchTransition, WindowClosed
 from .fees import (
     Charge,
     Doubt,

@@ -48,7 +48,7 @@ from alphapulse.registry.deciding import (
     raise_conflicts,
     weigh,
 )
-from alphapulse.registry.errors import UnknownListing
+from alphapulse.registry.errors import UnknownListing, UnknownVenue, VenueOver
 from alphapulse.registry.held import Held, Origin
 from alphapulse.registry.identity import fingerprint_of, venue_fingerprint, venue_key
 from alphapulse.registry.state import State
@@ -56,7 +56,7 @@ from alphapulse.registry.venue_state import key_of_aspect
 
 from . import rules
 from .endpoints import Endpoint
-from .errors import NoSuchTransition, UnknownVenue, VenueOver, WindowClosed
+from .errors import NoSuchTransition, WindowClosed
 from .fees import CHARGED, Doubt, FeeSchedule, doubts
 from .hours import Hours, plain
 from .trading_status import NEXT, SIDES

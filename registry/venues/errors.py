@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from alphapulse.log import AlphaPulseError
-from alphapulse.registry.errors import IllegalTransition, UnknownVenue, VenueOver
-
-__all__ = ["FeesUnknown", "HoursUnknown", "NoSuchTransition", "UnknownVenue", "VenueOver"]
+from alphapulse.registry.errors import IllegalTransition
 
 
 class HoursUnknown(AlphaPulseError, LookupError):

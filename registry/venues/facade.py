@@ -37,6 +37,7 @@ from alphapulse.projections import (
 from alphapulse.registry import validation
 from alphapulse.registry.changes import Blame, blamed_of_venue
 from alphapulse.registry.deciding import Receipt
+from alphapulse.registry.errors import UnknownVenue
 from alphapulse.registry.identity import (
     aspect_key,
     performance_key,
@@ -48,7 +49,7 @@ from alphapulse.registry.tickets import Unit
 from .cache import ENTRIES_MAX, Cache, Chain, Chains
 from .charging import NO_MORE, Charging, More
 from .endpoints import Endpoint, endpoints
-from .errors import FeesUnknown, HoursUnknown, UnknownVenue
+from .errors import FeesUnknown, HoursUnknown
 from .fees import Charge, Exact, FeeSchedule
 from .hours import Hours, Phase, from_plain, phase_named
 from .performance import WINDOWS_NS

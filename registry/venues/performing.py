@@ -37,14 +37,13 @@ from alphapulse.log import (
 from alphapulse.projections import Aspect, ListingRecord, VenueRecord, backwards, text_key
 from alphapulse.registry import validation
 from alphapulse.registry.deciding import Receipt
-from alphapulse.registry.errors import UnknownListing
+from alphapulse.registry.errors import UnknownListing, UnknownVenue
 from alphapulse.registry.identity import performance_key, primary_id, venue_fingerprint, venue_key
 from alphapulse.registry.tickets import Unit
 from alphapulse.registry.writing import Writing
 
 from .cache import Chains
 from .commands import SetPerformance
-from .errors import UnknownVenue
 from .performance import (
     SETTLE_NS,
     WINDOW_DEFAULT,

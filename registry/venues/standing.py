@@ -30,13 +30,12 @@ from alphapulse.projections import (
     state_named,
 )
 from alphapulse.registry import validation
-from alphapulse.registry.errors import UnknownListing
+from alphapulse.registry.errors import UnknownListing, UnknownVenue
 from alphapulse.registry.identity import trading_key, venue_fingerprint, venue_key
 from alphapulse.registry.periods import holds, periods_of
 from alphapulse.registry.valid_time import When, holds_from, state_at
 
 from .cache import Cache, Chain, Chains
-from .errors import UnknownVenue
 from .trading_status import SIDES
 from .words import Timeline, Word, timeline, words_of
 

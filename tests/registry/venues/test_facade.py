@@ -25,8 +25,13 @@ from alphapulse.registry.audit import audit_meaning, audit_views
 from alphapulse.registry.commands import Command
 from alphapulse.registry.venues import (
     FeeSchedule,
+    FeesUnknown,
     FeeUnknown,
+    HoursUnknown,
+    NoSuchTransition,
     Phase,
+    UnknownVenue,
+    VenueOver,
     bundled_hours,
     define,
     fee_line,
@@ -34,13 +39,6 @@ from alphapulse.registry.venues import (
     rule,
 )
 from alphapulse.registry.venues.commands import AddVenue, SetFees
-from alphapulse.registry.venues.errors import (
-    FeesUnknown,
-    HoursUnknown,
-    NoSuchTransition,
-    UnknownVenue,
-    VenueOver,
-)
 from alphapulse.registry.venues.rules import schedules
 from alphapulse.registry.venues.venue import Venue
 from tests.crash.children import Child, Hear, Say

@@ -27,11 +27,12 @@ from alphapulse.registry.venues import (
     WINDOWS_NS,
     Performance,
     Place,
+    UnknownVenue,
+    WindowClosed,
     merge_windows,
     sample_dict,
 )
 from alphapulse.registry.venues.commands import SetPerformance
-from alphapulse.registry.venues.errors import UnknownVenue, WindowClosed
 from alphapulse.registry.venues.samples import NS, SKEW_NS_MAX
 from alphapulse.registry.venues.venue import Venue
 
