@@ -38,7 +38,7 @@ from .errors import UnknownListing
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import ORDER_FIELDS, Listing
-from .periods import DATES, ended, flaw, has_date, place, refuse_to_put_off, turn
+from .periods import DATES, Place, each_period, ended, flaw, has_date, place
 from .readers import normalised
 from .state import State
 
@@ -86,10 +86,12 @@ class AddListing(NamedTuple):
 
     def unsaid(self, body: ListingBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
-        then = place(body, *self._dates()).state(body, int(self.listing.valid_from))
+        begins, ends = self._dates()
+        is_dated = begins or ends  # else it was about the one that held then
+        then = [place(body, begins, ends).state(body, begins)] if is_dated else each_period(body)
         return [
             (field, str(value)) for field, value in self._offered().items()
-            if value and value != getattr(then, field)
+            if value and any(value != getattr(each, field) for each in then)
         ]  # fmt: skip
 
     def _dates(self) -> tuple[int, int]:
@@ -103,7 +105,7 @@ class AddListing(NamedTuple):
             for field, value in offered.items() if field not in DATES
         )  # fmt: skip
 
-    def _value_of(self, field: str, value: object) -> Callable[[DataBody], object]:
+    def _value_of(self, field: str, value: object, now: int) -> Callable[[DataBody], object]:
         """How to read a field from a state: of the period that it is about; of a date, whether a
         period has it."""
         begins, ends = self._dates()
@@ -112,13 +114,18 @@ class AddListing(NamedTuple):
             assert isinstance(body, ListingBody)
             if field in DATES:
                 return has_date(body, field, int(str(value)))
-            return getattr(place(body, begins, ends).state(body, begins), field)
+            return getattr(place(body, begins, ends, now).state(body, begins), field)
 
         return read
 
     def held(self, state: State) -> Held | None:
         """The listing, where it is known already."""
         return state.find(Space.LISTING, fingerprint_of(self._key(self._owner(state))))
+
+    def _began(self, state: State, origin: Origin, held: Held, where: Place) -> bool:
+        """Whether the same source said since when the period holds."""
+        value_of = self._value_of("valid_from", where.date("valid_from"), state.now)
+        return state.said_by(held, "valid_from", value_of).source == origin.source
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         owner, metadata = self._owner(state), origin.metadata()
@@ -153,10 +160,13 @@ class AddListing(NamedTuple):
         assert isinstance(known, ListingBody)
         offered = self._offered()
         begins, ends = self._dates()
-        where = place(known, begins, ends)
-        if where.announces(known, begins, state.now) and self._differs(known, offered):
-            known = turn(known, begins)
-            where = place(known, begins, ends)
+        where = place(known, begins, ends, state.now)
+        is_cut = False
+        if self._differs(where.state(known, begins), offered):
+            known, is_cut = where.turned(
+                known, begins, ends, state.now, lambda: self._began(state, origin, held, where)
+            )
+            where = place(known, begins, ends, state.now)
         then = where.state(known, begins)
         changes: dict[str, object] = {}
         conflicts: list[Disagreement] = []
@@ -166,20 +176,20 @@ class AddListing(NamedTuple):
                 continue
             if field == "symbol_from" and offered["symbol"] != changes.get("symbol", then.symbol):
                 continue  # it is the date of a symbol that is not taken
-            said_by = state.said_by(held, field, self._value_of(field, before))
+            said_by = state.said_by(held, field, self._value_of(field, before, state.now))
             said = Disagreement(field, str(before), said_by.source, str(value), origin.source)
             word = Word.CORRECTS
-            if where.is_new:
-                pass  # it says how it was in a time of which nothing is known
+            if where.is_new or (is_cut and said_by.source == origin.source):
+                pass  # it says how it was in a time of which nothing is known, or what came after
             elif before and not (field == "symbol_from" and "symbol" in changes):
                 word = weigh(state, Space.LISTING, held.id, said_by, origin, said)
             if word != Word.CONFLICTS:
                 changes[field] = value
             if word != Word.CORRECTS:
                 conflicts.append(said.turned() if word == Word.OUTRANKS else said)
-        refuse_to_put_off(where, known, changes, state.now)
+        where.refuse_to_put_off(changes, state.now)
         agreed = (
-            (field, self._value_of(field, value)) for field, value in offered.items()
+            (field, self._value_of(field, value, state.now)) for field, value in offered.items()
             if value and value == getattr(then, field)
         )  # fmt: skip
         endorsed = endorse(state, Space.LISTING, held, known.asset_class, agreed, origin)

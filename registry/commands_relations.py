@@ -30,7 +30,7 @@ from .deciding import (
 from .errors import UnknownRelation
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, relation_key
-from .periods import DATES, ended, flaw, has_date, place, refuse_to_put_off, turn
+from .periods import DATES, Place, each_period, ended, flaw, has_date, place
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import State
 from .validation import is_backward, refuse, time_ns
@@ -85,10 +85,12 @@ class Relate(NamedTuple):
 
     def unsaid(self, body: RelationBody) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
-        then = place(body, self.valid_from, self.valid_to).state(body, self.valid_from)
+        begins, ends = self.valid_from, self.valid_to
+        is_dated = begins or ends  # else it was about the one that held then
+        then = [place(body, begins, ends).state(body, begins)] if is_dated else each_period(body)
         return [
             (field, _text(value)) for field, value in self._words().items()
-            if value != _value(then, field)
+            if any(value != _value(each, field) for each in then)
         ]  # fmt: skip
 
     def _differs(self, known: RelationBody) -> bool:
@@ -97,7 +99,7 @@ class Relate(NamedTuple):
         before = ratio_in(known)
         return bool(self.ratio and self.ratio != before and (known.valid_from or before))
 
-    def _value_of(self, field: str, value: _Value) -> Callable[[DataBody], object]:
+    def _value_of(self, field: str, value: _Value, now: int) -> Callable[[DataBody], object]:
         """How to read a field from a state: of the period that it is about; of a date, whether a
         period has it."""
         begins, ends = self.valid_from, self.valid_to
@@ -107,7 +109,7 @@ class Relate(NamedTuple):
             if field in DATES:
                 assert isinstance(value, int)
                 return has_date(body, field, value)
-            return _value(place(body, begins, ends).state(body, begins), field)
+            return _value(place(body, begins, ends, now).state(body, begins), field)
 
         return read
 
@@ -117,6 +119,11 @@ class Relate(NamedTuple):
             "ratio": self.ratio, "valid_from": self.valid_from, "valid_to": self.valid_to
         }
         return {field: value for field, value in words.items() if value}
+
+    def _began(self, state: State, origin: Origin, held: Held, where: Place) -> bool:
+        """Whether the same source said since when the period holds."""
+        value_of = self._value_of("valid_from", where.date("valid_from"), state.now)
+        return state.said_by(held, "valid_from", value_of).source == origin.source
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         key = self._key()
@@ -176,30 +183,34 @@ class Relate(NamedTuple):
         changes: dict[str, object] = {}
         conflicts: list[Disagreement] = []
         begins, ends = self.valid_from, self.valid_to
-        where = place(known, begins, ends)
-        if where.announces(known, begins, state.now) and self._differs(known):
-            known = turn(known, begins)
-            where = place(known, begins, ends)
+        where = place(known, begins, ends, state.now)
+        is_cut = False
+        if self._differs(where.state(known, begins)):
+            known, is_cut = where.turned(
+                known, begins, ends, state.now, lambda: self._began(state, origin, held, where)
+            )
+            where = place(known, begins, ends, state.now)
         then = where.state(known, begins)
         for field, value in self._words().items():
             before = _value(then, field)
             if value == before:
                 continue
-            said_by = state.said_by(held, field, self._value_of(field, before))
+            said_by = state.said_by(held, field, self._value_of(field, before, state.now))
             said = Disagreement(
                 field, _text(before), said_by.source, _text(value), origin.source
             )
             word = Word.CORRECTS
-            if before and not where.is_new:
+            goes_on = is_cut and said_by.source == origin.source
+            if before and not where.is_new and not goes_on:
                 word = weigh(state, Space.RELATION, held.id, said_by, origin, said)
             if word != Word.CONFLICTS:
                 changes[field] = value
             if word != Word.CORRECTS:
                 conflicts.append(said.turned() if word == Word.OUTRANKS else said)
-        refuse_to_put_off(where, known, changes, state.now)
+        where.refuse_to_put_off(changes, state.now)
         agreed = (
-            (field, self._value_of(field, value)) for field, value in self._words().items()
-            if value == _value(then, field)
+            (field, self._value_of(field, value, state.now))
+            for field, value in self._words().items() if value == _value(then, field)
         )  # fmt: skip
         endorsed = endorse(state, Space.RELATION, held, known.asset_class, agreed, origin)
         offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"

@@ -16,8 +16,9 @@ from alphapulse.log import InvalidInput, Kind, ListingBody, Space, format_time
 
 from .commands_listings import AddListing, change_listing
 from .deciding import DOING, Receipt
-from .held import Held, Origin
+from .held import DataBody, Held, Origin
 from .instruments import ORDER_FIELDS
+from .periods import at_time, place
 from .state import State
 
 _UNDATED: Final = ("primary", "figi", *ORDER_FIELDS)
@@ -40,8 +41,8 @@ class ListingSince(NamedTuple):
             if field == "valid_from" or add.listing.symbol:
                 add = _dated(add, field, since)
             return add.decide(state, origin)
-        known = held.body
-        assert isinstance(known, ListingBody)
+        assert isinstance(held.body, ListingBody)
+        known = at_time(held.body, state.now)
         if is_ahead:
             self._check_undated(known)
         if add.listing.symbol not in ("", known.symbol):
@@ -74,11 +75,15 @@ def _date_back(
     says since when he knows it does not say that it was otherwise before."""
     newest = state.held(Space.LISTING, held.id)
     assert newest is not None and isinstance(newest.body, ListingBody)
-    known = newest.body.symbol_from
-    said_by = state.said_by(newest, "symbol_from", lambda body: getattr(body, "symbol_from", 0))
-    if said_by.source != origin.source or since >= known:
+    where = place(newest.body, 0, 0, state.now)
+
+    def known(body: DataBody) -> int:
+        assert isinstance(body, ListingBody)
+        return at_time(body, state.now).symbol_from
+
+    said_by = state.said_by(newest, "symbol_from", known)
+    if said_by.source != origin.source or since >= known(newest.body):
         return receipt
-    offset = change_listing(
-        state, newest, Kind.LISTING_AMENDED, {"symbol_from": since}, origin.metadata()
-    )
+    changes = where.said(newest.body, {"symbol_from": since}, 0)
+    offset = change_listing(state, newest, Kind.LISTING_AMENDED, changes, origin.metadata())
     return receipt._replace(offset=offset, outcome="amended")

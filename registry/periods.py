@@ -3,15 +3,17 @@
 Its state has the newest period, `valid_from` to `valid_to`, and `earlier` ones, the oldest first,
 each with its own words: symbol, tick, ratio. They never overlap. Words with dates that overlap none
 of them are about another period; all others are about the one that they overlap, and correct or
-contradict it. A period after all others takes over what is not said of it; one before them has only
-what is said. So files that say the same of the same periods lead to the same state in whatever
-order they come. Where one still holds and other words are said to hold from a later day than today,
-it ends that day, and another one begins: what is announced changes nothing before.
+contradict it. Words without dates are about the period that holds now, if any does. A period after
+all others takes over what is not said of it; one before them has only what is said. So files that
+say the same of the same periods lead to the same state in whatever order they come.
+
+Who says of his own period since when something in it is otherwise ends it that day, and the next
+one begins: neither what is announced nor what is told late changes anything before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -52,6 +54,11 @@ def words_of(body: Dated) -> Words:
     if isinstance(body, ListingBody):
         return ListingWords(**{field: getattr(body, field) for field in LISTING_WORDS})
     return RelationWords(**{field: getattr(body, field) for field in RELATION_WORDS})
+
+
+def _spans(body: Dated) -> list[Span]:
+    """The oldest first, the newest last."""
+    return [*body.earlier, (body.valid_from, body.valid_to, words_of(body))]
 
 
 def _in(body: T, span: Span) -> T:
@@ -145,7 +152,7 @@ class Place(NamedTuple):
         """The fields of the state once that period has these words and dates, and all else that
         was known of it."""
         after = replace(self.state(body, begins), **changes)
-        spans: list[Span] = [*body.earlier, (body.valid_from, body.valid_to, words_of(body))]
+        spans = _spans(body)
         if not self.is_new:
             del spans[self.number]
         spans.append((after.valid_from, after.valid_to, words_of(after)))
@@ -156,29 +163,43 @@ class Place(NamedTuple):
             "earlier": tuple(earlier), "valid_from": newest[0], "valid_to": newest[1], **words
         }  # fmt: skip
 
-    def announces(self, body: Dated, begins: int, now: int) -> bool:
-        """Whether the dates would put off the beginning of what holds now and has no end."""
+    def turned(
+        self, body: T, begins: int, ends: int, now: int, is_own: Callable[[], bool]
+    ) -> tuple[T, bool]:  # fmt: skip
+        """The state once the period ends at `begins`, so that other words hold from then on, and
+        whether it was cut in two, so that they are about the second part. What is announced of one
+        that has no end begins anew. As it is where the dates say no such thing.
+
+        is_own: whether who speaks said since when the period holds. Else the two disagree.
+        """
+        if self._puts_off(begins, now) and self.is_newest and not body.valid_to:
+            return replace(body, valid_to=begins), False
+        first, last = self.date("valid_from"), self.date("valid_to")
+        if ends or not 0 != first < begins or (last and begins >= last) or not is_own():
+            return body, False
+        spans = _spans(body)
+        words = after = spans[self.number][2]
+        if isinstance(words, ListingWords) and words.symbol_from <= begins:
+            after = replace(words, symbol_from=0)  # it has it from its beginning on
+        spans[self.number : self.number + 1] = [(first, begins, words), (begins, last, after)]
+        *earlier, newest = spans
+        return replace(_in(body, newest), earlier=tuple(earlier)), True
+
+    def _puts_off(self, begins: int, now: int) -> bool:
+        """Whether the dates would put off the beginning of what holds now."""
+        ends = self.date("valid_to")
         return (
-            not self.is_new and self.is_newest and not body.valid_to
-            and body.valid_from <= now < begins
-        )  # fmt: skip
+            not self.is_new and self.date("valid_from") <= now < begins and (not ends or now < ends)
+        )
 
-
-def refuse_to_put_off(
-    where: Place, body: Dated, changes: Mapping[str, Any], now: int
-) -> None:
-    """Raises InvalidInput when it would be gone until a later day, for no other word's sake."""
-    begins = changes.get("valid_from", 0)
-    if body.valid_from and where.announces(body, begins, now):
-        refuse(
-            "valid_from", f"it holds already, since {format_time(body.valid_from)}",
-            format_time(begins), "say what is different from then on; or end it first",
-        )  # fmt: skip
-
-
-def turn(body: T, begins: int) -> T:
-    """With an end of its newest period at `begins`, so that another one can begin there."""
-    return replace(body, valid_to=begins)
+    def refuse_to_put_off(self, changes: Mapping[str, Any], now: int) -> None:
+        """Raises InvalidInput when it would be gone until a later day, for no other word's sake."""
+        begins, since = changes.get("valid_from", 0), self.date("valid_from")
+        if since and self._puts_off(begins, now):
+            refuse(
+                "valid_from", f"it holds already, since {format_time(since)}",
+                format_time(begins), "say what is different from then on; or end it first",
+            )  # fmt: skip
 
 
 def ended(body: Dated, at: int) -> Place:
@@ -188,10 +209,14 @@ def ended(body: Dated, at: int) -> Place:
     return Place(periods, before[-1] if before else 0)
 
 
-def place(body: Dated, begins: int, ends: int) -> Place:
-    """Which period words are about that name these dates; 0 names none."""
+def place(body: Dated, begins: int, ends: int, now: int = 0) -> Place:
+    """Which period words are about that name these dates, and none (0) that which holds `now`."""
     periods = periods_of(body)
     newest = len(periods) - 1
+    if not ends and (at := begins or now):
+        for number, period in enumerate(periods[:-1]):
+            if period[0] <= at < period[1]:
+                return Place(periods, number)
     if not begins and not ends:
         return Place(periods, newest)
     for number, period in enumerate(periods):
