@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -16,7 +16,6 @@ from alphapulse.log import (
     RelationBody,
     RelationKind,
     Space,
-    format_time,
 )
 
 from .commands import Register
@@ -38,9 +37,10 @@ from .errors import UnknownListing
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import ORDER_FIELDS, Listing
-from .periods import DATES, Place, each_period, ended, flaw, has_date, place
+from .periods import DATES, Place, each_period, ended, flaw, flawed, has_date, place
 from .readers import normalised
 from .state import State
+from .terms import agree
 
 
 class AddListing(NamedTuple):
@@ -127,6 +127,22 @@ class AddListing(NamedTuple):
         value_of = self._value_of("valid_from", where.date("valid_from"), state.now)
         return state.said_by(held, "valid_from", value_of).source == origin.source
 
+    def _check_orders(
+        self, state: State, origin: Origin, held: Held, after: ListingBody, said: Set[str]
+    ) -> None:
+        """Raises InvalidInput for orders that contradict what the same source said of others."""
+        if said.isdisjoint(ORDER_FIELDS):
+            return
+        agree(
+            {
+                field: value for field in ORDER_FIELDS
+                if (value := getattr(after, field)) and (field in said or state.said_by(
+                    held, field, self._value_of(field, value, state.now)
+                ).source == origin.source)
+            },
+            said,
+        )  # fmt: skip
+
     def decide(self, state: State, origin: Origin) -> Receipt:
         owner, metadata = self._owner(state), origin.metadata()
         key = self._key(owner)
@@ -188,6 +204,7 @@ class AddListing(NamedTuple):
             if word != Word.CORRECTS:
                 conflicts.append(said.turned() if word == Word.OUTRANKS else said)
         where.refuse_to_put_off(changes, state.now)
+        self._check_orders(state, origin, held, replace(then, **changes), changes.keys())
         agreed = (
             (field, self._value_of(field, value, state.now)) for field, value in offered.items()
             if value and value == getattr(then, field)
@@ -217,7 +234,7 @@ def change_listing(
     if broken := flaw(body):
         raise InvalidInput(
             DOING, problem=f"the listing would be wrong: {broken}",
-            valid_from=format_time(body.valid_from), valid_to=format_time(body.valid_to),
+            periods=flawed(body),
             cure="`alphapulse listings KEY` shows what is known; give dates that agree, or of"
             " another period both",
         )  # fmt: skip

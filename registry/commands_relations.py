@@ -30,7 +30,7 @@ from .deciding import (
 from .errors import UnknownRelation
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, relation_key
-from .periods import DATES, Place, each_period, ended, flaw, has_date, place
+from .periods import DATES, Place, each_period, ended, flaw, flawed, has_date, place
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import State
 from .validation import is_backward, refuse, time_ns
@@ -321,7 +321,7 @@ def _change(
     if broken := flaw(body):
         raise InvalidInput(
             DOING, problem=f"the relation would be wrong: {broken}",
-            valid_from=format_time(body.valid_from), valid_to=format_time(body.valid_to),
+            periods=flawed(body),
             cure="`alphapulse related KEY --ended` shows what is known; give dates that agree",
         )  # fmt: skip
     return state.emit(

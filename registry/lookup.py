@@ -57,9 +57,17 @@ from .facts import facts_from
 from .formula import canonical_text
 from .generations import OVER
 from .identity import fingerprint_of, id_candidates, security_key, token_key
-from .periods import at_time, each_period, holds
+from .periods import at_time, each_period, holds, periods_of
 from .readers import BIRTH_SCHEMES, asset_of
-from .valid_time import NOW, When, begins_of, holds_from, state_at, symbol_before
+from .valid_time import (
+    NOW,
+    When,
+    begins_of,
+    holds_from,
+    state_at,
+    symbol_before,
+    with_status,
+)
 
 SCHEMES: Final = ("figi", "cusip", "sedol", "lei")
 """Identifiers with a check digit beside the ISIN."""
@@ -101,15 +109,32 @@ class Lookup:
     # One instrument by id
 
     def match(self, id: int, when: When = NOW) -> Match | None:
-        """The full state of one instrument. Cost: 8 µs now; 8 µs an event of it for other times and
-        while a change of it is announced."""
+        """The full state of one instrument. At a valid time before it is said to be there, but when
+        a listing of it held by its dates, it is as it begins, and active. Cost: 8 µs now; 8 µs an
+        event of it for other times and while a change of it is announced."""
         table = self._views.table("instruments")
         position = table.find(id)
         if position < 0:
             other = self._views.recheck("instruments")
             if other is None or (position := (table := other).find(id)) < 0:
                 return None
-        return self._state(table, position, id, when)
+        found = self._state(table, position, id, when)
+        if found is None and when.valid is not None and self._is_listed(id, when.known, when.valid):
+            begins, _ = self.begins(id, when.known)
+            if (first := self._state(table, position, id, When(when.known, begins))) is not None:
+                return first._replace(body=with_status(first.body, Status.ACTIVE))
+        return found
+
+    def _is_listed(self, id: int, known: int | None, at: int) -> bool:
+        """Whether a listing of it is said to have begun by a time (ns) and holds then."""
+        table = self._views.table("listings")
+        cells = table.postings("instrument", id)
+        events = (self._listing_event(table, cell, When(known)) for cell in cells)
+        return any(
+            bool(begins) and begins <= at and (not ends or at < ends)
+            for event in events if event is not None and isinstance(event.body, ListingBody)
+            for begins, ends in periods_of(event.body)
+        )  # fmt: skip
 
     def _state(self, table: TableReader, position: int, id: int, when: When) -> Match | None:
         trailer = table.trailer(position)

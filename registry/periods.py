@@ -109,10 +109,28 @@ def flaw(body: Dated) -> str:
     for _, _, words in body.earlier:
         if isinstance(words, ListingWords) and words.symbol_from and not words.symbol:
             return "an earlier period says since when it has a symbol, and none"
-    for (_, ends), (begins, _) in pairwise(periods):
-        if not ends or not begins or begins < ends:
-            return "its periods overlap"
+    if any(_overlap(*pair) for pair in pairwise(periods)):
+        return "its periods overlap"
     return ""
+
+
+def flawed(body: Dated) -> str:
+    """For people: the periods that are wrong by themselves, else those that overlap."""
+    periods = periods_of(body)
+    wrong = [period for period in periods if is_backward(*period)] or [
+        period for pair in pairwise(periods) if _overlap(*pair) for period in pair
+    ]
+    return ", ".join(
+        f"{_date(begins)} to {_date(ends)}" for begins, ends in list(dict.fromkeys(wrong))[:5]
+    )
+
+
+def _overlap(one: Period, next: Period) -> bool:
+    return not one[1] or not next[0] or next[0] < one[1]
+
+
+def _date(time: int) -> str:
+    return format_time(time) if time else "not known"
 
 
 class Place(NamedTuple):

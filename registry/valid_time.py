@@ -13,7 +13,8 @@ day, be it with no word beside. One that names none says nothing of that.
 
 A question that names no valid time is about the moment as of which it asks, or about now. It finds
 also what is registered for a later day, as it will be on that day and pending until then; one that
-names a valid time finds nothing before it was there.
+names a valid time finds nothing before it was there: before all of these dates, and those of its
+listings (`Lookup.match`).
 """
 
 from __future__ import annotations
@@ -104,10 +105,10 @@ def state_at(
         if when.valid is not None:
             return None
         body, offset = _true_at(events, begins)
-        return _with_status(body, Status.PENDING), offset
+        return with_status(body, Status.PENDING), offset
     body, offset = _true_at(events, at)
     if when.valid is not None:
-        body = _with_status(body, InstrumentRecord(body.message).status_at(at))
+        body = with_status(body, InstrumentRecord(body.message).status_at(at))
     return body, offset
 
 
@@ -130,7 +131,7 @@ def _true_at(events: list[Event], at: int) -> tuple[InstrumentBody, int]:
     return _body(newest, words_at(said, at)), newest.offset
 
 
-def _with_status(body: InstrumentBody, status: Status) -> InstrumentBody:
+def with_status(body: InstrumentBody, status: Status) -> InstrumentBody:
     """A status that nobody wrote. PENDING is only of what would be traded."""
     said = body.message[3]
     if said == status or (status is Status.PENDING and said not in TRADED):

@@ -243,6 +243,7 @@ def _at_another_time(
 ) -> tuple[str, str, list[str]]:
     """What is said of who matches now and did not then: the problem, the cure, who they are."""
     from alphapulse.log import format_time
+    from alphapulse.registry import When
 
     if when.valid is None:
         lines = [f"later: {brief(match)}" for match in others[:CANDIDATES_MAX]]
@@ -251,7 +252,7 @@ def _at_another_time(
     for match in others[:CANDIDATES_MAX]:
         begins, is_named = registry.lookup.begins(match.id)
         line = f"at another time: {brief(match)}"
-        if begins > when.valid:
+        if begins > when.valid and registry.lookup.match(match.id, When(None, when.valid)) is None:
             late.append(match)
             how = "" if is_named else ", when it was recorded"
             line += f" (known to be there only since {format_time(begins)}{how})"

@@ -22,9 +22,11 @@ from .homes import APPLE, open_home, token
 AHEAD = "2199-01-01"
 
 
-def listed(registry: Registry, id: int, source: str = "s", **words: Any) -> Receipt:
+def listed(
+    registry: Registry, id: int, source: str = "s", request_id: str = "", **words: Any
+) -> Receipt:
     listing = Listing(instrument=id, venue="XNAS", currency="USD", **words)
-    return registry.add_listing(listing, source=source)
+    return registry.add_listing(listing, source=source, request_id=request_id)
 
 
 def ticks(registry: Registry, id: int, *times: str | None) -> list[str]:
@@ -106,6 +108,104 @@ def test_what_is_announced_of_an_open_one_ends_it_that_day(registry: Registry) -
     assert audit_meaning(registry.log).ok
 
 
+def test_what_is_told_late_changes_nothing_before(registry: Registry) -> None:
+    a, b = (registry.register(token(n)).id for n in (1, 2))
+    registry.relate(a, "receipt_of", b, ratio="3/1", valid_from="2010-01-01", source="s")
+    registry.relate(a, "receipt_of", b, ratio="4/1", valid_from="2015-01-01", source="s")
+    for at, ratio in (("2014-12-31", [(3, 1)]), ("2015-01-01", [(4, 1)]), ("2009-12-31", [])):
+        assert [link.ratio for link in registry.related(a, valid=at)] == ratio
+    disputed = registry.relate(a, "receipt_of", b, ratio="5/1", valid_from="2012-01-01", source="t")
+    assert len(disputed.conflicts) == 2  # the date and the ratio: another source cuts no period
+    moved = registry.relate(a, "receipt_of", b, valid_from="2016-01-01", source="s")
+    assert moved.outcome == "amended"  # nothing is otherwise from then on: it corrects the date
+    found = [(link.ratio, link.valid_to != 0) for link in registry.related(a, ended=True)]
+    assert found == [((3, 1), True), ((4, 1), False)]
+    assert audit_meaning(registry.log).ok
+
+
+def test_a_former_period_is_cut_where_its_words_change(registry: Registry) -> None:
+    id = registry.register(replace(APPLE, valid_from="1980-12-12")).id
+    listed(registry, id, symbol="FB", tick="0.01", valid_from="2010-01-01", valid_to="2020-01-01")
+    listed(registry, id, symbol="FB2", valid_from="2022-01-01")
+    listed(registry, id, symbol="META", valid_from="2015-01-01")
+    again = listed(registry, id, symbol="META", valid_from="2015-01-01")
+    assert again.outcome == "unchanged"
+    spans = [
+        (body.symbol, body.tick, body.valid_to != 0) for _, body in registry.listing_periods(id)
+    ]
+    assert spans == [("FB", "0.01", True), ("META", "0.01", True), ("FB2", "0.01", False)]
+    for symbol, year in (("FB", 2014), ("META", 2015), ("META", 2019), ("FB2", 2022)):
+        found = registry.by_symbol(symbol, venue="XNAS", at=f"{year}-12-31")
+        assert [match.id for match in found] == [id]
+    assert registry.by_symbol("META", venue="XNAS", at="2014-12-31") == []
+    assert registry.by_symbol("META", venue="XNAS", at="2020-12-31") == []
+    assert audit_meaning(registry.log).ok
+
+
+def test_a_symbol_that_came_later_stays_in_its_part(registry: Registry) -> None:
+    id = registry.register(replace(APPLE, valid_from="1980-12-12")).id
+    listed(registry, id, symbol="FB", valid_from="2012-01-01")
+    listed(registry, id, symbol="META", symbol_from="2022-01-01")
+    listed(registry, id, tick="0.01", valid_from="2018-01-01")
+    for year, symbol, tick in ((2015, "FB", ""), (2020, "FB", "0.01"), (2023, "META", "0.01")):
+        ((_, body),) = registry.listing_bodies(id, valid=f"{year}-01-02")
+        assert (body.symbol, body.tick) == (symbol, tick)
+
+
+def test_one_file_may_tell_a_history(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "ticks.csv"
+    path.write_text(
+        "isin,mic,currency,tick,valid_from\nUS0378331005,XNAS,USD,0.125,1980-12-12\n"
+        "US0378331005,XNAS,USD,0.0625,1997-06-02\nUS0378331005,XNAS,USD,0.01,2001-04-09\n"
+    )
+    first, again = (import_file(registry, path) for _ in range(2))
+    assert (first.conflicts, again.conflicts, again.unchanged) == (0, 0, 3)
+    (apple,) = registry.by_identifier("isin", "US0378331005")
+    at = ("1990-01-01", "1998-01-01", None)
+    assert ticks(registry, apple.id, *at) == ["0.125", "0.0625", "0.01"]
+
+
+def test_words_without_dates_are_about_what_holds_now(registry: Registry) -> None:
+    a, b = (registry.register(token(n)).id for n in (1, 2))
+    registry.relate(a, "receipt_of", b, ratio="2/1", valid_from="2010-01-01", source="s")
+    registry.relate(a, "receipt_of", b, ratio="3/1", valid_from=AHEAD, source="s")
+    registry.relate(a, "receipt_of", b, ratio="1/1", source="s")
+    assert [link.ratio for link in registry.related(a)] == [(1, 1)]
+    assert [link.ratio for link in registry.related(a, valid="2199-01-02")] == [(3, 1)]
+    id = registry.register(APPLE).id
+    listed(registry, id, tick="0.01", valid_from="2001-04-09")
+    listed(registry, id, tick="0.005", valid_from=AHEAD)
+    assert listed(registry, id, tick="0.01").outcome == "unchanged"
+    disputed = listed(registry, id, "t", tick="0.02", request_id="r")
+    assert len(disputed.conflicts) == 1
+    assert listed(registry, id, "t", tick="0.02", request_id="r") == disputed
+    assert listed(registry, id, tick="0.02").outcome == "amended"
+    assert ticks(registry, id, None, "2199-01-02") == ["0.02", "0.005"]
+
+
+def test_what_holds_is_not_put_off_where_it_has_an_end(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, tick="0.01", valid_from="2001-04-09", valid_to="2199-06-01")
+    with pytest.raises(InvalidInput, match="it holds already, since 2001"):
+        listed(registry, id, valid_from=AHEAD)
+    listed(registry, id, tick="0.005", valid_from=AHEAD)
+    assert ticks(registry, id, None, "2199-05-31") == ["0.01", "0.005"]
+    assert registry.listings(id, valid="2199-06-01") == []
+
+
+def test_who_was_listed_was_there(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="FB", valid_from="2012-05-18", valid_to="2020-01-01")
+    for at, found in (("2012-05-17", []), ("2012-05-18", [id]), ("2020-01-01", [])):
+        assert [match.id for match in registry.by_symbol("FB", venue="XNAS", at=at)] == found
+        assert (registry.get(id, valid=at) is not None) == bool(found)
+    assert registry.get(id, valid="2015-01-01", known=0) is None  # the listing came later
+    other = registry.register(replace(token(1), status="delisted"), source="s").id
+    registry.add_listing(Listing(instrument=other, venue="XETR", valid_from="2000-01-01"))
+    then = registry.get(other, valid="2010-01-01")
+    assert then is not None and then.status.name == "ACTIVE"  # delisted since nobody knows when
+
+
 def test_a_relation_ends_before_a_later_period(registry: Registry) -> None:
     a, b = (registry.register(token(n)).id for n in (1, 2))
     registry.relate(a, "wraps", b, valid_from=10, valid_to=20, source="s")
@@ -113,7 +213,7 @@ def test_a_relation_ends_before_a_later_period(registry: Registry) -> None:
     assert registry.unrelate(a, "wraps", b, valid_to=15).outcome == "amended"
     found = [(link.valid_from, link.valid_to) for link in registry.related(a, ended=True)]
     assert found == [(10, 15), (30, 0)]
-    with pytest.raises(InvalidInput, match="before it begins"):
+    with pytest.raises(InvalidInput, match=r"before it begins \[periods=1970.*10Z to 1970.*05Z"):
         registry.unrelate(a, "wraps", b, valid_to=5)
     assert audit_meaning(registry.log).ok
 
@@ -163,3 +263,15 @@ def test_a_symbol_at_a_venue_means_who_has_it_now(registry: Registry) -> None:
     assert [m.id for m in registry.by_symbol("FB", venue="XNAS")] == [now]
     assert [m.id for m in registry.lookup.find("FB@XNAS")[1]] == [now]
     assert [m.id for m in registry.by_symbol("FB", venue="XNAS", at="2020-01-01")] == [former]
+
+
+def test_a_source_does_not_contradict_what_it_said_of_orders(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, ticks="0:0.01 1:0.02", min_size="10", valid_from="2000-01-01")
+    for words in ({"tick": "0.02"}, {"max_size": "5"}):
+        with pytest.raises(InvalidInput):
+            listed(registry, id, **words)
+    listed(registry, id, tick="0.01", max_size="20")
+    listed(registry, id, tick="0.02", ticks="", valid_from="1990-01-01", valid_to="1995-01-01")
+    listed(registry, id, "t", lot="1")
+    assert ticks(registry, id, None, "1992-01-01") == ["0.01", "0.02"]

@@ -197,16 +197,20 @@ def test_valid_at_shows_what_was_true_then(run: Run, apple: int) -> None:
     assert run("--json", "lookup", APPLE, "--valid-at", "0").rows[0]["symbol"] == "AAPL"
     assert run("--json", "lookup", APPLE, "--valid-at", "2199-01-01").rows[0]["symbol"] == "SOON"
     assert run("lookup", APPLE, "--valid-at", "2199-01-01", "--as-of", "0").code == 0
-    early = run("lookup", APPLE, "--valid-at", "2001-01-01")
+    listed = run("--json", "lookup", APPLE, "--valid-at", "2001-01-01").rows[0]
+    assert (listed["symbol"], listed["status"], listed["offset"]) == ("AAPL", "active", 0)
+    elsewhere = run("lookup", "SOON@XNAS", "--valid-at", "2001-01-01")
+    assert elsewhere.code == 1 and "known to be there only" not in elsewhere.err
+    early = run("lookup", APPLE, "--valid-at", "1971-01-01")
     assert early.code == 1
     assert f"at another time: 0x{apple:016x} equity AAPL {APPLE} (known to be there only " in (
         early.err
     )
-    cure = f"amend 0x{apple:016x} --valid-from 2001-01-01T00:00:00.000000000Z"
+    cure = f"amend 0x{apple:016x} --valid-from 1971-01-01T00:00:00.000000000Z"
     assert f"if it was there before, date it back: `alphapulse {cure}`" in early.err
     assert run(*cure.split()).code == 0
-    assert run("--json", "lookup", APPLE, "--valid-at", "2001-01-01").rows[0]["symbol"] == "AAPL"
-    assert run("lookup", APPLE, "--valid-at", "2000-12-31").code == 1
+    assert run("--json", "lookup", APPLE, "--valid-at", "1971-01-01").rows[0]["symbol"] == "AAPL"
+    assert run("lookup", APPLE, "--valid-at", "1970-12-31").code == 1
     assert run("--json", *cure.split()).rows[0]["outcome"] == "unchanged"
     assert run("lookup", APPLE, "--valid-at", "yesterday").code == 2
     assert run("lookup", APPLE, "--valid-at", "99").code == 2
