@@ -25,7 +25,7 @@ from alphapulse.log import (
     parse_time,
 )
 
-from .chains import chain_from
+from .chains import SOLANA_CLUSTERS, chain_from
 
 SYMBOL_SIZE_BYTES_MAX: Final = 256
 NAME_SIZE_BYTES_MAX: Final = 512
@@ -50,9 +50,11 @@ _REFERENCES: Final = {
     "bip122": re.compile(r"[0-9a-f]{32}"),
     "cosmos": re.compile(r"[-a-zA-Z0-9]{1,32}"),
     "polkadot": re.compile(r"[0-9a-f]{32}"),
+    "solana": re.compile(r"[1-9A-HJ-NP-Za-km-z]{32}"),
 }
 """Where CAIP-2 profiles say more; without it `eip155:01` would be another chain than `eip155:1`,
-and `cosmos:evmos_9001-2` another than `chains.cosmos_chain` makes of that id."""
+`solana:101` another than the cluster that token lists number so, and `cosmos:evmos_9001-2` another
+than `chains.cosmos_chain` makes of that id."""
 _NAMESPACE: Final = re.compile(r"[-a-z0-9]{3,8}")
 _EVM_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 _EVM_ITEM: Final = re.compile(r"0x[0-9a-fA-F]{40}(?:/[0-9]{1,78})?")
@@ -374,7 +376,9 @@ def _chain(value: str, field: str) -> str:
     family, reference = found.groups()
     profile = _REFERENCES.get(family)
     if profile is not None and not profile.fullmatch(reference):
-        refuse(field, f"{reference} is not a chain of {family}", value, "see CAIP-2 for its form")
+        cluster = SOLANA_CLUSTERS.get(reference) if family == "solana" else None
+        cure = f"write {cluster}" if cluster else "see CAIP-2 for its form"
+        refuse(field, f"{reference} is not a chain of {family}", value, cure)
     if family == "eip155" and int(reference) > _I64_MAX:
         refuse(field, "the chain number does not fit 63 bits", value)
     return found[0]

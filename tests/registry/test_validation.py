@@ -137,7 +137,7 @@ def test_chains(value: str) -> None:
     "value",
     ["", "1", "eip155", "eip155:", "EIP155:1", "eip155:01", "eip155:0", "eip155:0x1", "eip155:-1",
      "eip155:9223372036854775808", "ab:1", "ninechars:1", "cosmos:" + "x" * 33, "cosmos:a/b",
-     "cosmos:evmos_9001-2",
+     "cosmos:evmos_9001-2", "solana:101", "solana:mainnet",
      "bip122:000000000019D6689C085AE165831E93", "eip155:1\n2", "eip155:١"],
 )  # fmt: skip
 def test_what_is_no_chain(value: str) -> None:
@@ -146,6 +146,8 @@ def test_what_is_no_chain(value: str) -> None:
 
 def test_a_chain_by_its_short_name_is_told_its_id() -> None:
     assert "write eip155:1)" in refused(check.chain, "ethereum")
+    told = refused(check.chain, "solana:101")  # as lists number a cluster: no chain of its own
+    assert "write solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp)" in told
 
 
 def test_evm_addresses_are_lower_case() -> None:
