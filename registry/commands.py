@@ -287,6 +287,8 @@ class Register(NamedTuple):
         if len(said) < 2:
             return {}
         then, newest = words_at(said, self.valid_from), said[-1].words
+        begins = begins_of(said[0].since, (each.valid_from for each in said))
+        at_first = words_at(said, max(begins, self.valid_from))  # nothing is known of before it
         offered = facts_words(self.facts)
         if self.status is not None:
             offered["status"] = int(self.status)
@@ -303,7 +305,7 @@ class Register(NamedTuple):
             until, *rest = [(at, word) for at, word in known if word != before]
             if field == "status" and any(word != value for _, word in (until, *rest)):
                 continue
-            if before is not None:
+            if before is not None and before == at_first.get(field):
                 word = (field, before, value)
                 weighed = self._weigh(state, origin, held, word, conflicts, formerly=True)
                 if weighed == Word.CONFLICTS:

@@ -41,6 +41,7 @@ from .periods import DATES, Place, each_period, ended, flaw, flawed, has_date, p
 from .readers import normalised
 from .state import State
 from .terms import agree
+from .valid_time import symbol_before
 
 
 class AddListing(NamedTuple):
@@ -122,10 +123,27 @@ class AddListing(NamedTuple):
         """The listing, where it is known already."""
         return state.find(Space.LISTING, fingerprint_of(self._key(self._owner(state))))
 
-    def _began(self, state: State, origin: Origin, held: Held, where: Place) -> bool:
-        """Whether the same source said since when the period holds."""
-        value_of = self._value_of("valid_from", where.date("valid_from"), state.now)
-        return state.said_by(held, "valid_from", value_of).source == origin.source
+    def _turned(
+        self, state: State, origin: Origin, held: Held, where: Place
+    ) -> tuple[ListingBody, bool]:
+        """As `Place.turned`; a symbol that came in the second part is not that of the first."""
+        assert isinstance(held.body, ListingBody)
+        begins, ends = self._dates()
+
+        def is_own() -> bool:
+            value_of = self._value_of("valid_from", where.date("valid_from"), state.now)
+            return state.said_by(held, "valid_from", value_of).source == origin.source
+
+        known, is_cut = where.turned(held.body, begins, ends, state.now, is_own)
+        then = where.state(held.body, begins)
+        if is_cut and then.symbol_from >= begins:
+            symbol, since = symbol_before(state.bodies_of(held), then, begins - 1)
+            parts = list(known.earlier)
+            first, last, words = parts[where.number]
+            words = replace(words, symbol=symbol, symbol_from=since)
+            parts[where.number] = first, last, words
+            known = replace(known, earlier=tuple(parts))
+        return known, is_cut
 
     def _check_orders(
         self, state: State, origin: Origin, held: Held, after: ListingBody, said: Set[str]
@@ -179,9 +197,7 @@ class AddListing(NamedTuple):
         where = place(known, begins, ends, state.now)
         is_cut = False
         if self._differs(where.state(known, begins), offered):
-            known, is_cut = where.turned(
-                known, begins, ends, state.now, lambda: self._began(state, origin, held, where)
-            )
+            known, is_cut = self._turned(state, origin, held, where)
             where = place(known, begins, ends, state.now)
         then = where.state(known, begins)
         changes: dict[str, object] = {}
@@ -205,6 +221,7 @@ class AddListing(NamedTuple):
                 conflicts.append(said.turned() if word == Word.OUTRANKS else said)
         where.refuse_to_put_off(changes, state.now)
         self._check_orders(state, origin, held, replace(then, **changes), changes.keys())
+        where.refuse_symbol_from(changes)
         agreed = (
             (field, self._value_of(field, value, state.now)) for field, value in offered.items()
             if value and value == getattr(then, field)

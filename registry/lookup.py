@@ -305,7 +305,8 @@ class Lookup:
             at = min(at, period.valid_to - 1)
         if period.symbol_from <= at:
             return period
-        return replace(period, symbol=symbol_before(backwards(self._log, event.offset), period, at))
+        bodies = (before.body for before in backwards(self._log, event.offset))
+        return replace(period, symbol=symbol_before(bodies, period, at)[0])
 
     def _listing_event(self, table: TableReader, cell: int, when: When) -> Event | None:
         trailer, id = table.trailer(table.position_of(cell)), table.key_of(cell)

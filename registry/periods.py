@@ -210,6 +210,18 @@ class Place(NamedTuple):
             not self.is_new and self.date("valid_from") <= now < begins and (not ends or now < ends)
         )
 
+    def refuse_symbol_from(self, changes: Mapping[str, Any]) -> None:
+        """Raises InvalidInput when it would be the symbol of an earlier period, too: each has its
+        own."""
+        since, own = changes.get("symbol_from", 0), self.date("valid_from")
+        for begins, ends in self.periods:
+            if begins <= since < min(ends, own):
+                refuse(
+                    "symbol_from", f"it is in an earlier period, which ends {format_time(ends)}",
+                    format_time(since),
+                    "say it with the valid_to of that one; and of this one the symbol alone",
+                )  # fmt: skip
+
     def refuse_to_put_off(self, changes: Mapping[str, Any], now: int) -> None:
         """Raises InvalidInput when it would be gone until a later day, for no other word's sake."""
         begins, since = changes.get("valid_from", 0), self.date("valid_from")

@@ -462,6 +462,13 @@ class State:
         said_by = self._past(offset)[1]
         return Origin(said_by.source, said_by.content_hash)
 
+    def bodies_of(self, held: Held) -> Iterator[AnyBody]:
+        """Of the events of an entity, the newest first. Cost: 8 µs each."""
+        at: int | None = held.entity.last_offset
+        while at is not None:
+            body, _, at = self._past(at)
+            yield body
+
     def sources_of(self, held: Held) -> set[str]:
         """Everybody who said something of an entity. Cost: 8 µs for each of its events."""
         sources: set[str] = set()

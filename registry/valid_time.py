@@ -25,6 +25,7 @@ from typing import Final, NamedTuple
 
 from alphapulse.log import (
     INSTRUMENT_KINDS,
+    AnyBody,
     AssetClass,
     Event,
     EventLog,
@@ -140,25 +141,27 @@ def with_status(body: InstrumentBody, status: Status) -> InstrumentBody:
     return InstrumentBody(encode_message(*fields), body.extension)
 
 
-def symbol_before(events: Iterable[Event], period: ListingBody, valid: int) -> str:
+def symbol_before(
+    bodies: Iterable[AnyBody], period: ListingBody, valid: int
+) -> tuple[str, int]:
     """The symbol that a listing had at a time in this period, before the newest one that it had in
-    it; empty when it is not known.
+    it, and since when (ns, 0 = its beginning); empty when it is not known.
 
-    events: of it, the newest first. An event that changes the symbol says since when it has that;
-    one that changes only the date says that the symbol before it did not hold till then, either.
+    bodies: of its events, the newest first. An event that changes the symbol says since when it has
+    that; one that changes only the date says that the symbol before it did not hold till then,
+    either.
     """
     after = ""
-    for event in events:
-        body = event.body
+    for body in bodies:
         if isinstance(body, ListingBody):
             where = place(body, period.valid_from, period.valid_to)
             if where.is_new:
                 continue  # it tells nothing of this period
             body = where.state(body, period.valid_from)
             if body.symbol != after and body.symbol_from <= valid:
-                return body.symbol
+                return body.symbol, body.symbol_from
             after = body.symbol
-    return ""
+    return "", 0
 
 
 def _known(log: EventLog, last_offset: int, known: int | None, id: int) -> Iterator[Event]:

@@ -567,3 +567,18 @@ def test_what_is_in_conflict_dates_nothing_back(fresh: Days) -> None:
     assert registry.register(halted, source="two").outcome == "unchanged"
     assert registry.log.head == head + 1  # the second conflict
     assert registry.get(id, valid=fresh.time(5)) is None
+
+
+def test_a_word_that_never_held_is_no_contradiction(fresh: Days) -> None:
+    """`one` said M since day 6 and then A since day 3: what was so before day 3 nobody said."""
+    registry, code = fresh.on(30), new_isin(fresh)
+    for symbol, day in (("M", 6), ("A", 3)):
+        id = registry.register(
+            Equity(isin=code, symbol=symbol, valid_from=fresh.time(day)), source="one"
+        ).id
+    word = Equity(isin=code, symbol="A", valid_from=fresh.time(1))
+    receipt = registry.register(word, source="two")
+    assert (receipt.outcome, receipt.conflicts) == ("amended", ())
+    assert registry.register(word, source="two").outcome == "unchanged"
+    record = registry.get(id, valid=fresh.time(2))
+    assert record is not None and record.symbol == "A"

@@ -150,6 +150,27 @@ def test_a_symbol_that_came_later_stays_in_its_part(registry: Registry) -> None:
     for year, symbol, tick in ((2015, "FB", ""), (2020, "FB", "0.01"), (2023, "META", "0.01")):
         ((_, body),) = registry.listing_bodies(id, valid=f"{year}-01-02")
         assert (body.symbol, body.tick) == (symbol, tick)
+    listed(registry, id, tick="0.05", valid_from="2015-01-01")
+    listed(registry, id, tick="0.02", lot="1", valid_from="2023-01-01")
+    for year, symbol, tick in ((2013, "FB", ""), (2016, "FB", "0.05"), (2022, "META", "0.01")):
+        ((_, body),) = registry.listing_bodies(id, valid=f"{year}-01-02")
+        assert (body.symbol, body.tick) == (symbol, tick)
+    said = [words.symbol for _, _, words in body.earlier]
+    assert said == ["FB", "FB"]  # as another home is told
+    with pytest.raises(InvalidInput, match="it is in an earlier period, which ends 2023-01-01"):
+        listed(registry, id, symbol="FB3", symbol_from="2022-06-01")
+
+
+def test_a_cut_leaves_the_symbol_before_the_last(registry: Registry) -> None:
+    id = registry.register(replace(APPLE, valid_from="1980-12-12")).id
+    listed(registry, id, symbol="A", valid_from="2010-01-01")
+    listed(registry, id, symbol="B", symbol_from="2012-01-01")
+    listed(registry, id, symbol="C", symbol_from="2018-01-01")
+    listed(registry, id, tick="0.01", valid_from="2015-01-01")
+    symbols = [body.symbol for year in (2011, 2013, 2016, 2019)
+               for _, body in registry.listing_bodies(id, valid=f"{year}-01-01")]  # fmt: skip
+    assert symbols == ["A", "B", "B", "C"]
+    assert audit_meaning(registry.log).ok
 
 
 def test_one_file_may_tell_a_history(registry: Registry, tmp_path: Path) -> None:
