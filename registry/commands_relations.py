@@ -184,9 +184,8 @@ class Relate(NamedTuple):
         conflicts: list[Disagreement] = []
         begins, ends = self.valid_from, self.valid_to
         where = place(known, begins, ends, state.now)
-        is_cut = False
         if self._differs(where.state(known, begins)):
-            known, is_cut = where.turned(
+            known, _ = where.turned(
                 known, begins, ends, state.now, lambda: self._began(state, origin, held, where)
             )
             where = place(known, begins, ends, state.now)
@@ -200,8 +199,7 @@ class Relate(NamedTuple):
                 field, _text(before), said_by.source, _text(value), origin.source
             )
             word = Word.CORRECTS
-            goes_on = is_cut and said_by.source == origin.source
-            if before and not where.is_new and not goes_on:
+            if before and not where.is_new:
                 word = weigh(state, Space.RELATION, held.id, said_by, origin, said)
             if word != Word.CONFLICTS:
                 changes[field] = value

@@ -15,6 +15,7 @@ from alphapulse.log import InvalidInput, Kind
 from alphapulse.registry import Listing, Receipt, Registry, import_file
 from alphapulse.registry.audit import audit_meaning
 from alphapulse.registry.render import event_dict
+from alphapulse.registry.validation import time_ns
 from alphapulse.tools.events import describe
 
 from .homes import APPLE, open_home, token
@@ -167,6 +168,11 @@ def test_a_cut_leaves_the_symbol_before_the_last(registry: Registry) -> None:
     listed(registry, id, symbol="B", symbol_from="2012-01-01")
     listed(registry, id, symbol="C", symbol_from="2018-01-01")
     listed(registry, id, tick="0.01", valid_from="2015-01-01")
+    (*_, (_, last)) = registry.listing_periods(id)
+    assert (last.symbol, last.symbol_from) == ("C", time_ns("2018-01-01", "t"))
+    listed(registry, id, lot="1", valid_from="2019-01-01")
+    (*_, (_, last)) = registry.listing_periods(id)
+    assert (last.symbol, last.symbol_from) == ("C", 0)  # it has it from its beginning on
     symbols = [body.symbol for year in (2011, 2013, 2016, 2019)
                for _, body in registry.listing_bodies(id, valid=f"{year}-01-01")]  # fmt: skip
     assert symbols == ["A", "B", "B", "C"]
@@ -292,7 +298,10 @@ def test_a_source_does_not_contradict_what_it_said_of_orders(registry: Registry)
     for words in ({"tick": "0.02"}, {"max_size": "5"}):
         with pytest.raises(InvalidInput):
             listed(registry, id, **words)
-    listed(registry, id, tick="0.01", max_size="20")
+    assert listed(registry, id, "t", tick="0.02").outcome == "amended"  # between two nobody judges
+    listed(registry, id, max_size="20")
+    id = registry.register(token(1)).id
+    listed(registry, id, ticks="0:0.01 1:0.02", tick="0.01", valid_from="2000-01-01")
     listed(registry, id, tick="0.02", ticks="", valid_from="1990-01-01", valid_to="1995-01-01")
     listed(registry, id, "t", lot="1")
     assert ticks(registry, id, None, "1992-01-01") == ["0.01", "0.02"]
