@@ -5,7 +5,7 @@ are those of `facts`; ids are `0x%016x`, times RFC 3339, exact numbers text. Wha
 no field. A listing is a field that is true, named by venue, currency and line, and its own fields
 begin with that name: `listing XETR EUR 0`, `listing XETR EUR 0 symbol`. So is a group that counts
 the instrument: `group superchain-token-list usdc`. A relation is a field of the instrument that it
-starts from: `receipt_of 0x…`, `receipt_of 0x… ratio`.
+starts from: `receipt_of 0x…`, `receipt_of 0x… ratio`. Their earlier periods are one field each.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ def id_text(id: int) -> str:
 def time_text(time_ns: int) -> str | None:
     """RFC 3339, None for 0, which means that the time is not known or not set."""
     return format_time(time_ns) if time_ns else None
+
+
+def said_text(field: str, value: str) -> str:
+    """A word as a conflict keeps it, for people: dates of listings and relations are in ns."""
+    is_date = field in ("valid_from", "valid_to", "symbol_from") and value.lstrip("-").isdecimal()
+    return (time_text(int(value)) or "none") if is_date else value
 
 
 def class_text(asset_class: int) -> str:
@@ -95,22 +101,26 @@ def _of_listing(body: ListingBody) -> tuple[int, Fields]:
         "symbol": body.symbol, "symbol_from": time_text(body.symbol_from), "primary": body.primary,
         "valid_from": time_text(body.valid_from), "valid_to": time_text(body.valid_to),
         **{field: getattr(body, field) for field in ORDER_FIELDS}, "figi": body.figi,
-        "earlier": _periods(body),
     }  # fmt: skip
     name = f"listing {body.venue} {body.currency or '-'} {body.line}"
     fields: Fields = {name: True}
     fields.update((f"{name} {field}", value) for field, value in known.items() if value)
-    return body.instrument, fields
+    return body.instrument, fields | _periods(name, body)
 
 
-def _periods(body: ListingBody | RelationBody) -> str:
-    """`2010-01-04T00:00:00Z/2015-06-30T00:00:00Z symbol=FB`, of several with `; ` between."""
-    return "; ".join(
-        " ".join((
-            f"{time_text(begins) or '..'}/{time_text(ends) or '..'}",
+def _periods(name: str, body: ListingBody | RelationBody) -> Fields:
+    """A field for each earlier period: `listing XNAS USD 0 from 2010-01-04`, which is `to
+    2015-06-30 symbol=FB`."""
+    return {
+        f"{name} from {_day(begins)}": " ".join((
+            f"to {_day(ends)}",
             *(f"{field}={value}" for field, value in words_shown(words).items()),
         )) for begins, ends, words in body.earlier
-    )  # fmt: skip
+    }  # fmt: skip
+
+
+def _day(time_ns: int) -> str:
+    return (time_text(time_ns) or "..").removesuffix("T00:00:00.000000000Z")
 
 
 def words_shown(words: ListingWords | RelationWords) -> dict[str, Shown]:
@@ -129,7 +139,7 @@ def _of_relation(body: RelationBody) -> tuple[int, Fields]:
         return body.instrument, {f"group {body.group_source} {body.group}": True}
     known: dict[str, Shown | None] = {
         "ratio": ratio_text(ratio_in(body)), "valid_from": time_text(body.valid_from),
-        "valid_to": time_text(body.valid_to), "earlier": _periods(body),
+        "valid_to": time_text(body.valid_to),
     }
     name = f"{relation_text(body.relation)} {id_text(body.other)}"
     if body.missing_key:
@@ -139,4 +149,4 @@ def _of_relation(body: RelationBody) -> tuple[int, Fields]:
             name = f"{missing}, which is not registered, {relation_text(body.relation)} it"
     fields: Fields = {name: True}
     fields.update((f"{name} {field}", value) for field, value in known.items() if value)
-    return body.instrument or body.other, fields
+    return body.instrument or body.other, fields | _periods(name, body)

@@ -26,7 +26,7 @@ from alphapulse.log import (
 
 from . import validation
 from .deciding import Receipt
-from .fields import Fields, Shown, fields_of
+from .fields import Fields, Shown, fields_of, said_text
 from .held import DataBody, FactBody
 from .identity import key_text, venue_fingerprint
 from .state import State
@@ -101,6 +101,7 @@ def disagreement(body: ConflictBody, source: str, thing: str = "") -> str:
     known, by, says = body.held, body.held_source, body.offered
     if is_taken:
         known, by, says = body.offered, body.offered_source, body.held
+    known, says = said_text(body.field, known), said_text(body.field, says)
     after = ", which has precedence" if is_taken else ""
     return (
         f"{thing}{body.field}: {validation.shown(known)} is known from"
@@ -129,7 +130,7 @@ def _conflict(state: State, place: str, source: str, offset: int, *, is_new: boo
     id, fields = _fields(state, held.body)
     name = "" if isinstance(held.body, InstrumentBody) else f"{next(iter(fields))} "
     sides = (body.offered, body.held) if _is_taken(body, source) else (body.held, body.offered)
-    change = FieldChange(f"{name}{body.field}", *sides)
+    change = FieldChange(f"{name}{body.field}", *(said_text(body.field, side) for side in sides))
     reason = disagreement(body, source, name)
     return Planned(place, "conflict", KIND_NAMES[kind] if is_new else "", id, (change,), reason)
 

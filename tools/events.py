@@ -149,11 +149,10 @@ def _describe_other(event: Event, text: dict[str, str]) -> list[str]:
 
 
 def _said(field: str, value: str) -> str:
-    """Dates of listings and relations are kept in ns."""
-    from alphapulse.registry.fields import time_text
+    from alphapulse.registry.fields import said_text
 
-    is_date = field in ("valid_from", "valid_to", "symbol_from") and value.lstrip("-").isdecimal()
-    return short_time(time_text(int(value)) or "none") if is_date else repr(value)
+    said = said_text(field, value)
+    return repr(value) if said == value else short_time(said)
 
 
 def _describe_venue(event: Event, text: dict[str, str]) -> list[str]:

@@ -305,3 +305,22 @@ def test_a_source_does_not_contradict_what_it_said_of_orders(registry: Registry)
     listed(registry, id, tick="0.02", ticks="", valid_from="1990-01-01", valid_to="1995-01-01")
     listed(registry, id, "t", lot="1")
     assert ticks(registry, id, None, "1992-01-01") == ["0.01", "0.02"]
+
+
+def test_each_period_is_a_field_of_its_own(registry: Registry, tmp_path: Path) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="AAPL", tick="0.125", valid_from="1980-12-12")
+    before = listed(registry, id, tick="0.01", valid_from="2001-04-09T13:30:00Z").offset
+    listed(registry, id, tick="0.0625", valid_from="1997-06-02")
+    name = "listing XNAS USD 0"
+    changes = [(each.field, each.after) for each in registry.diff(before, before + 1)]
+    assert changes == [
+        (f"{name} from 1980-12-12", "to 1997-06-02 symbol=AAPL tick=0.125"),
+        (f"{name} from 1997-06-02", "to 2001-04-09T13:30:00.000000000Z symbol=AAPL tick=0.0625"),
+    ]
+    blamed = {each.field: each.offset for each in registry.blame(id)}
+    assert (blamed[f"{name} from 1997-06-02"], blamed[f"{name} tick"]) == (before + 1, before)
+    path = tmp_path / "other.csv"
+    path.write_text(f"isin,mic,currency,valid_from\n{APPLE.isin},XNAS,USD,1980-12-13\n")
+    (warning,) = import_file(registry, path).problems
+    assert "valid_from: '1980-12-12T00:00:00.000000000Z' is known from 's'" in warning.reason

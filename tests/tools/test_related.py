@@ -97,7 +97,7 @@ def test_a_relation_that_has_ended_says_so(run: Run, three: list[str]) -> None:
     wrong = run(*words, "--valid-from", "2019-06-01", "--valid-to", "2019-02-01").err
     assert "valid_from, 2019-06-01T00:00:00.000000000Z [value='2019-02-01T00:00:00" in wrong
     wrong = run("unrelate", *words[1:], "--valid-to", "2018-01-01").err
-    assert "valid_from=2019-01-01T00:00:00.000000000Z, valid_to=2018-01-01T00:00:00" in wrong
+    assert "periods=2019-01-01T00:00:00.000000000Z to 2018-01-01T00:00:00" in wrong
     assert run(*words, "--valid-from", "2021-01-01").out.startswith("amended")
     assert run(*words).err == ""
 

@@ -451,7 +451,7 @@ def test_a_listing_may_have_ended_before_1970(run: Run, apple: int) -> None:
     assert (rows["XETR"]["status"], rows["XETR"]["current"]) == ("delisted", False)
     assert run("audit").code == 0
     backward = run("end-listing", APPLE, "--venue", "XNAS", "--valid-to", "1960-01-01")
-    assert (backward.code, "valid_from=1980-12-12" in backward.err) == (2, True)
+    assert (backward.code, "periods=1980-12-12" in backward.err) == (2, True)
 
 
 def test_the_life_of_an_instrument(run: Run) -> None:
