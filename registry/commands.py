@@ -180,8 +180,11 @@ class Register(NamedTuple):
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
         known = facts_from(instrument_body(held))
         conflicts: list[Disagreement] = []
-        changes = self._news(state, origin, held, known, conflicts)
-        moves = self._moves(state, origin, held, conflicts)
+        today = dict[str, Value]()
+        if not self.valid_from and state.is_pending(held):
+            today = words_at(state.said_of(held), state.now)
+        changes = self._news(state, origin, held, known, today, conflicts)
+        moves = self._moves(state, origin, held, today, conflicts)
         said = state.said_of(held) if self.valid_from else []
         repeated = self._repeated(state, origin, held, said, conflicts)
         since = self.valid_from
@@ -217,13 +220,16 @@ class Register(NamedTuple):
         return Receipt(held.id, self.fingerprint, offset, "unchanged", raised)
 
     def _news(
-        self, state: State, origin: Origin, held: Held, known: Facts,
+        self, state: State, origin: Origin, held: Held, known: Facts, today: Mapping[str, Value],
         conflicts: list[Disagreement],
     ) -> dict[str, Value]:  # fmt: skip
-        """What it says otherwise than the newest word, and is taken; the rest goes to conflicts."""
+        """What it says otherwise than the newest word, and is taken; the rest goes to conflicts.
+        today: what holds now, where something else is announced; who says that agrees with both."""
         filled, disagreements = merge(known, self.facts)
-        changes: dict[str, Value] = dict(filled)
+        changes = {field: value for field, value in filled.items() if today.get(field) != value}
         for field, (value, offered) in disagreements.items():
+            if today.get(field) == offered:
+                continue
             word = self._weigh(state, origin, held, (field, value, offered), conflicts)
             if word != Word.CONFLICTS:
                 changes[field] = offered
@@ -254,12 +260,13 @@ class Register(NamedTuple):
         return weighed
 
     def _moves(
-        self, state: State, origin: Origin, held: Held, conflicts: list[Disagreement]
-    ) -> bool:
+        self, state: State, origin: Origin, held: Held, today: Mapping[str, Value],
+        conflicts: list[Disagreement],
+    ) -> bool:  # fmt: skip
         """The same source may move the status; another one's word is a conflict, and moves it only
         if that one comes first."""
         before = Status(held.entity.status)
-        if self.status is None or self.status == before:
+        if self.status is None or self.status in (before, today.get("status")):
             return False
         said_by = state.said_by(held, "status", _instrument_status)
         said = Disagreement(

@@ -145,6 +145,13 @@ class AddListing(NamedTuple):
             known = replace(known, earlier=tuple(parts))
         return known, is_cut
 
+    def _symbol_now(self, state: State, held: Held, period: ListingBody) -> str:
+        """The symbol that is held until a newer one that is announced; empty when none is, or who
+        speaks names dates."""
+        if period.symbol_from <= state.now or self.listing.symbol_from or any(self._dates()):
+            return ""
+        return symbol_before(state.bodies_of(held), period, state.now)[0]
+
     def _check_orders(
         self, state: State, origin: Origin, held: Held, after: ListingBody, said: Set[str]
     ) -> None:
@@ -206,6 +213,8 @@ class AddListing(NamedTuple):
             before = getattr(then, field)
             if not value or value == before:
                 continue
+            if field == "symbol" and value == self._symbol_now(state, held, then):
+                continue  # it says nothing against the one that is announced
             if field == "symbol_from" and offered["symbol"] != changes.get("symbol", then.symbol):
                 continue  # it is the date of a symbol that is not taken
             said_by = state.said_by(held, field, self._value_of(field, before, state.now))

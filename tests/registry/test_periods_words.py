@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from alphapulse.log import InvalidInput, Kind
-from alphapulse.registry import Listing, Receipt, Registry, import_file
+from alphapulse.registry import Equity, ImportReport, Listing, Receipt, Registry, import_file
 from alphapulse.registry.audit import audit_meaning
 from alphapulse.registry.render import event_dict
 from alphapulse.registry.validation import time_ns
@@ -277,6 +277,35 @@ def test_a_symbol_that_is_announced_is_not_shown_today(registry: Registry) -> No
     listed(registry, id, symbol="META", symbol_from=AHEAD)
     assert [each.symbol for each in registry.instruments_at("XNAS")] == ["FB"]
     assert [each.symbol for each in registry.instruments_at("XNAS", valid=AHEAD)] == ["META"]
+
+
+def test_who_says_what_holds_today_takes_no_announcement_back(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """As the daily file of a source that announced a new symbol."""
+    path = tmp_path / "daily.csv"
+    head = "isin,mic,symbol,currency,name\n"
+
+    def daily(symbol: str, name: str, source: str = "s", since: str = "") -> ImportReport:
+        path.write_text(f"{head}{APPLE.isin},XNAS,{symbol},USD,{name}\n")
+        return import_file(registry, path, source=source, valid_from=since)
+
+    assert daily("FB", "Facebook").new == 1
+    assert daily("META", "Meta", since=AHEAD).amended == 1
+    for source in ("s", "t"):
+        report = daily("FB", "Facebook", source)
+        assert (report.unchanged, report.conflicts) == (1, 0)
+    (id,) = (each.id for each in registry.by_symbol("FB", venue="XNAS"))
+    for at, symbol in ((None, "FB"), (AHEAD, "META")):
+        facts = registry.facts(id, valid=at)
+        assert facts is not None and facts.values["symbol"] == symbol
+        assert [body.symbol for _, body in registry.listing_bodies(id, valid=at)] == [symbol]
+    assert daily("FACE", "Facebook", "t").conflicts == 2  # neither what holds nor what will
+    registry.set_status(id, "delisted", valid_from=AHEAD, source="s")
+    active = registry.register(Equity(isin=APPLE.isin, status="active"), source="s")
+    assert (active.outcome, active.conflicts) == ("unchanged", ())
+    then = registry.get(id, valid=AHEAD)
+    assert then is not None and then.status.name == "DELISTED"
 
 
 def test_a_symbol_at_a_venue_means_who_has_it_now(registry: Registry) -> None:
