@@ -147,8 +147,8 @@ class AddListing(NamedTuple):
 
     def _symbol_now(self, state: State, held: Held, period: ListingBody) -> str:
         """The symbol that is held until a newer one that is announced; empty when none is, or who
-        speaks names dates."""
-        if period.symbol_from <= state.now or self.listing.symbol_from or any(self._dates()):
+        speaks says since when."""
+        if period.symbol_from <= state.now or self.listing.symbol_from:
             return ""
         return symbol_before(state.bodies_of(held), period, state.now)[0]
 

@@ -301,6 +301,16 @@ def test_who_says_what_holds_today_takes_no_announcement_back(
         assert facts is not None and facts.values["symbol"] == symbol
         assert [body.symbol for _, body in registry.listing_bodies(id, valid=at)] == [symbol]
     assert daily("FACE", "Facebook", "t").conflicts == 2  # neither what holds nor what will
+    assert listed(registry, id, symbol="FB", valid_from="2000-01-01").outcome == "amended"
+    assert listed(registry, id, symbol="FB", valid_from="2000-01-01").outcome == "unchanged"
+    ((_, body),) = registry.listing_bodies(id, valid=AHEAD)
+    assert body.symbol == "META"
+    listed(registry, id, symbol="FB", symbol_from=AHEAD)  # so it is taken back
+    ((_, body),) = registry.listing_bodies(id, valid=AHEAD)
+    assert body.symbol == "FB"
+    registry.amend(id, name=None, valid_from="2199-06-01")
+    named = registry.register(Equity(isin=APPLE.isin, name="Facebook"), source="s")
+    assert named.outcome == "unchanged"
     registry.set_status(id, "delisted", valid_from=AHEAD, source="s")
     active = registry.register(Equity(isin=APPLE.isin, status="active"), source="s")
     assert (active.outcome, active.conflicts) == ("unchanged", ())
