@@ -130,8 +130,8 @@ class AddListing(NamedTuple):
         assert isinstance(held.body, ListingBody)
         begins, ends = self._dates()
 
-        def is_own() -> bool:
-            value_of = self._value_of("valid_from", where.date("valid_from"), state.now)
+        def is_own(since: int) -> bool:
+            value_of = self._value_of("valid_from", since, state.now)
             return state.said_by(held, "valid_from", value_of).source == origin.source
 
         known, is_cut = where.turned(held.body, begins, ends, state.now, is_own)

@@ -30,7 +30,7 @@ from .deciding import (
 from .errors import UnknownRelation
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, relation_key
-from .periods import DATES, Place, each_period, ended, flaw, flawed, has_date, place
+from .periods import DATES, each_period, ended, flaw, flawed, has_date, place
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import State
 from .validation import is_backward, refuse, time_ns
@@ -120,11 +120,6 @@ class Relate(NamedTuple):
         }
         return {field: value for field, value in words.items() if value}
 
-    def _began(self, state: State, origin: Origin, held: Held, where: Place) -> bool:
-        """Whether the same source said since when the period holds."""
-        value_of = self._value_of("valid_from", where.date("valid_from"), state.now)
-        return state.said_by(held, "valid_from", value_of).source == origin.source
-
     def decide(self, state: State, origin: Origin) -> Receipt:
         key = self._key()
         fingerprint = fingerprint_of(key)
@@ -186,8 +181,11 @@ class Relate(NamedTuple):
         where = place(known, begins, ends, state.now)
         if self._differs(where.state(known, begins)):
             known, _ = where.turned(
-                known, begins, ends, state.now, lambda: self._began(state, origin, held, where)
-            )
+                known, begins, ends, state.now,
+                lambda since: origin.source == state.said_by(
+                    held, "valid_from", self._value_of("valid_from", since, state.now)
+                ).source,
+            )  # fmt: skip
             where = place(known, begins, ends, state.now)
         then = where.state(known, begins)
         for field, value in self._words().items():

@@ -8,7 +8,8 @@ all others takes over what is not said of it; one before them has only what is s
 say the same of the same periods lead to the same state in whatever order they come.
 
 Who says of his own period since when something in it is otherwise ends it that day, and the next
-one begins: neither what is announced nor what is told late changes anything before.
+one begins; who says how it was before it ends that with its beginning. So neither what is announced
+nor what is told late changes anything else.
 """
 
 from __future__ import annotations
@@ -182,24 +183,33 @@ class Place(NamedTuple):
         }  # fmt: skip
 
     def turned(
-        self, body: T, begins: int, ends: int, now: int, is_own: Callable[[], bool]
+        self, body: T, begins: int, ends: int, now: int, is_own: Callable[[int], bool]
     ) -> tuple[T, bool]:  # fmt: skip
-        """The state once the period ends at `begins`, so that other words hold from then on, and
-        whether it was cut in two, so that they are about the second part. What is announced of one
-        that has no end begins anew. As it is where the dates say no such thing.
+        """The state once words that are otherwise have a period of their own from `begins` on, and
+        whether a known one was cut in two for it; as it is where the dates say no such thing.
 
-        is_own: whether who speaks said since when the period holds. Else the two disagree.
+        What is announced of one that has no end begins anew. What is told of a time before all
+        others ends with that: of a single one only if who speaks said since when it holds
+        (`is_own`), else the two disagree. So do they about what is within one.
         """
         if self._puts_off(begins, now) and self.is_newest and not body.valid_to:
             return replace(body, valid_to=begins), False
+        if ends or not begins:
+            return body, False
+        oldest = self.periods[0][0]
+        if oldest and begins < oldest:
+            if len(self.periods) == 1 and not is_own(oldest):
+                return body, False
+            words = type(words_of(body))()  # nothing is known of it yet
+            return replace(body, earlier=((begins, oldest, words), *body.earlier)), False
         first, last = self.date("valid_from"), self.date("valid_to")
-        if ends or not 0 != first < begins or (last and begins >= last) or not is_own():
+        if not 0 != first < begins or (last and begins >= last) or not is_own(first):
             return body, False
         spans = _spans(body)
-        words = after = spans[self.number][2]
-        if isinstance(words, ListingWords) and words.symbol_from <= begins:
-            after = replace(words, symbol_from=0)  # it has it from its beginning on
-        spans[self.number : self.number + 1] = [(first, begins, words), (begins, last, after)]
+        before = after = spans[self.number][2]
+        if isinstance(after, ListingWords) and after.symbol_from <= begins:
+            after = replace(after, symbol_from=0)  # it has it from its beginning on
+        spans[self.number : self.number + 1] = [(first, begins, before), (begins, last, after)]
         *earlier, newest = spans
         return replace(_in(body, newest), earlier=tuple(earlier)), True
 

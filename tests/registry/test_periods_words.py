@@ -117,10 +117,14 @@ def test_what_is_told_late_changes_nothing_before(registry: Registry) -> None:
         assert [link.ratio for link in registry.related(a, valid=at)] == ratio
     disputed = registry.relate(a, "receipt_of", b, ratio="5/1", valid_from="2012-01-01", source="t")
     assert len(disputed.conflicts) == 2  # the date and the ratio: another source cuts no period
+    early = registry.relate(a, "receipt_of", b, ratio="2/1", valid_from="2005-01-01", source="s")
+    assert early.outcome == "amended"
+    assert [link.ratio for link in registry.related(a, valid="2009-12-31")] == [(2, 1)]
+    assert [link.ratio for link in registry.related(a, valid="2010-01-01")] == [(3, 1)]
     moved = registry.relate(a, "receipt_of", b, valid_from="2016-01-01", source="s")
     assert moved.outcome == "amended"  # nothing is otherwise from then on: it corrects the date
     found = [(link.ratio, link.valid_to != 0) for link in registry.related(a, ended=True)]
-    assert found == [((3, 1), True), ((4, 1), False)]
+    assert found == [((2, 1), True), ((3, 1), True), ((4, 1), False)]
     assert audit_meaning(registry.log).ok
 
 
@@ -179,17 +183,38 @@ def test_a_cut_leaves_the_symbol_before_the_last(registry: Registry) -> None:
     assert audit_meaning(registry.log).ok
 
 
-def test_one_file_may_tell_a_history(registry: Registry, tmp_path: Path) -> None:
-    path = tmp_path / "ticks.csv"
-    path.write_text(
-        "isin,mic,currency,tick,valid_from\nUS0378331005,XNAS,USD,0.125,1980-12-12\n"
-        "US0378331005,XNAS,USD,0.0625,1997-06-02\nUS0378331005,XNAS,USD,0.01,2001-04-09\n"
-    )
-    first, again = (import_file(registry, path) for _ in range(2))
-    assert (first.conflicts, again.conflicts, again.unchanged) == (0, 0, 3)
-    (apple,) = registry.by_identifier("isin", "US0378331005")
-    at = ("1990-01-01", "1998-01-01", None)
-    assert ticks(registry, apple.id, *at) == ["0.125", "0.0625", "0.01"]
+def test_what_was_before_several_periods_ends_with_them(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, tick="0.0625", valid_from="1997-06-02")
+    listed(registry, id, tick="0.01", valid_from="2001-04-09")
+    assert listed(registry, id, "t", tick="0.125", valid_from="1980-12-12").conflicts == ()
+    assert ticks(registry, id, "1990-01-01", "1998-01-01", None) == ["0.125", "0.0625", "0.01"]
+    a, b = (registry.register(token(n)).id for n in (1, 2))
+    for ratio, since in (("2/1", "2010"), ("3/1", "2015"), ("1/1", "2005")):
+        registry.relate(a, "receipt_of", b, ratio=ratio, valid_from=since, source="s")
+    ratios = {year: registry.related(a, valid=f"{year}-06-01") for year in (2004, 2006, 2011, 2016)}
+    assert [[link.ratio for link in found] for found in ratios.values()] == [
+        [], [(1, 1)], [(2, 1)], [(3, 1)]]  # fmt: skip
+    assert audit_meaning(registry.log).ok
+
+
+def test_one_file_may_tell_a_history(tmp_path: Path) -> None:
+    path, digests = tmp_path / "ticks.csv", set()
+    rows = [
+        f"US0378331005,XNAS,USD,{tick},{since}\n"
+        for tick, since in (("0.125", "1980-12-12"), ("0.0625", "1997-06-02"), ("0.01", "2001-04"))
+    ]
+    for number, order in enumerate(itertools.permutations(rows)):
+        path.write_text("isin,mic,currency,tick,valid_from\n" + "".join(order))
+        with open_home(tmp_path / str(number)) as registry:
+            first, again = (import_file(registry, path) for _ in range(2))
+            assert (first.conflicts, again.conflicts, again.unchanged) == (0, 0, 3)
+            (apple,) = registry.by_identifier("isin", "US0378331005")
+            at = ("1990-01-01", "1998-01-01", None)
+            assert ticks(registry, apple.id, *at) == ["0.125", "0.0625", "0.01"]
+            digests.add(registry.statistics().views["listings"].digest)
+            assert audit_meaning(registry.log).ok
+    assert len(digests) == 1
 
 
 def test_words_without_dates_are_about_what_holds_now(registry: Registry) -> None:
