@@ -198,6 +198,19 @@ def test_what_was_before_several_periods_ends_with_them(registry: Registry) -> N
     assert audit_meaning(registry.log).ok
 
 
+def test_a_history_is_told_in_any_order(registry: Registry) -> None:
+    said = [("2/1", "2005-01-01"), ("3/1", "2010-01-01"), ("5/1", AHEAD)]
+    for number, order in enumerate(itertools.permutations(said)):
+        a, b = (registry.register(token(2 * number + n)).id for n in (1, 2))
+        for ratio, since in order:
+            receipt = registry.relate(a, "receipt_of", b, ratio=ratio, valid_from=since, source="s")
+            assert not receipt.conflicts
+        found = registry.related(a, ended=True)
+        assert [link.ratio for link in found] == [(2, 1), (3, 1), (5, 1)]
+        ends = [link.valid_to for link in found]
+        assert ends == [*(link.valid_from for link in found[1:]), 0]
+
+
 def test_one_file_may_tell_a_history(tmp_path: Path) -> None:
     path, digests = tmp_path / "ticks.csv", set()
     rows = [
