@@ -112,6 +112,8 @@ def test_what_is_announced_of_an_open_one_ends_it_that_day(registry: Registry) -
 def test_what_is_told_late_changes_nothing_before(registry: Registry) -> None:
     a, b = (registry.register(token(n)).id for n in (1, 2))
     registry.relate(a, "receipt_of", b, ratio="3/1", valid_from="2010-01-01", source="s")
+    before = registry.relate(a, "receipt_of", b, ratio="2/1", valid_from="2001-01-01", source="t")
+    assert len(before.conflicts) == 2  # it is the date of the other source that is disputed
     registry.relate(a, "receipt_of", b, ratio="4/1", valid_from="2015-01-01", source="s")
     for at, ratio in (("2014-12-31", [(3, 1)]), ("2015-01-01", [(4, 1)]), ("2009-12-31", [])):
         assert [link.ratio for link in registry.related(a, valid=at)] == ratio
