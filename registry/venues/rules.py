@@ -185,12 +185,16 @@ def _of_trading(state: State, entity: int, body: TradingBody) -> str:
 
 def status_before(words: Iterable[TradingBody], at: int) -> TradingStatus | None:
     """What a status was just before `at` (ns), by all words, the newest of them first; None when
-    nobody says. A word that is dated at that very instant is one that the new one corrects."""
-    found: TradingBody | None = None
+    nobody says. A word that is dated at that very instant is one that the new one corrects, and of
+    those that begin together the newest has corrected the others, also where it ends sooner."""
+    newest: dict[int, TradingBody] = {}
     for word in words:
-        holds = word.valid_from < at and not (word.until and word.until < at)
-        if holds and (found is None or word.valid_from > found.valid_from):
-            found = word
+        newest.setdefault(word.valid_from, word)
+    known = [
+        word for word in newest.values()
+        if word.valid_from < at and not (word.until and word.until < at)
+    ]
+    found = max(known, key=lambda word: word.valid_from, default=None)
     return None if found is None else TradingStatus(found.status)
 
 

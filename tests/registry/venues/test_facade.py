@@ -417,6 +417,21 @@ def test_transitions_are_judged_at_their_own_time(registry: Registry) -> None:
     assert audit_meaning(registry.log).ok
 
 
+def test_a_correction_that_ends_sooner_leaves_nothing_to_be_judged_by(registry: Registry) -> None:
+    venues = registry.venues
+    venues.add(XNAS)
+    venues.set_status("XNAS", "closed", valid_from="2026-03-01")
+    venues.set_status("XNAS", "closed", valid_from="2026-03-01", until="2026-03-05")
+    venues.set_status("XNAS", "halted", valid_from="2026-03-06")  # nobody says what it was before
+    assert venues.status("XNAS", at="2026-03-07").status is HALTED
+    assert audit_meaning(registry.log).ok
+    venues.set_status("XNAS", "down", valid_from="2026-04-01", until="2026-04-09")
+    venues.set_status("XNAS", "open", valid_from="2026-04-02")
+    venues.set_status("XNAS", "open", valid_from="2026-04-02", until="2026-04-03")
+    with pytest.raises(NoSuchTransition, match="down cannot become auction"):
+        venues.set_status("XNAS", "auction", valid_from="2026-04-04")
+
+
 def test_what_is_over_is_said_nothing_of(registry: Registry) -> None:
     registry.venues.add(Venue(key="XOLD", valid_to="2020-01-01"))
     with pytest.raises(VenueOver):
