@@ -71,6 +71,8 @@ class Receipt(NamedTuple):
     conflicts: tuple[int, ...] = ()
     met: int = 0
     """Of a registration: how many relations had waited for it, and are known now."""
+    odd: tuple[str, ...] = ()
+    """What is odd about what was said, and shows only beside what else is known; it holds."""
     durable: bool = False
 
 

@@ -346,7 +346,7 @@ class _Run:
         counts = self._counts if isinstance(row, Row) else self._relations
         commands = row.commands if isinstance(row, Row) else (row.command,)
         if isinstance(row, Row):
-            self._warn(row)
+            self._warn(row.place, [*row.odd, *(odd for each in receipts for odd in each.odd)])
         # That a known token is in one more group does not make its row new, if the row says more.
         said = {
             receipt.outcome
@@ -392,12 +392,12 @@ class _Run:
         if quarantine is not None:
             quarantine.add(self._name, row.place, reason, row.raw)
 
-    def _warn(self, row: Row) -> None:
-        self._warnings += len(row.odd)
-        if row.odd:
-            more = f" (and {len(row.odd) - ODD_SHOWN_MAX} more)"
-            told = "; ".join(row.odd[:ODD_SHOWN_MAX])
-            self._note("warning", row.place, told + more * (len(row.odd) > ODD_SHOWN_MAX))
+    def _warn(self, place: str, odd: Sequence[str]) -> None:
+        self._warnings += len(odd)
+        if odd:
+            more = f" (and {len(odd) - ODD_SHOWN_MAX} more)"
+            told = "; ".join(odd[:ODD_SHOWN_MAX])
+            self._note("warning", place, told + more * (len(odd) > ODD_SHOWN_MAX))
 
     def _note(self, kind: str, place: str, reason: str) -> None:
         if len(self._problems[kind]) < PROBLEMS_MAX:

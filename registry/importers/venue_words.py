@@ -105,9 +105,8 @@ def _fees_row(place: str, said: Sequence[VenueFees], raw: object) -> Row:
         SetFees(each.venue, each.schedules, each.valid_from, only_news=True) for each in said
     ]
     odd = tuple(
-        f"{command.venue}: schedule {number}, line {doubt.line}: {doubt.problem}"
-        for command in commands for number, doubt in command.doubts()
-    )  # fmt: skip
+        command.told(number, doubt) for command in commands for number, doubt in command.doubts()
+    )
     return Row(place, tuple(commands), raw, odd)
 
 

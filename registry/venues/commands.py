@@ -202,9 +202,13 @@ class SetFees(NamedTuple):
             schedules=tuple(rules.plain_list(self.schedules)),
         )  # fmt: skip
         receipt = _say(state, origin, Kind.VENUE_FEES, body, self.only_news)
+        unnamed = list(self._unnamed(state))
         if receipt.outcome != "unchanged":
-            self._warn(state, origin, receipt)
-        return receipt
+            self._warn(state, origin, receipt, unnamed)
+        return receipt._replace(odd=tuple(self.told(*each) for each in unnamed))
+
+    def told(self, schedule: int, doubt: Doubt) -> str:
+        return f"{self.venue}: schedule {schedule}, line {doubt.line}: {doubt.problem}"
 
     def _unnamed(self, state: State) -> Iterator[tuple[int, Doubt]]:
         """Lines that are charged in what nobody knows by that name: most often a slip, UDS."""
@@ -216,8 +220,10 @@ class SetFees(NamedTuple):
                     problem = f"{charged} is no currency of ISO 4217, nor any instrument's symbol"
                     yield number, Doubt(place, problem)
 
-    def _warn(self, state: State, origin: Origin, receipt: Receipt) -> None:
-        for number, doubt in [*self.doubts(), *self._unnamed(state)]:
+    def _warn(
+        self, state: State, origin: Origin, receipt: Receipt, unnamed: list[tuple[int, Doubt]]
+    ) -> None:
+        for number, doubt in [*self.doubts(), *unnamed]:
             body = WarningBody(
                 venue=self.venue, problem=doubt.problem, schedule=number, line=doubt.line
             )

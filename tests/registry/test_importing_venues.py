@@ -174,6 +174,20 @@ def test_a_dry_run_tells_what_would_be_known_of_a_venue(
     assert import_file(registry, path).amended == 1
 
 
+def test_a_fee_in_an_unknown_currency_is_told_and_counted(
+    registry: Registry, tmp_path: Path
+) -> None:
+    registry.venues.add(Venue(key="XNAS"))
+    path = tmp_path / "fees.csv"
+    path.write_text("venue,side,value,basis,charged\nXNAS,both,0.003,per_unit,UDS\n")
+    problem = "UDS is no currency of ISO 4217, nor any instrument's symbol"
+    for dry_run in (True, False, False):
+        report = import_file(registry, path, dry_run=dry_run)
+        assert report.warnings == 1 and report.problems[0].reason.endswith(problem)
+    written = [event for event in registry.read() if event.kind == Kind.VENUE_WARNING]
+    assert len(written) == 1, "the second import said nothing new"
+
+
 def test_what_a_person_said_since_is_not_undone(registry: Registry, tmp_path: Path) -> None:
     registry.venues.add(Venue(key="kraken", name="Kraken"), source="desk")
     said = tmp_path / "venue.json"
