@@ -1,5 +1,6 @@
 """How a venue is reached: endpoints, validated. There is no field for a secret, and an address that
-seems to hold one is refused. Pure functions, no I/O."""
+seems to hold one is refused where it enters. What is stored was judged then: a guess that is made
+better later must not make a log illegal. Pure functions, no I/O."""
 
 from __future__ import annotations
 
@@ -83,8 +84,9 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     limits: tuple[RateLimit, ...] = ()
 
 
-def endpoint(fields: Mapping[str, object]) -> Endpoint:
-    """From fields by name, each validated; `limits` is a list of such. Raises InvalidInput."""
+def endpoint(fields: Mapping[str, object], *, stored: bool = False) -> Endpoint:
+    """From fields by name, each validated; `limits` is a list of such. stored: it is in the log, so
+    whether its address seems to hold a secret is not asked. Raises InvalidInput."""
     refuse_others(
         fields, Endpoint.__struct_fields__, "endpoint", "; secrets have no place"
     )
@@ -102,18 +104,22 @@ def endpoint(fields: Mapping[str, object]) -> Endpoint:
     )  # fmt: skip
     if kind != "fix" and (found.fix_version or found.sender or found.target):
         refuse("kind", "a FIX version and comp ids belong to an endpoint of kind fix", kind)
+    if not stored:
+        check_no_secret(found.address)
     return found
 
 
-def endpoints(all_fields: Iterable[Mapping[str, object]]) -> tuple[Endpoint, ...]:
-    """In one order whatever theirs, each once, so that equal facts have equal bytes. An error
-    names the entry, from 1."""
+def endpoints(
+    all_fields: Iterable[Mapping[str, object]], *, stored: bool = False
+) -> tuple[Endpoint, ...]:
+    """In one order whatever theirs, each once, so that equal facts have equal bytes. stored: as of
+    `endpoint`. An error names the entry, from 1."""
     found = set()
     for number, fields in enumerate(all_fields, 1):
         with at(f"endpoint {number}"):
             if not isinstance(fields, Mapping):
                 refuse("endpoint", "it is no table of fields", None)
-            found.add(endpoint(fields))
+            found.add(endpoint(fields, stored=stored))
     if len(found) > ENDPOINTS_MAX:
         refuse("endpoints", f"a venue has at most {ENDPOINTS_MAX}", len(found))
     return tuple(sorted(found, key=order_of))
@@ -129,7 +135,7 @@ def _authentication(given: Mapping[str, object]) -> str:
 
 
 def address_text(value: object, schemes: Sequence[str], field: str) -> str:
-    """The address of a page, without a secret. Raises InvalidInput."""
+    """The address of a page. Ask `check_no_secret` where it enters. Raises InvalidInput."""
     clean = _clean(value, field)
     if "://" not in clean:
         clean = f"https://{clean}"
@@ -183,15 +189,23 @@ def _address(kind: str, value: object) -> str:
         refuse("address", "FIX needs a port", told, f"write it like {_example(kind)}")
     if parts.username is not None or parts.password is not None:
         _refuse_secret("it holds a user or a password")
-    _check_parameters(clean)
-    *labels, _, _ = ["", *parts.hostname.split(".")]  # nobody has a key in a registered domain
+    return clean
+
+
+def check_no_secret(address: str) -> None:
+    """Raises InvalidInput where an address that was found good seems to hold a secret."""
+    parts = urlsplit(_PLACEHOLDER.sub("x", address))
+    if parts.scheme == "unix":
+        return
+    _check_parameters(address)
+    host = parts.hostname or ""
+    *labels, _, _ = ["", *host.split(".")]  # nobody has a key in a registered domain
     path = unquote(parts.path)
     if (
         parts.fragment or any(map(is_random, labels)) or is_random(path)
         or any(_SECRET_PART.fullmatch(part) for part in re.split("[/;=]", path))
     ):  # fmt: skip
         _refuse_secret("a part of it looks like a secret")
-    return clean
 
 
 def _check_parameters(address: str) -> None:

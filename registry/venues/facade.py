@@ -358,7 +358,9 @@ class Venues(VenueWriting[Receipt]):
         """Empty when none are known."""
         word = self._word(venue, "endpoints", self._at(at, known), self._stop(known))
         body = None if word is None else word.body
-        return endpoints(body.endpoints) if isinstance(body, EndpointsBody) else ()
+        if not isinstance(body, EndpointsBody):
+            return ()
+        return endpoints(body.endpoints, stored=True)
 
     # Fees
 

@@ -114,7 +114,7 @@ def _registered(state: State, venue: str) -> Entity | None:
 
 def _of_venue(state: State, held: Entity | None, body: VenueBody) -> str:
     known = venue_from(body)
-    clean = normalised(known)
+    clean = normalised(known, stored=True)
     if clean != known or fields_of(clean)["kind"] != body.kind:
         return "it is not in canonical form"
     if not body.operating:
@@ -132,7 +132,7 @@ def _of_venue(state: State, held: Entity | None, body: VenueBody) -> str:
 def _of_aspect(body: EndpointsBody | FeesBody | HoursBody) -> str:
     is_clean = True
     if isinstance(body, EndpointsBody):
-        is_clean = plain_list(endpoints(body.endpoints)) == _lists(body.endpoints)
+        is_clean = plain_list(endpoints(body.endpoints, stored=True)) == _lists(body.endpoints)
     elif isinstance(body, FeesBody):
         schedules_from(body.schedules)
     else:

@@ -14,7 +14,7 @@ from alphapulse.registry.terms import slug
 from alphapulse.registry.validation import refuse, refuse_others
 
 from .countries import COUNTRIES
-from .endpoints import address_text
+from .endpoints import address_text, check_no_secret
 
 LINKS_MAX: Final = 16
 FIELDS: Final = (
@@ -71,8 +71,9 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
         return int(self.valid_from) <= at and not (self.valid_to and int(self.valid_to) <= at)
 
 
-def normalised(venue: Venue) -> Venue:
-    """With every field in its canonical form, times as int ns. Raises InvalidInput naming it."""
+def normalised(venue: Venue, *, stored: bool = False) -> Venue:
+    """With every field in its canonical form, times as int ns. stored: it is in the log, so whether
+    its links seem to hold a secret is not asked. Raises InvalidInput naming the field."""
     key = validation.venue(venue.key)
     found = {"key": key, **{name: _CHECKS[name](getattr(venue, name)) for name in FIELDS}}
     if found["operating"]:
@@ -82,6 +83,8 @@ def normalised(venue: Venue) -> Venue:
             found["operating"] = ""  # as ISO 10383 writes it of those that nobody else operates
     if validation.is_backward(found["valid_from"], found["valid_to"]):
         refuse("valid_to", "it must be after valid_from", venue.valid_to)
+    if not stored:
+        _check_links(found["links"])
     return Venue(**found)
 
 
@@ -101,6 +104,8 @@ def field_from(name: str, value: object) -> object:
     """One field as the body has it; None and "" make it unknown. Raises InvalidInput."""
     refuse_others((name,), FIELDS, "venue")
     found = _CHECKS[name](_EMPTY.get(name, "") if value is None else value)
+    if name == "links":
+        _check_links(found)
     if name == "kind":
         return VENUE_KINDS_BY_NAME[found].value if found else 0
     return found
@@ -140,6 +145,11 @@ def _links(value: object) -> dict[str, str]:
     return {name: _link(address) for name, address in sorted(found)}
 
 
+def _check_links(links: Mapping[str, str]) -> None:
+    for address in links.values():
+        _no_secret(address)
+
+
 # A list of venues names the same few hundred companies thousands of times, and each word is read
 # once more by the check of its event.
 
@@ -147,6 +157,9 @@ def _links(value: object) -> dict[str, str]:
 @lru_cache(maxsize=1 << 12)
 def _link(address: str) -> str:
     return address_text(address, ("https", "http"), "links")
+
+
+_no_secret: Final = lru_cache(maxsize=1 << 12)(check_no_secret)
 
 
 @lru_cache(maxsize=1 << 12)

@@ -473,6 +473,15 @@ def test_endpoints_are_dated(registry: Registry) -> None:
     assert venues.endpoints("binance", "2026-02-15") == venues.endpoints("binance", 0) == ()
 
 
+def test_endpoints_are_read_as_they_were_taken(registry: Registry) -> None:
+    registry.venues.add(BINANCE)
+    address = "https://api.binance.com/?token=hunter2"
+    with mock.patch("alphapulse.registry.venues.endpoints.check_no_secret"):  # a version before
+        registry.venues.set_endpoints("binance", [{"kind": "rest", "address": address}])
+    (found,) = registry.venues.endpoints("binance")
+    assert found.address == address and audit_meaning(registry.log).ok
+
+
 # Caches
 
 

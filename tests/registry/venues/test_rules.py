@@ -13,6 +13,7 @@ from alphapulse.log import (
     Event,
     FeesBody,
     HoursBody,
+    InvalidInput,
     Kind,
     PerformanceBody,
     Space,
@@ -28,6 +29,7 @@ from alphapulse.registry.venue_state import key_of_aspect
 from alphapulse.registry.venues import bundled_hours, fee_line, fee_schedule, plain
 from alphapulse.registry.venues.endpoints import endpoints
 from alphapulse.registry.venues.rules import plain_list, schedules
+from alphapulse.registry.venues.venue import Venue, field_from, normalised
 from tests.log.builders import make_frame
 
 LINE = {"value": "0.1", "volume_from": "0"}
@@ -98,6 +100,27 @@ def test_a_legal_word_is_legal(judge: Judge, kind: Kind) -> None:
     judge.judge(kind, later(BODIES[kind], 2))
     judge.judge(Kind.VENUE_WARNING, WarningBody(venue="XNAS", problem="odd"), entity)
     judge.judge(kind, later(BODIES[kind], 3))
+
+
+SECRET_LIKE = "https://api.example.com/v3/0123456789abcdef?token=0123456789abcdef"
+
+
+def test_what_was_taken_once_stays_legal_whatever_looks_like_a_secret_later(judge: Judge) -> None:
+    """Guesses judge what enters. Those of a later version must not make this log illegal."""
+    with pytest.raises(InvalidInput, match="looks like a secret"):
+        endpoints([{"kind": "rest", "address": SECRET_LIKE}])
+    places = ({"kind": "rest", "address": SECRET_LIKE},)
+    judge.judge(Kind.VENUE_ENDPOINTS, replace(BODIES[Kind.VENUE_ENDPOINTS], endpoints=places))
+    with pytest.raises(InvalidInput, match="looks like a secret"):
+        normalised(Venue(key="XLON", links={"web": SECRET_LIKE}))
+    with pytest.raises(InvalidInput, match="looks like a secret"):
+        field_from("links", {"web": SECRET_LIKE})
+    linked = VenueBody(fingerprint=b"", venue="XLON", links={"web": SECRET_LIKE})
+    judge.judge(Kind.VENUE_REGISTERED, linked)
+    user = ({"kind": "rest", "address": "https://bob:hunter2@api.example.com"},)
+    with pytest.raises(IllegalEvent, match="a user or a password"):
+        body = replace(BODIES[Kind.VENUE_ENDPOINTS], endpoints=user, revision=2)
+        judge.judge(Kind.VENUE_ENDPOINTS, body)
 
 
 def test_a_window_is_summarised_once_and_in_order(judge: Judge) -> None:
