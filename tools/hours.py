@@ -265,7 +265,7 @@ def _absence(venue: Venue | None, at: int) -> str | None:
 
     if venue is None or venue.is_valid(at):
         return None
-    if at < int(venue.valid_from):
+    if venue.valid_from and at < int(venue.valid_from):
         return f"it is a venue from {short_time(format_time(int(venue.valid_from)))} on"
     return f"it is no venue since {short_time(format_time(int(venue.valid_to)))}"
 

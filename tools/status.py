@@ -126,8 +126,8 @@ def show(
     line: str | None, at: str | None, as_of: str | None,
 ) -> None:  # fmt: skip
     """Show whether a venue trades, or a listing there: the strictest of all that applies, a halt or
-    an end of the instrument too. It is open when nobody says otherwise. Its hours are no part of
-    it: see `hours is-open`.
+    an end of the instrument too, and the end of the venue. It is open when nobody says otherwise.
+    Its hours are no part of it: see `hours is-open`.
 
     \b
     JSON fields: venue, listing, at, side, status, scope (of the word that decided:

@@ -191,7 +191,8 @@ def _set_endpoints(
     links, segments; of endpoints kind, address, environment, region,
     authentication, fix_version, sender, target, limits (count, seconds, scope).
     What is not known is null: `open` too, where no hours are.
-    status is what was said of it, open when nothing was; open is by its hours.
+    status is what was said of it, open when nothing was, and closed before and after
+    it is a venue; open is by its hours.
     """)  # fmt: skip
 @click.argument("key")
 @at_option

@@ -444,7 +444,8 @@ class Venues(VenueWriting[Receipt]):
     ) -> Standing:
         """Whether a venue trades or, by its id, a listing: the strictest of all that applies, venue
         and listing, the side asked for and both; of a listing also its instrument, which may be
-        halted or delisted everywhere, and its own dates. `open` when nobody says otherwise.
+        halted or delisted everywhere, and its own dates. `open` when nobody says otherwise, and
+        `closed` before and after the venue is one.
 
         Raises UnknownVenue, UnknownListing, InvalidInput. Cost: 2 µs of a venue, 6 µs of a
         listing; 30 µs and 10 µs for each event where it ended once or its instrument was amended.

@@ -3,7 +3,7 @@
 Up to six scopes may say something of a listing: the venue and the listing, each for both sides and
 for either. Each is a timeline of its own words; here they are merged, once, into one array of the
 instants at which the answer changes. To these comes what is no word of trading: the status of the
-instrument, at all venues, and the dates of the listing.
+instrument, at all venues, and the dates of the listing and of the venue.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from alphapulse.log import (
     Status,
     TradingBody,
     TradingStatus,
+    VenueBody,
 )
 from alphapulse.projections import (
     APPLIED,
@@ -69,9 +70,33 @@ if _BY_STATUS.keys() != set(Status) - {Status.ACTIVE}:
 UNSAID: Final = Standing(TradingStatus.OPEN)
 
 
+class Life(NamedTuple):
+    """Since when and until when it is a venue, ns, and which event says so; 0 = nobody does."""
+
+    begins: int = 0
+    ends: int = 0
+    source: str = ""
+    offset: int = -1
+
+    def standing(self, at: int) -> Standing | None:
+        """Closed before and after that; None while it is a venue."""
+        if self.begins and at < self.begins:
+            since, until, reason = 0, self.begins, "it is no venue yet"
+        elif self.ends and self.ends <= at:
+            since, until, reason = self.ends, 0, "it is a venue no more"
+        else:
+            return None
+        return Standing(
+            TradingStatus.CLOSED, "venue", "both", since, until, reason, self.source, self.offset
+        )
+
+
 class Merged(NamedTuple):
     words: list[list[Word]]
     """By scope."""
+    venue: Chain
+    life: Life
+    """Of the venue, by all that is known."""
     changes: list[int]
     standings: list[Standing]
     """standings[0] before changes[0], standings[i + 1] from changes[i] on."""
@@ -93,13 +118,23 @@ class Standings:
         else:
             merged = entry.value
         if stop is not None:
-            merged = _merge(merged.words, stop)
+            life = self._life(merged.venue, stop)
+            merged = _merge(merged.words, merged.venue, life, stop)
         found = merged.standings[bisect_right(merged.changes, at)]
+        others = [merged.life.standing(at)]
         if isinstance(what, int):
-            for other in (self._listed(what, at, stop), self._of_instrument(what, at, stop)):
-                if other is not None and other.status > found.status:
-                    found = other
+            others += self._listed(what, at, stop), self._of_instrument(what, at, stop)
+        for other in others:
+            if other is not None and other.status > found.status:
+                found = other
         return found
+
+    def _life(self, venue: Chain, stop: int | None) -> Life:
+        for event in backwards(self._log, venue.last_offset, venue.id) if venue.id >= 0 else ():
+            body = event.body
+            if isinstance(body, VenueBody) and (stop is None or event.offset < stop):
+                return Life(body.valid_from, body.valid_to, event.source, event.offset)
+        return Life()
 
     def _listed(self, id: int, at: int, stop: int | None) -> Standing | None:
         """Closed when the instrument is not listed there at `at`; None when it is."""
@@ -167,8 +202,9 @@ class Standings:
             scopes = (b"", listing)
         else:
             venue = what
-            if self._chains.find(venue_key(venue)).id < 0:
-                raise UnknownVenue("asking for a status", venue=validation.shown(venue))
+        itself = self._chains.find(venue_key(venue))
+        if itself.id < 0 and what == venue:
+            raise UnknownVenue("asking for a status", venue=validation.shown(venue))
         of = venue_fingerprint(venue)
         chains = tuple(
             self._chains.find(trading_key(of, each, scope)) for scope in scopes for each in sides
@@ -177,7 +213,7 @@ class Standings:
             [] if chain.id < 0 else words_of(self._log, chain.last_offset, chain.id)
             for chain in chains
         ]
-        return _merge(words, None), chains
+        return _merge(words, itself, self._life(itself, None), None), (itself, *chains)
 
     def _listing(self, id: int) -> tuple[str, bytes]:
         """(venue, fingerprint)."""
@@ -192,7 +228,9 @@ class Standings:
         return str(getattr(body, "venue")), record.fingerprint  # noqa: B009  # of a listing
 
 
-def _merge(words: list[list[Word]], stop: int | None) -> Merged:
+def _merge(
+    words: list[list[Word]], venue: Chain, life: Life, stop: int | None
+) -> Merged:  # fmt: skip
     lines = [timeline(each, stop) for each in words]
     changes: list[int] = []
     standings = [UNSAID]
@@ -201,7 +239,7 @@ def _merge(words: list[list[Word]], stop: int | None) -> Merged:
         if found != standings[-1]:
             changes.append(instant)
             standings.append(found)
-    return Merged(words, changes, standings)
+    return Merged(words, venue, life, changes, standings)
 
 
 def _strictest(lines: Sequence[Timeline], at: int) -> Standing:

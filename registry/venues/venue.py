@@ -68,7 +68,8 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_valid(self, at: int) -> bool:
         """Whether it is a venue at `at` (ns); a date that is not known leaves that side open."""
-        return int(self.valid_from) <= at and not (self.valid_to and int(self.valid_to) <= at)
+        begins, ends = int(self.valid_from), int(self.valid_to)
+        return (not begins or begins <= at) and (not ends or at < ends)
 
 
 def normalised(venue: Venue, *, stored: bool = False) -> Venue:

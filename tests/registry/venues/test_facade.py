@@ -417,6 +417,36 @@ def test_transitions_are_judged_at_their_own_time(registry: Registry) -> None:
     assert audit_meaning(registry.log).ok
 
 
+def test_a_venue_that_is_none_any_more_is_closed(registry: Registry) -> None:
+    venues = registry.venues
+    with recorded_at("2026-01-01T00:00:00Z"):
+        venues.add(Venue(key="XOLD", valid_from="2010-01-01"))
+        id = registry.register(Equity(isin="US0378331005", symbol="AAPL")).id
+        listing = registry.add_listing(Listing(instrument=id, venue="XOLD")).id
+        halt = venues.set_status("XOLD", "halted", valid_from="2019-01-01").offset
+    assert venues.status("XOLD", at="2021-01-01").status is HALTED  # fills the cache
+    with recorded_at("2026-02-01T00:00:00Z"):
+        end = venues.amend("XOLD", valid_to="2020-01-01", source="list").offset
+    for what in ("XOLD", listing):
+        found = venues.status(what, at="2020-01-01")
+        assert (found.status, found.scope, found.reason) == (
+            CLOSED, "venue", "it is a venue no more"
+        )
+        assert (found.since, found.until) == (parse_time("2020-01-01"), 0)
+        assert (found.source, found.offset) == ("list", end)
+        assert venues.status(what, at="2020-01-01", known=halt).status is HALTED
+        assert venues.status(what, at="2019-06-01").status is HALTED
+        early = venues.status(what, at="2009-12-31", known=halt)
+        assert (early.status, early.until) == (CLOSED, parse_time("2010-01-01"))
+        assert early.reason == "it is no venue yet"
+        assert venues.status(what, at="2010-01-01").status is OPEN
+    venues.set_status("XOLD", "down", valid_from="2019-12-31")
+    assert venues.status("XOLD", at="2020-06-01").status is TradingStatus.DOWN, "that is stricter"
+    venues.add(XNAS)
+    assert not venues.status("XNAS", at="1960-01-01").scope, "nobody says since when it is one"
+    assert XNAS.is_valid(parse_time("1960-01-01"))
+
+
 def test_a_correction_that_ends_sooner_leaves_nothing_to_be_judged_by(registry: Registry) -> None:
     venues = registry.venues
     venues.add(XNAS)

@@ -118,8 +118,8 @@ def test_what_was_taken_once_stays_legal_whatever_looks_like_a_secret_later(judg
     linked = VenueBody(fingerprint=b"", venue="XLON", links={"web": SECRET_LIKE})
     judge.judge(Kind.VENUE_REGISTERED, linked)
     user = ({"kind": "rest", "address": "https://bob:hunter2@api.example.com"},)
+    body = replace(BODIES[Kind.VENUE_ENDPOINTS], endpoints=user, revision=2)
     with pytest.raises(IllegalEvent, match="a user or a password"):
-        body = replace(BODIES[Kind.VENUE_ENDPOINTS], endpoints=user, revision=2)
         judge.judge(Kind.VENUE_ENDPOINTS, body)
 
 
