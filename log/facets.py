@@ -28,9 +28,11 @@ from .bodies import (
     RulesBody,
     SampleBody,
     SnapshotBody,
+    TradingBody,
+    VenueBody,
 )
 from .frame import Event
-from .kinds import CLASS_NAMES, KIND_NAMES, SEVERITY_NAMES, STATUS_NAMES
+from .kinds import CLASS_NAMES, KIND_NAMES, SEVERITY_NAMES, STATUS_NAMES, TRADING_NAMES
 from .message import FLAG_SYMBOL_LONG, InstrumentRecord
 
 FACETS: Final = (
@@ -195,7 +197,7 @@ def _currency(event: Event) -> tuple[str, ...]:
     body = event.body
     if isinstance(body, InstrumentBody):
         currency = InstrumentRecord(body.message).currency or _long_currency(body)
-    elif isinstance(body, ListingBody):
+    elif isinstance(body, ListingBody | VenueBody):
         currency = body.currency
     else:
         return _fact_of(event, "currency") or _fact_of(event, "quote")
@@ -212,6 +214,8 @@ def _status(event: Event) -> tuple[str, ...]:
     body = event.body
     if isinstance(body, InstrumentBody):
         return (STATUS_NAMES[body.message[3]],)
+    if isinstance(body, TradingBody):
+        return (TRADING_NAMES[body.status],) if body.status in TRADING_NAMES else ()
     return (STATUS_NAMES[body.status],) if isinstance(body, ListingBody) else ()
 
 

@@ -13,9 +13,10 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
 
-from .bodies import Extension, InstrumentBody, ListingBody
+from .bodies import Extension, InstrumentBody, ListingBody, TradingBody
 from .facets import facet_values
 from .frame import Event
+from .kinds import STATUS_WORDS, TRADING_NAMES
 from .message import FLAG_SYMBOL_LONG, MESSAGE_SIZE_BYTES
 from .pattern_filing import AT, FAMILIES, INSTRUMENTS, LISTINGS, OTHERS, PROPOSALS, VENUES, Family
 
@@ -110,6 +111,15 @@ def _of_listing(event: Event, held: list[Any]) -> None:
     held[_SYMBOL], held[_CURRENCY] = body.symbol, body.currency
 
 
+def _trading(event: Event, held: list[Any]) -> None:
+    """Numbered as words of the facet: the body's own numbers mean others for instruments."""
+    body = event.body
+    held[_STATUS] = _TRADING.get(body.status) if isinstance(body, TradingBody) else None
+
+
+_TRADING: Final = {number: STATUS_WORDS[name] for number, name in TRADING_NAMES.items()}
+
+
 def _class(event: Event, held: list[Any]) -> None:
     body = event.body
     assert not isinstance(body, InstrumentBody)
@@ -131,7 +141,9 @@ _BY_FAMILY: Final[dict[Family, dict[str, Reader]]] = {
     PROPOSALS: {"class": _class} | {facet: _one(facet) for facet in (
         "instrument", "chain", "venue", "isin", "symbol", "currency"
     )},
-    VENUES: {"class": _class, "instrument": _one("instrument"), "venue": _one("venue")},
+    VENUES: {"class": _class, "status": _trading} | {facet: _one(facet) for facet in (
+        "instrument", "venue", "currency"
+    )},
     OTHERS: {"instrument": _several("instrument"), "class": _class},
 }  # fmt: skip
 

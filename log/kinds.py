@@ -204,6 +204,12 @@ VENUE_KIND_NAMES: Final[dict[int, str]] = {int(v): v.name.lower() for v in Venue
 VENUE_KINDS_BY_NAME: Final[dict[str, VenueKind]] = {v.name.lower(): v for v in VenueKind}
 TRADING_NAMES: Final[dict[int, str]] = {int(v): v.name.lower() for v in TradingStatus}
 TRADING_BY_NAME: Final[dict[str, TradingStatus]] = {v.name.lower(): v for v in TradingStatus}
+STATUS_WORDS: Final[dict[str, int]] = {
+    **STATUSES_BY_NAME,
+    **{n: 256 + v for n, v in TRADING_BY_NAME.items() if n not in STATUSES_BY_NAME},
+}
+"""What the facet `status` may be, of an instrument, a listing or a venue, each with a number of its
+own: `halted` is one word, whoever is."""
 
 INSTRUMENT_KINDS: Final = frozenset(
     {Kind.INSTRUMENT_REGISTERED, Kind.INSTRUMENT_AMENDED, Kind.INSTRUMENT_STATUS}

@@ -25,7 +25,7 @@ import msgspec
 from .errors import PatternError
 from .facets import facet_values
 from .frame import Event
-from .kinds import KIND_NAMES, AssetClass, Kind, Severity, Status
+from .kinds import KIND_NAMES, AssetClass, Kind, Severity, Status, TradingStatus
 from .numbers import Number
 from .pattern_columns import (
     ColumnBlock,
@@ -62,10 +62,11 @@ from .pattern_tree import (
 )
 
 Matcher: TypeAlias = Callable[[Event], bool]
-Given: TypeAlias = str | int | Number | Kind | AssetClass | Status | Severity
+Given: TypeAlias = str | int | Number | Kind | AssetClass | Status | TradingStatus | Severity
 """A value in a typed pattern: ids are integers, names are text or their enum."""
-_ENUMS: Final[dict[str, type[IntEnum]]] = {
-    "kind": Kind, "class": AssetClass, "status": Status, "severity": Severity,
+_ENUMS: Final[dict[str, tuple[type[IntEnum], ...]]] = {
+    "kind": (Kind,), "class": (AssetClass,), "status": (Status, TradingStatus),
+    "severity": (Severity,),
 }  # fmt: skip
 
 
@@ -250,7 +251,7 @@ def _text(facet: str, value: Given) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, IntEnum):
-        if type(value) is _ENUMS.get(facet):
+        if type(value) in _ENUMS.get(facet, ()):
             return KIND_NAMES[value] if isinstance(value, Kind) else value.name.lower()
     elif facet == "instrument" and type(value) is int and value >= 0:
         return hex(value)

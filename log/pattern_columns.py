@@ -19,7 +19,14 @@ from itertools import compress
 from operator import and_, or_
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from .bodies import BODY_TYPES, Extension, ListingBody, ProposalBody
+from .bodies import (
+    BODY_TYPES,
+    Extension,
+    ListingBody,
+    ProposalBody,
+    TradingBody,
+    VenueBody,
+)
 from .facets import SEVERAL, text_number
 from .kinds import CLASSES_BY_NAME, KINDS_BY_NAME
 from .pattern_tree import SEVERITIES_BY_NAME, AllOf, AnyOf, Node, Not, Term
@@ -29,13 +36,17 @@ _DENSE: Final = 8
 """Above one hit in this many events, looking at each costs less than jumping from hit to hit."""
 _NOT_ZERO: Final = bytes([0]) + bytes([1]) * 255
 _ZERO: Final = bytes([1]) + bytes(255)
-_INSTRUMENT: Final = frozenset(k for k, body in BODY_TYPES.items() if body is Extension)
-_PROPOSAL: Final = frozenset(k for k, body in BODY_TYPES.items() if body is ProposalBody)
-_WITH_STATUS: Final = _INSTRUMENT | {k for k, body in BODY_TYPES.items() if body is ListingBody}
-_SYMBOLIC: Final = _WITH_STATUS | _PROPOSAL
+
+
+def _kinds_of(*bodies: type) -> frozenset[int]:
+    return frozenset(kind for kind, body in BODY_TYPES.items() if body in bodies)
+
+
 _KINDS_WITH: Final = {
-    "isin": _INSTRUMENT | _PROPOSAL, "symbol": _SYMBOLIC, "currency": _SYMBOLIC,
-    "status": _WITH_STATUS,
+    "isin": _kinds_of(Extension, ProposalBody),
+    "symbol": _kinds_of(Extension, ListingBody, ProposalBody),
+    "currency": _kinds_of(Extension, ListingBody, ProposalBody, VenueBody),
+    "status": _kinds_of(Extension, ListingBody, TradingBody),
 }  # fmt: skip
 """Facets without a column that only these kinds have."""
 if max(BODY_TYPES) > 255:

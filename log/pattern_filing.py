@@ -25,7 +25,7 @@ from .kinds import (
     LISTING_KINDS,
     PROPOSAL_KINDS,
     SAMPLE_KINDS,
-    STATUSES_BY_NAME,
+    STATUS_WORDS,
     VENUE_KINDS,
     Kind,
 )
@@ -66,7 +66,7 @@ COMMON: Final = frozenset(
 """Facets, as their places, of which few values come again and again."""
 _NUMBERS: Final[dict[str, dict[str, int]]] = {
     "class": {name: int(value) for name, value in CLASSES_BY_NAME.items()},
-    "status": {name: int(value) for name, value in STATUSES_BY_NAME.items()},
+    "status": STATUS_WORDS,
     "severity": {name: int(value) for name, value in SEVERITIES_BY_NAME.items()},
 }
 """Names that an event holds as numbers."""
@@ -96,7 +96,7 @@ PROPOSALS: Final = Family(
 )  # fmt: skip
 VENUES: Final = Family(
     frozenset(map(int, VENUE_KINDS | {Kind.VENUE_WARNING})) | frozenset(SAMPLE_KINDS),
-    _EVERY | {"venue"}, NUMERIC_FACETS,
+    _EVERY | {"venue", "currency", "status"}, NUMERIC_FACETS,
 )  # fmt: skip
 OTHERS: Final = Family(
     _KINDS - INSTRUMENTS.kinds - LISTINGS.kinds - PROPOSALS.kinds - VENUES.kinds, _EVERY,

@@ -21,7 +21,7 @@ import msgspec
 
 from .errors import InvalidInput, PatternError
 from .facets import FACETS
-from .kinds import CLASSES_BY_NAME, KINDS_BY_NAME, STATUSES_BY_NAME, Severity
+from .kinds import CLASSES_BY_NAME, KINDS_BY_NAME, STATUS_WORDS, Severity
 from .numbers import number
 
 TEXT_SIZE_BYTES_MAX: Final = 4096
@@ -41,7 +41,7 @@ KIND_PREFIXES: Final = tuple(
 _VOCABULARIES: Final[dict[str, tuple[str, ...]]] = {
     "kind": KIND_PREFIXES,
     "class": tuple(CLASSES_BY_NAME),
-    "status": tuple(STATUSES_BY_NAME),
+    "status": tuple(STATUS_WORDS),
     "severity": tuple(SEVERITIES_BY_NAME),
 }
 _COST: Final = (

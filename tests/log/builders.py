@@ -179,15 +179,18 @@ def endorsed_body(*, asset_class: int = AssetClass.TOKEN) -> EndorsedBody:
     return EndorsedBody(fields=("symbol",), asset_class=asset_class)
 
 
-def venue_body(number: int = 1, *, venue: str = "XNAS") -> VenueBody:
-    return VenueBody(fingerprint=fingerprint(number), venue=venue, name="A venue", kind=1)
+def venue_body(number: int = 1, *, venue: str = "XNAS", currency: str = "") -> VenueBody:
+    return VenueBody(
+        fingerprint=fingerprint(number), venue=venue, name="A venue", kind=1, currency=currency
+    )
 
 
 def trading_body(
-    number: int = 1, *, venue: str = "XNAS", instrument: int = 0, asset_class: int = 0
-) -> TradingBody:
+    number: int = 1, *, venue: str = "XNAS", instrument: int = 0, asset_class: int = 0,
+    status: int = 4,
+) -> TradingBody:  # fmt: skip
     return TradingBody(
-        fingerprint=fingerprint(number), venue=venue, status=4, valid_from=TIME, side="both",
+        fingerprint=fingerprint(number), venue=venue, status=status, valid_from=TIME, side="both",
         instrument=instrument, asset_class=asset_class if instrument else 0,
     )  # fmt: skip
 

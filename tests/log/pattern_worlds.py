@@ -15,10 +15,12 @@ from alphapulse.log.kinds import (
     PROPOSAL_KINDS,
     RELATION_KINDS,
     SAMPLE_KINDS,
+    STATUS_WORDS,
     AssetClass,
     Kind,
     Severity,
     Status,
+    TradingStatus,
 )
 from alphapulse.log.numbers import number
 from alphapulse.log.pattern_tree import AllOf, AnyOf, Node, Not, Operator, Term, Value, negate
@@ -89,7 +91,7 @@ _proposals = st.builds(
     }),
 )  # fmt: skip
 _places = st.sampled_from(VENUES)
-_venues = st.builds(venue_body, _ids, venue=_places)
+_venues = st.builds(venue_body, _ids, venue=_places, currency=_or_none(CURRENCIES))
 BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     Kind.INSTRUMENT_REGISTERED: _instruments,
     Kind.INSTRUMENT_AMENDED: _instruments,
@@ -115,7 +117,7 @@ BODIES: dict[Kind, st.SearchStrategy[AnyBody]] = {
     )},
     Kind.VENUE_STATUS: st.builds(
         trading_body, _ids, venue=_places, instrument=st.sampled_from((0, *IDS)),
-        asset_class=_classes,
+        asset_class=_classes, status=st.sampled_from((*TradingStatus, 99)),
     ),
     **{
         Kind(kind): st.builds(sample_body, st.just(measure), venue=st.sampled_from(VENUES))
@@ -146,10 +148,21 @@ def _events(draw: st.DrawFn, kinds: st.SearchStrategy[list[Kind]]) -> list[Event
     ]
 
 
+def venue_world() -> list[Event]:
+    """A venue with a currency and each word on how it trades, beside all that have a status too."""
+    made: list[tuple[Kind, AnyBody]] = [
+        (Kind.VENUE_REGISTERED, venue_body(currency="USD")),
+        *((Kind.VENUE_STATUS, trading_body(status=status)) for status in TradingStatus),
+        *((Kind.LISTING_AMENDED, listing_body(status=status)) for status in Status),
+        *((Kind.INSTRUMENT_STATUS, instrument_body(status=status)) for status in Status),
+    ]
+    return [make_event(kind, body, offset=at) for at, (kind, body) in enumerate(made)]
+
+
 _EXACT = {
     "kind": (*KIND_NAMES.values(), "instrument", "listing", "collision", "venue"),
     "class": tuple(value.name.lower() for value in AssetClass),
-    "status": tuple(value.name.lower() for value in Status),
+    "status": tuple(STATUS_WORDS),
     "severity": tuple(value.name.lower() for value in Severity),
     "instrument": tuple(hex(number) for number in IDS),
     "chain": CHAINS,

@@ -17,7 +17,7 @@ from alphapulse.log.facets import (
     symbol_of,
     text_number,
 )
-from alphapulse.log.kinds import AssetClass, Kind, Status
+from alphapulse.log.kinds import AssetClass, Kind, Status, TradingStatus
 
 from .builders import (
     acknowledged_body,
@@ -30,6 +30,8 @@ from .builders import (
     listing_body,
     make_event,
     relation_body,
+    trading_body,
+    venue_body,
 )
 
 TOKEN = instrument_body(
@@ -68,6 +70,21 @@ def test_every_facet_of_a_listing() -> None:
         "instrument": (7,), "isin": (), "symbol": ("AAPL",), "currency": ("USD",),
         "status": ("active",), "severity": ("info",), "source": (), "bps": (), "move_bps": (),
     }  # fmt: skip
+
+
+def test_every_facet_of_a_venue_and_its_status() -> None:
+    body = trading_body(7, venue="XNAS", status=TradingStatus.CANCEL_ONLY)
+    event = make_event(Kind.VENUE_STATUS, body, entity=7)
+    assert {facet: found for facet in FACETS if (found := facet_values(event, facet))} == {
+        "kind": ("venue.status",), "venue": ("XNAS",), "status": ("cancel_only",),
+        "severity": ("info",),
+    }  # fmt: skip
+    event = make_event(Kind.VENUE_AMENDED, venue_body(7, currency="USD"), entity=7)
+    assert facet_values(event, "currency") == ("USD",) and facet_values(event, "status") == ()
+
+
+def test_a_status_that_only_a_newer_version_knows_is_none() -> None:
+    assert facet_values(make_event(Kind.VENUE_STATUS, trading_body(status=99)), "status") == ()
 
 
 def test_instrument_is_every_side() -> None:

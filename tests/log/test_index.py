@@ -15,7 +15,7 @@ from alphapulse.log.bodies import AnyBody
 from alphapulse.log.errors import FormatTooNew, NotDecodable
 from alphapulse.log.frame import Event
 from alphapulse.log.index import IndexStatistics, PatternIndex
-from alphapulse.log.kinds import Kind
+from alphapulse.log.kinds import STATUS_WORDS, Kind
 from alphapulse.log.pattern import Matcher, Pattern
 from alphapulse.log.pattern_filing import COMBINATIONS_MAX, CONJUNCTIONS_MAX, FAMILIES
 from alphapulse.log.pattern_tree import Node
@@ -28,7 +28,7 @@ from .builders import (
     make_event,
     relation_body,
 )
-from .pattern_worlds import events, trees
+from .pattern_worlds import events, trees, venue_world
 
 
 def index_of(*texts: str) -> PatternIndex[str]:
@@ -114,6 +114,15 @@ def test_a_key_comes_once_however_often_it_is_met(text: str) -> None:
         found = [index.keys(event) for event in world]
         assert found == matching([text], world)
         assert [text] in found
+
+
+def test_a_status_is_told_by_its_word_whoever_has_it() -> None:
+    texts = ["currency=USD", *(f"status={word}" for word in STATUS_WORDS)]
+    world = venue_world()
+    found = [index_of(*texts).keys(event) for event in world]
+    assert [sorted(keys) for keys in found] == matching(texts, world)
+    assert found[:2] == [["currency=USD"], ["status=open"]]
+    assert sum("status=halted" in keys for keys in found) == 3
 
 
 def test_no_text_does_not_start_with_the_empty_prefix() -> None:

@@ -11,7 +11,7 @@ from alphapulse.log import facets
 from alphapulse.log.bodies import AnyBody
 from alphapulse.log.errors import PatternError
 from alphapulse.log.frame import Event
-from alphapulse.log.kinds import AssetClass, Kind, Severity, Status
+from alphapulse.log.kinds import AssetClass, Kind, Severity, Status, TradingStatus
 from alphapulse.log.numbers import number
 from alphapulse.log.pattern import Pattern, facet, where
 from alphapulse.log.pattern_tree import Node, Value, all_of, any_of, negate, term
@@ -258,6 +258,7 @@ def test_explain_escapes_text_of_feeds() -> None:
         (where(kind=[Kind.COLLISION_DETECTED, "conflict"]), "kind=conflict,collision.detected"),
         (where(instrument=0x9F3C), "instrument=0x9f3c"),
         (where(status={Status.ACTIVE, Status.HALTED}), "status=halted,active"),
+        (where(status=[TradingStatus.DOWN, Status.HALTED]), "status=down,halted"),
         (where(symbol="US*"), 'symbol="US*"'),
         (where(bps=number("1.50")), "bps=1.5"),
         (facet("isin").prefix("US", "de"), "isin=US*,DE*"),

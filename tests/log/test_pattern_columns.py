@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from alphapulse.log.facets import SEVERAL, text_number
 from alphapulse.log.frame import Event
-from alphapulse.log.kinds import AssetClass, Kind
+from alphapulse.log.kinds import STATUS_WORDS, AssetClass, Kind
 from alphapulse.log.pattern import Pattern
 from alphapulse.log.pattern_columns import Bounds, full, indexes, mask_bytes, scan_of
 from alphapulse.log.pattern_tree import Node
@@ -22,7 +22,7 @@ from .builders import (
     make_event,
     relation_body,
 )
-from .pattern_worlds import TWINS, events, naive, trees
+from .pattern_worlds import TWINS, events, naive, trees, venue_world
 
 
 class Columns:
@@ -179,6 +179,15 @@ def test_listings_are_selected_like_instruments(text: str) -> None:
         make_event(Kind.LISTING_ENDED, listing_body(), offset=2),
     ])  # fmt: skip
     assert [event.offset for event in Pattern.parse(text).select(block)] == [0, 1, 2]
+
+
+def test_venues_are_selected_by_currency_and_status() -> None:
+    world = venue_world()
+    block = make_block(world)
+    for text in ("currency=USD", *(f"status={word}" for word in STATUS_WORDS)):
+        pattern = Pattern.parse(text)
+        found = [event.offset for event in pattern.select(block)]
+        assert found == [event.offset for event in world if pattern.matches(event)] != []
 
 
 def test_every_side_of_a_relation_is_selected() -> None:
