@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from alphapulse.log import AlphaPulseError, InvalidInput
+
+_MIC_LENGTH: Final = 4
 
 
 class UnknownInstrument(AlphaPulseError, LookupError):
@@ -13,6 +17,13 @@ class UnknownInstrument(AlphaPulseError, LookupError):
 class UnknownVenue(AlphaPulseError, LookupError):
     problem = "there is no such venue"
     cure = "register it first: `alphapulse venue add KEY`; `alphapulse venues` shows all"
+
+    def __init__(self, doing: str, **given: Any) -> None:
+        super().__init__(doing, **given)
+        name = str(self.facts.get("venue", "")).strip("'")
+        if len(name) == _MIC_LENGTH and name.isalnum() and name.islower() and "cure" not in given:
+            # Such a word is a slug of its own, and hardly ever meant as one.
+            self.advice = f"a MIC has capitals: {name.upper()}; else {self.cure}"
 
 
 class VenueOver(AlphaPulseError, ValueError):

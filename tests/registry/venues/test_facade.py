@@ -539,6 +539,17 @@ def test_a_venue_that_is_not_registered_has_no_aspects(registry: Registry) -> No
     assert registry.log.head == 0
 
 
+def test_a_mic_in_small_letters_is_another_venue_and_told(registry: Registry) -> None:
+    registry.venues.add(XNAS)
+    for ask in (registry.venues.status, registry.venues.is_open, registry.venues.schedules):
+        with pytest.raises(UnknownVenue) as caught:
+            ask("xnas")
+        assert caught.value.advice.startswith("a MIC has capitals: XNAS; else register it first")
+    with pytest.raises(UnknownVenue) as caught:
+        registry.venues.is_open("kraken")
+    assert caught.value.advice.startswith("register it first")
+
+
 def test_what_another_process_writes_is_seen(tmp_path: Path) -> None:
     """By one word of the view's header, and by nothing else."""
     home = tmp_path / "home"
