@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import click
 
+from .lookup import as_of_option
 from .output import Column, duration, note, short_time
 from .verb import FINE, NO, Cli, family, settings
 
@@ -194,13 +195,15 @@ def summarise(cli: Cli, window: str, listings: bool) -> None:
 @click.option("--listing", metavar="ID", help="Of this listing there, by its id.")
 @click.option("--merged", is_flag=True, help="One row that sums them up.")
 @click.option("--closed", is_flag=True, help="Only what is in the log, not what samples say since.")
+@as_of_option
 @settings
 def show(
     cli: Cli, venue: str, window: str, start: str | None, stop: str | None, listing: str | None,
-    merged: bool, closed: bool,
+    merged: bool, closed: bool, as_of: str | None,
 ) -> int:  # fmt: skip
     """Show how a venue behaved, window by window: the last 24 of them, unless --from or --to says
-    which. Windows that are open come from samples, and more may come.
+    which. Windows that are open come from samples, and more may come; with --as-of there are none,
+    only what the log said by then.
 
     \b
     uptime    the share of the window without outage
@@ -225,7 +228,8 @@ def show(
     with _opened(cli, write=False) as found:
         number = _listing_id(listing)
         windows = found.windows(
-            venue, window, start=start or 0, stop=stop or 0, listing=number, open=not closed
+            venue, window, start=start or 0, stop=stop or 0, listing=number, open=not closed,
+            known=as_of,
         )
     if start is None and stop is None:
         windows = windows[-WINDOWS_SHOWN:]
@@ -237,6 +241,8 @@ def show(
         cli.out.records(rows)
     elif rows:
         _table(cli, rows)
+    elif as_of is not None:
+        cli.note("the log said nothing of it by then")
     else:
         cli.note("nothing was sampled; `alphapulse performance add -` takes samples")
     return FINE if rows else NO

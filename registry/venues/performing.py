@@ -21,7 +21,6 @@ from alphapulse.log import (
     Closing,
     Draft,
     InvalidInput,
-    Kind,
     MarketHome,
     MarketLog,
     Measure,
@@ -311,9 +310,11 @@ class Performance(Closing):
     def windows(
         self, venue: str, window: str = WINDOW_DEFAULT, *, start: int | str = 0,
         stop: int | str = 0, listing: int = 0, open: bool = True,
+        known: int | str | None = None,
     ) -> list[Window]:  # fmt: skip
         """Windows in order: those in the log, then with `open` those that samples were taken for
-        since. start, stop: only windows that begin from then on, end by then; 0 = all.
+        since. start, stop: only windows that begin from then on, end by then; 0 = all. known: only
+        what the log said by then, an offset or a time; no samples, which forget.
 
         Raises UnknownVenue, InvalidInput. Cost: 100 µs for each in the log.
         """
@@ -321,8 +322,9 @@ class Performance(Closing):
         begin, end = validation.time_ns(start, "start"), validation.time_ns(stop, "stop")
         if self._chains.find(venue_key(place.venue)).id < 0:
             raise UnknownVenue("asking about a venue", venue=place.venue)
-        found = [Window(place, each, False) for each in self._said(place, length_ns, begin)]
-        if open and self._market is not None:
+        head = None if known is None else self._registry.stop_of(known, "reading known")
+        found = [Window(place, each, False) for each in self._said(place, length_ns, begin, head)]
+        if open and head is None and self._market is not None:
             found += self._open(place, length_ns)
         return [
             each for each in found
@@ -334,16 +336,20 @@ class Performance(Closing):
     ) -> Summary | None:
         """What the log says of the newest closed window; None when there is none. Cost: 100 µs."""
         place = Place(validation.venue(venue), listing)
-        body = next(self._bodies(place, window_named(window)), None)
+        body = next(self._bodies(place, window_named(window), None), None)
         return None if body is None else summary_of(body)
 
-    def _said(self, place: Place, length_ns: int, begin: int) -> list[Summary]:
+    def _said(
+        self, place: Place, length_ns: int, begin: int, head: int | None
+    ) -> list[Summary]:
         """Windows of a chain rise."""
-        bodies = takewhile(lambda b: b.window_from >= begin, self._bodies(place, length_ns))
+        bodies = takewhile(lambda b: b.window_from >= begin, self._bodies(place, length_ns, head))
         return [summary_of(body) for body in bodies][::-1]
 
-    def _bodies(self, place: Place, length_ns: int) -> Iterator[PerformanceBody]:
-        """The newest first."""
+    def _bodies(
+        self, place: Place, length_ns: int, head: int | None
+    ) -> Iterator[PerformanceBody]:
+        """The newest first. head: only what was recorded before it; None = all."""
         record = self._chain(place.venue, length_ns, place.listing)
         if record is None:
             return
@@ -351,7 +357,8 @@ class Performance(Closing):
         last_offset = table.last_offset(table.find(record.id))
         for event in backwards(self._registry.log, last_offset, record.id):
             body = event.body
-            if event.kind == Kind.VENUE_PERFORMANCE and isinstance(body, PerformanceBody):
+            is_known = head is None or event.offset < head
+            if is_known and isinstance(body, PerformanceBody):
                 yield body
 
     def _open(self, place: Place, length_ns: int) -> Iterator[Window]:

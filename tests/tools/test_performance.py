@@ -53,6 +53,11 @@ def test_samples_become_a_window_that_is_closed_once(run: Run, last_hour: int) -
     assert row["depth"] == [{"within_bps": 10, "currency": "USD", "mean": "1250000"}]
     (closed,) = run("performance", "summarise", "--json").rows
     assert closed == row | {"open": False, "offset": 1, "outcome": "new"}
+    assert run("performance", "show", "XNAS", "--as-of", "1", "--json").rows == [
+        row | {"open": False}
+    ]
+    before = run("performance", "show", "XNAS", "--as-of", "0")
+    assert before.code == 1 and "the log said nothing of it by then" in before.err
     again = run("performance", "summarise")
     assert (again.code, again.out) == (0, "") and "was not closed before" in again.err
     shown = run("performance", "show", "XNAS", "--merged", "--closed")

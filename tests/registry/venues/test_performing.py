@@ -183,6 +183,10 @@ def test_what_is_asked_for_is_the_log_and_then_the_open_windows(
     assert [each.open for each in performance.windows("XNAS", start=T + 1)] == [True]
     assert len(performance.windows("XNAS", stop=T + HOUR)) == 1
     assert len(performance.windows("XNAS", "1m")) == 3, "all from samples"
+    said = registry.log.head - 1
+    (then,) = performance.windows("XNAS", known=said)  # and no samples, which forget
+    assert (then.open, then.summary.samples) == (False, 1)
+    assert performance.windows("XNAS", known=said - 1) == []
     assert merge_windows(found).samples == 3 and performance.windows("binance") == []
     with pytest.raises(UnknownVenue):
         performance.windows("XPAR")
