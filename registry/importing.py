@@ -255,6 +255,9 @@ class _Run:
         self._collisions = self._met = self._warnings = 0
         self._conflicts: set[int] = set()
         """Their offsets."""
+        self._waiting: list[Row] = []
+        """Were refused, and are tried again once the others of the file are known."""
+        self._may_wait = True
         self._problems: dict[str, list[Problem]] = {
             "quarantined": [], "conflict": [], "warning": []
         }  # fmt: skip
@@ -286,6 +289,7 @@ class _Run:
                     self._chunk(executor, quarantine, chunk)
                     chunk, size = [], 0
             self._chunk(executor, quarantine, chunk)
+            self._try_again(executor, quarantine)
         except AlphaPulseError as error:
             error.facts.setdefault("file", self._name)
             error.facts["rows_done"] = self.rows
@@ -305,6 +309,14 @@ class _Run:
                 cure="import it into a home made for the purpose",
             )
 
+    def _try_again(self, executor: _Executor, quarantine: Quarantine | None) -> None:
+        """What waits, as long as that makes any of it legal; then the rest is refused."""
+        while waiting := self._waiting:
+            self._waiting = []
+            for start in range(0, len(waiting), CHUNK_ROWS_MAX):
+                self._chunk(executor, quarantine, waiting[start : start + CHUNK_ROWS_MAX])
+            self._may_wait = len(self._waiting) < len(waiting)
+
     def _chunk(
         self, executor: _Executor, quarantine: Quarantine | None, chunk: Sequence[_Read]
     ) -> None:
@@ -321,6 +333,9 @@ class _Run:
                     continue
                 if not isinstance(outcome, _OF_A_ROW):
                     raise outcome
+                if self._may_wait and isinstance(row, Row) and row.waits:
+                    self._waiting.append(row)
+                    continue
                 row = _refused(row, outcome)
             self._refuse(row, quarantine)
         if self._progress is not None:

@@ -39,6 +39,8 @@ class Row(NamedTuple):
     """What is odd about it, and holds all the same: told with the report."""
     first_decides: bool = False
     """Whether its first command alone says if it is new; what the others add amends it."""
+    waits: bool = False
+    """Whether other rows may make it legal: if it is refused, it is tried again after them."""
 
 
 class Relation(NamedTuple):

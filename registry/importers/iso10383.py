@@ -1,8 +1,10 @@
 """ISO 10383, the list of market identifier codes: the official CSV, or an extract in UTF-8.
 
 Each row is a venue; who operates it makes it a segment. Operating MICs go first whatever the order
-of the file, so all rows are read before the first segment. A segment of a segment is refused: in
-the list these are leftovers of mergers, and nobody operates what is no venue by itself.
+of the file, so all rows are read before the first segment. In a new edition an operator may have
+become a segment, once its own segments have moved: so segments wait for each other. A segment of a
+segment is refused: in the list these are leftovers of mergers, and nobody operates what is no venue
+by itself.
 
 A MIC holds from its creation to its expiry, as the list has them: a date is the first instant of
 that day, UTC. `ZZ` is the list's word for "no country".
@@ -99,7 +101,7 @@ class IsoReading(CsvReading):
             if before != command:
                 yield Refused(row.place, f"{key} is another one in {place}", row.raw)
             elif command.venue.operating:
-                segments.append((row, command))
+                segments.append((row._replace(waits=True), command))
             else:
                 yield row
         for row, command in segments:

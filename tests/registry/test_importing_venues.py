@@ -116,6 +116,28 @@ def test_the_next_edition_corrects_the_one_before(registry: Registry, tmp_path: 
     assert "it operates others, so it cannot be a segment" in other.problems[0].reason
 
 
+def test_an_operator_becomes_a_segment_together_with_its_own(
+    registry: Registry, tmp_path: Path
+) -> None:
+    """Whatever the order of the rows: an operator waits for those that it operated."""
+    old = mics(tmp_path / "old.csv", "XAAA,XAAA,,,,,active,,,", "XBBB,XBBB,,,,,active,,,",
+               "XCCC,XCCC,,,,,active,,,", "XA11,XAAA,,,,,active,,,", "XB11,XBBB,,,,,active,,,")
+    import_file(registry, old)
+    new = mics(tmp_path / "new.csv", "XAAA,XCCC,,,,,active,,,", "XA11,XCCC,,,,,active,,,",
+               "XBBB,XCCC,,,,,active,,,", "XB11,XCCC,,,,,active,,,", "XCCC,XCCC,,,,,active,,,",
+               "XDDD,XEEE,,,,,active,,,")  # fmt: skip
+    for dry_run in (True, False):
+        report = import_file(registry, new, dry_run=dry_run)
+        assert (report.rows, report.amended, report.unchanged, report.quarantined) == (6, 4, 1, 1)
+        assert "XEEE is not registered" in report.problems[0].reason
+    assert {each.key for each in registry.venues.segments("XCCC")} == {
+        "XAAA", "XA11", "XBBB", "XB11"
+    }  # fmt: skip
+    head = registry.log.head
+    report = import_file(registry, new)
+    assert (report.unchanged, registry.log.head) == (5, head), "nothing is left for a second time"
+
+
 def test_an_operator_of_its_own_contradicts_who_said_otherwise(
     registry: Registry, tmp_path: Path
 ) -> None:
