@@ -84,6 +84,8 @@ def show(
                 for row, each in zip(rows, found, strict=True)
             ],
         )  # fmt: skip
+    if rows:
+        _note_horizon(cli, venue, known.holidays_to, found[-1].date)
     count = f"{len(rows)} session{'s' * (len(rows) != 1)}, in UTC"
     what = "open at every instant" if known.always else count
     cli.note(f"{venue}: {what}; the clock there is of {known.zone}")
@@ -228,7 +230,7 @@ def is_open(
     was said of halts is no part of it: see `status`. Exit 0 when it is, 1 when it is not.
 
     JSON fields: venue, at, open, phase, until (when the phase ends), reason (why it is closed, when
-    it is no venue then).
+    it is no venue then), holidays_to (the last date whose special days are known).
     """
     from alphapulse.log import format_time
     from alphapulse.registry.fields import time_text
@@ -240,14 +242,16 @@ def is_open(
         is_so = registry.venues.is_open(venue, then, phase, known=as_of)
         until = registry.venues.until(venue, then, known=as_of)
         reason = _absence(registry.venues.get(venue, known=as_of), then)
+        horizon = registry.venues.holidays_to(venue, then, known=as_of)
     row = {
         "venue": venue, "at": format_time(then), "open": is_so,
         "phase": table.phase_at(then).name.lower(), "until": time_text(until or 0),
-        "reason": reason,
+        "reason": reason, "holidays_to": horizon or None,
     }  # fmt: skip
     if cli.json:
         cli.out.records([row])
     else:
+        _note_horizon(cli, venue, horizon, str(row["at"]))
         what = ("open" if is_so else "not open") if phase is None else (
             f"in {phase}" if is_so else f"not in {phase}"
         )  # fmt: skip
@@ -257,6 +261,14 @@ def is_open(
             f"{venue} is {what} at {instant_text(row['at'])} UTC: {row['phase']}{ends}{why}"
         )
     return FINE if is_so else NO
+
+
+def _note_horizon(cli: Cli, venue: str, holidays_to: str, asked: str) -> None:
+    """asked: a date, or an instant that begins with one."""
+    if holidays_to and asked[: len(holidays_to)] > holidays_to:
+        cli.note(
+            f"{venue}: special days are known to {holidays_to}; after it only weekly rules speak"
+        )
 
 
 def _absence(venue: Venue | None, at: int) -> str | None:
@@ -278,7 +290,8 @@ def _absence(venue: Venue | None, at: int) -> str | None:
 def next_(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
     """Say when a venue opens and closes next. What is open always does neither.
 
-    JSON fields: venue, at, next_open, next_close.
+    JSON fields: venue, at, next_open, next_close, holidays_to (the last date whose special days are
+    known).
     """
     from alphapulse.log import format_time
     from alphapulse.registry.fields import time_text
@@ -292,9 +305,11 @@ def next_(cli: Cli, venue: str, at: str | None, as_of: str | None) -> None:
             "next_close": time_text(registry.venues.next_close(venue, then, known=as_of) or 0),
         }  # fmt: skip
         is_open = registry.venues.is_open(venue, then, known=as_of)
+        horizon = registry.venues.holidays_to(venue, then, known=as_of)
     if cli.json:
-        cli.out.records([row])
+        cli.out.records([row | {"holidays_to": horizon or None}])
     else:
+        _note_horizon(cli, venue, horizon, row["next_close"] or str(row["at"]))
         cli.out.fields(
             (name, value if name == "venue" else f"{instant_text(value)} UTC")
             for name, value in row.items() if value

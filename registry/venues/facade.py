@@ -290,6 +290,12 @@ class Venues(VenueWriting[Receipt]):
         word = self._hours_line(venue, known).line.at(self._at(at, known))
         return self._no_hours(venue) if word is None else self._made.hours(word)[0]
 
+    def holidays_to(self, venue: str, at: Instant = None, *, known: Known = None) -> str:
+        """The last date of which these hours know special days; after it only their weekly rules
+        speak. Empty where nobody says it."""
+        word = self._hours_line(venue, known).line.at(self._at(at, known))
+        return "" if word is None else self._made.hours(word)[0].holidays_to
+
     def timetable(self, venue: str, at: Instant = None, *, known: Known = None) -> Timetable:
         """What answers about hours, to be asked many times. Raises HoursUnknown."""
         return self._right(venue, self._at(at, known), known)[0]

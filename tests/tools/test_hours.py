@@ -38,7 +38,7 @@ def test_a_venue_says_whether_it_is_open(run: Run) -> None:
     closed = run("hours", "is-open", "XTKS", *lunch, "--json")
     assert closed.code == 1 and closed.rows == [{
         "venue": "XTKS", "at": "2026-11-24T03:00:00.000000000Z", "open": False, "phase": "break",
-        "until": "2026-11-24T03:30:00.000000000Z", "reason": None,
+        "until": "2026-11-24T03:30:00.000000000Z", "reason": None, "holidays_to": "2028-12-31",
     }]  # fmt: skip
     in_break = run("hours", "is-open", "XTKS", *lunch, "--phase", "break")
     assert in_break.code == 0 and "XTKS is in break at" in in_break.out
@@ -48,6 +48,25 @@ def test_a_venue_says_whether_it_is_open(run: Run) -> None:
     assert coming["next_close"] == "2026-11-24T06:30:00.000000000Z"
     assert "next_close  2026-11-24 06:30:00 UTC" in run("hours", "next", "XTKS", *lunch).out
     assert run("hours", "is-open", "XTKS", *lunch, "--phase", "nap").code == 2
+
+
+def test_what_no_special_day_is_known_of_is_told(run: Run) -> None:
+    run("hours", "set", "XTKS", "--bundled")
+    told = "XTKS: special days are known to 2028-12-31; after it only weekly rules speak"
+    for words in (
+        ("is-open", "XTKS", "--at", "2029-01-01T01:00Z"),
+        ("next", "XTKS", "--at", "2028-12-31T06:00Z"),
+        ("show", "XTKS", "--from", "2028-12-28", "--to", "2029-01-03"),
+    ):
+        assert told in run("hours", *words).err
+    for words in (
+        ("is-open", "XTKS", "--at", "2028-12-31T01:00Z"),
+        ("next", "XTKS", "--at", "2028-12-26T06:00Z"),
+        ("show", "XTKS", "--from", "2028-12-20", "--to", "2028-12-26"),
+    ):
+        assert told not in run("hours", *words).err
+    (coming,) = run("hours", "next", "XTKS", "--at", "2029-01-01", "--json").rows
+    assert coming["holidays_to"] == "2028-12-31"
 
 
 def test_a_venue_that_is_over_is_closed_and_says_so(run: Run) -> None:
