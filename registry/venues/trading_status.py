@@ -1,9 +1,8 @@
-"""Whether a venue trades: its states, which may follow which, and the strictest that applies."""
+"""Whether a venue trades: its states, and which may follow which."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from alphapulse.log import TradingStatus
 
@@ -20,25 +19,3 @@ NEXT: Final[dict[TradingStatus, frozenset[TradingStatus]]] = {
 if NEXT.keys() != set(TradingStatus):
     raise ImportError("the table of trading statuses is not total")
 SIDES: Final = ("both", "buy", "sell")
-
-
-class StatusWord(NamedTuple):
-    """What was said of one scope: a venue or a listing, one side or both. until: ns, the first
-    instant at which it holds no more; 0 = open."""
-
-    status: TradingStatus
-    side: str = "both"
-    until: int = 0
-
-    def holds(self, at: int, side: str) -> bool:
-        return (not self.until or at < self.until) and (
-            side == "both" or self.side in ("both", side)
-        )
-
-
-def strictest(words: Iterable[StatusWord], at: int, side: str = "both") -> TradingStatus:
-    """Of all words that hold at `at` (ns), for one side or, `both`, for either; open when none
-    does."""
-    return max(
-        (word.status for word in words if word.holds(at, side)), default=TradingStatus.OPEN
-    )

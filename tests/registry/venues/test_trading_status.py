@@ -1,13 +1,23 @@
-"""States of trading: the table, and the strictest word."""
+"""States of trading: the table, and what a venue and a listing are by all words together."""
 
 from __future__ import annotations
 
-import itertools
+import os
+import random
+from pathlib import Path
 
 from alphapulse.log import TradingStatus
-from alphapulse.registry.venues.trading_status import NEXT, StatusWord, strictest
+from alphapulse.registry import Equity, Listing
+from alphapulse.registry.venues.errors import NoSuchTransition
+from alphapulse.registry.venues.trading_status import NEXT, SIDES
+from alphapulse.registry.venues.venue import Venue
+from tests.registry.homes import open_home
 
 S = TradingStatus
+HOUR = 3_600 * 10**9
+START = 1_767_225_600 * 10**9
+Said = tuple[int, int, int, TradingStatus]
+"""Offset, beginning, end and status of a word."""
 
 
 def test_the_table_is_total_and_every_state_can_be_left_and_reached() -> None:
@@ -18,13 +28,51 @@ def test_the_table_is_total_and_every_state_can_be_left_and_reached() -> None:
     assert S.HALTED not in NEXT[S.CLOSED] and S.AUCTION not in NEXT[S.DOWN]
 
 
-def test_the_strictest_word_that_holds_wins_in_any_order() -> None:
-    words = [
-        StatusWord(S.AUCTION), StatusWord(S.HALTED, "sell"), StatusWord(S.DOWN, until=100),
-    ]  # fmt: skip
-    for order in itertools.permutations(words):
-        assert strictest(order, 99) == S.DOWN
-        assert strictest(order, 100) == S.HALTED
-        assert strictest(order, 100, "sell") == S.HALTED
-        assert strictest(order, 100, "buy") == S.AUCTION
-    assert strictest([], 0) == S.OPEN
+def right(words: list[Said], at: int, known: int) -> TradingStatus | None:
+    """Of what was known, the newest word for each beginning; of those that hold, the last."""
+    newest = {word[1]: word for word in words if word[0] <= known}
+    held = [word for word in newest.values() if word[1] <= at and not 0 < word[2] <= at]
+    return max(held, key=lambda word: word[1])[3] if held else None
+
+
+def test_statuses_are_the_strictest_of_random_words_as_of_both_times(tmp_path: Path) -> None:
+    """Against a model that looks through all words. Times are few, so that words meet, end together
+    and correct each other."""
+    seed = int(os.environ.get("ALPHAPULSE_TEST_SEED") or random.SystemRandom().randrange(1 << 32))
+    print(f"ALPHAPULSE_TEST_SEED={seed}")
+    rng = random.Random(seed)
+    with open_home(tmp_path / "home") as registry:
+        venues = registry.venues
+        venues.add(Venue(key="XNAS"))
+        apple = registry.register(Equity(isin="US0378331005")).id
+        listing = registry.add_listing(Listing(instrument=apple, venue="XNAS")).id
+        first = registry.log.head
+        scopes: tuple[str | int, ...] = ("XNAS", listing)
+        said: dict[tuple[str | int, str], list[Said]] = {}
+        for _ in range(120):
+            what, side, status = rng.choice(scopes), rng.choice(SIDES), rng.choice(list(S))
+            begins = START + rng.randrange(6) * HOUR
+            until = rng.choice((0, begins + rng.randrange(1, 6) * HOUR))
+            words = said.setdefault((what, side), [])
+            before = right([word for word in words if word[1] != begins], begins - 1, 1 << 62)
+            try:
+                receipt = venues.set_status(
+                    what, status.name, valid_from=begins, until=until, side=side
+                )
+            except NoSuchTransition:
+                assert before is not None and status not in {before, *NEXT[before]}
+                continue
+            if receipt.outcome != "unchanged":
+                assert before is None or status in {before, *NEXT[before]}
+                words.append((receipt.offset, begins, until, status))
+        for _ in range(300):
+            what, side = rng.choice(scopes), rng.choice(SIDES)
+            at = START + rng.randrange(-1, 26) * HOUR // 2
+            known = rng.choice((None, rng.randrange(first, registry.log.head)))
+            found = [
+                word for (scope, of), words in said.items()
+                if scope in ("XNAS", what) and (side == "both" or of in ("both", side))
+                and (word := right(words, at, 1 << 62 if known is None else known))
+            ]  # fmt: skip
+            expected = max(found, default=S.OPEN)
+            assert venues.status(what, side, at, known=known).status is expected, (what, side, at)
