@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 from alphapulse.log import (
     CLASS_NAMES,
@@ -81,6 +81,14 @@ class Command(Protocol):
     """A named tuple of all that is asked for."""
 
     def decide(self, state: State, origin: Origin) -> Receipt: ...
+
+
+@runtime_checkable
+class Datable(Protocol):
+    """Says what is true from a date on, and may name none."""
+
+    def dated(self, since: int) -> Command:
+        """The same from then on (ns), unless it names its own date."""
 
 
 def decide(command: Command, state: State, origin: Origin, index: int = 0) -> Receipt:

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final, NamedTuple, Protocol
 from alphapulse.log import AlphaPulseError, AnyBody, ConflictBody, Home, InvalidInput
 
 from . import validation
-from .commands import Command, Register
+from .commands import Command, Datable, Register
 from .commands_listings import AddListing
 from .deciding import Receipt
 from .errors import (
@@ -129,9 +129,10 @@ def import_file(
     with each thing that a row would do, as it is decided; the write session is held meanwhile.
     opened: a regular file that is read, and closed, instead of the one at `path`.
     named: gets the ids of the instruments that good rows register. valid_from: since when what rows
-    say of instruments, and of the symbols of listings, is true, where they name no date of their
-    own [since it is recorded]; what was registered for later is dated back. It holds from then on
-    until something was said later: so of files of several dates the oldest comes first.
+    say of instruments, of the symbols of listings, and of fees and endpoints of venues is true,
+    where they name no date of their own [since it is recorded]; what was registered for later is
+    dated back. It holds from then on until something was said later: so of files of several dates
+    the oldest comes first.
     Raises InvalidInput for a file that is unusable as a whole. LogFull, LogBusy, ViewFull,
     ReadOnly, ChainBroken and the like stop the import; their facts say how far it came, the rows
     before are recorded, and importing again completes it. Cost: 100 µs a row, bounded memory.
@@ -353,7 +354,7 @@ class _Run:
             return command._replace(valid_from=command.valid_from or self.since)
         if isinstance(command, AddListing):
             return ListingSince(command, self.since)
-        return command
+        return command.dated(self.since) if isinstance(command, Datable) else command
 
     def _count(
         self, executor: _Executor, row: Row | Relation, receipts: Sequence[Receipt]

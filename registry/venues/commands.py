@@ -178,6 +178,9 @@ class SetEndpoints(NamedTuple):
         )  # fmt: skip
         return _say(state, origin, Kind.VENUE_ENDPOINTS, body, self.only_news)
 
+    def dated(self, since: int) -> SetEndpoints:
+        return self._replace(valid_from=self.valid_from or since)
+
 
 class SetFees(NamedTuple):
     venue: str
@@ -187,6 +190,9 @@ class SetFees(NamedTuple):
     only_news: bool = False
     noted: tuple[tuple[int, Doubt], ...] = ()
     """What its source says that no line can: (place of the schedule, what is odd)."""
+
+    def dated(self, since: int) -> SetFees:
+        return self._replace(valid_from=self.valid_from or since)
 
     def doubts(self) -> list[tuple[int, Doubt]]:
         """What is odd: (place of the schedule, from 0, and of the line in it)."""

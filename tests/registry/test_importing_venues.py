@@ -210,6 +210,24 @@ def test_a_fee_in_an_unknown_currency_is_told_and_counted(
     assert len(written) == 1, "the second import said nothing new"
 
 
+def test_what_names_no_date_holds_since_that_of_the_import(
+    registry: Registry, tmp_path: Path
+) -> None:
+    venues = registry.venues
+    fees = tmp_path / "fees.csv"
+    fees.write_text("venue,side,value,valid_from\nbinance,both,0.2,\nbinance,both,0.1,2026-03-01\n")
+    since = "2026-02-01"
+    import_file(registry, bundled_file("crypto-venues"), valid_from=since)
+    (line, *_) = venues.schedules("binance", "2026-02-01")[0].lines
+    assert line.value == "0.1" and venues.endpoints("binance", "2026-02-01")
+    assert venues.fees_word("binance", "2026-01-31") is None
+    assert import_file(registry, fees, valid_from=since).amended == 1
+    days = ("2026-02-28", "2026-03-01")
+    said = [venues.schedules("binance", day)[0].lines[0].value for day in days]
+    assert said == ["0.2", "0.1"]
+    assert import_file(registry, fees, valid_from=since).unchanged == 1
+
+
 def test_what_a_person_said_since_is_not_undone(registry: Registry, tmp_path: Path) -> None:
     registry.venues.add(Venue(key="kraken", name="Kraken"), source="desk")
     said = tmp_path / "venue.json"
