@@ -50,6 +50,7 @@ _OF_NO_INSTRUMENT: Final = (
 )  # fmt: skip
 """Unless they name one."""
 _AT_A_VENUE: Final = (ListingBody, *VENUE_BODIES)
+_IN_A_CURRENCY: Final = (ListingBody, VenueBody)
 _as_columns: Final = tuple.__new__
 """Of a NamedTuple: half of what calling it costs."""
 
@@ -197,7 +198,7 @@ def _currency(event: Event) -> tuple[str, ...]:
     body = event.body
     if isinstance(body, InstrumentBody):
         currency = InstrumentRecord(body.message).currency or _long_currency(body)
-    elif isinstance(body, ListingBody | VenueBody):
+    elif isinstance(body, _IN_A_CURRENCY):
         currency = body.currency
     else:
         return _fact_of(event, "currency") or _fact_of(event, "quote")
