@@ -71,8 +71,8 @@ class _FormatOption(click.Option):
     "--valid-from", metavar="TIME",
     help="Since when what the files say of instruments, symbols of listings, fees and endpoints is "
     "true, where a row names no date of its own [since it is recorded]. What was registered for "
-    "later is dated back. It holds from then on, over what the same source said before: import older "
-    "files first.",
+    "later is dated back. It holds from then on, over what the same source said before: import "
+    "older files first.",
 )  # fmt: skip
 @settings
 def import_(
