@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from stdnum import isin as _isin
 
+from alphapulse.log import parse_time
+from alphapulse.log.clock import RecordingClock
 from alphapulse.registry import (
     Currency,
     Equity,
@@ -66,3 +71,10 @@ def receipts(outcome: Outcome) -> list[Receipt]:
 def rows(registry: Registry) -> dict[str, tuple[bytes, int]]:
     """Digest and row count of each view."""
     return {name: (view.digest, view.rows) for name, view in registry.statistics().views.items()}
+
+
+@contextmanager
+def recorded_at(text: str) -> Iterator[None]:
+    """What is written meanwhile is recorded at that time."""
+    with mock.patch.object(RecordingClock, "next_time", return_value=parse_time(text)):
+        yield

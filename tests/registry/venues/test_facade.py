@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from unittest import mock
@@ -12,7 +10,6 @@ from unittest import mock
 import pytest
 
 from alphapulse.log import InvalidInput, Kind, TradingStatus, parse_time
-from alphapulse.log.clock import RecordingClock
 from alphapulse.registry import (
     Equity,
     Listing,
@@ -28,7 +25,6 @@ from alphapulse.registry.venues import (
     FeesUnknown,
     FeeUnknown,
     HoursUnknown,
-    NoSuchTransition,
     Phase,
     UnknownVenue,
     VenueOver,
@@ -42,7 +38,7 @@ from alphapulse.registry.venues.commands import AddVenue, SetFees
 from alphapulse.registry.venues.rules import schedules
 from alphapulse.registry.venues.venue import Venue
 from tests.crash.children import Child, Hear, Say
-from tests.registry.homes import receipts, unit
+from tests.registry.homes import receipts, recorded_at, unit
 
 OPEN, AUCTION, HALTED, CLOSED = (
     TradingStatus.OPEN, TradingStatus.AUCTION, TradingStatus.HALTED, TradingStatus.CLOSED
@@ -51,13 +47,6 @@ ALWAYS = bundled_hours("always")
 PAIR = SpotPair(venue="binance", native_id="BTCUSDT", base="BTC", quote="USDT")
 XNAS = Venue(key="XNAS", name="Nasdaq", kind="exchange", country="US", currency="USD")
 BINANCE = Venue(key="binance", kind="crypto_exchange")
-
-
-@contextmanager
-def recorded_at(text: str) -> Iterator[None]:
-    """What is written meanwhile is recorded at that time."""
-    with mock.patch.object(RecordingClock, "next_time", return_value=parse_time(text)):
-        yield
 
 
 def flat(value: str, *more: str) -> FeeSchedule:
@@ -402,64 +391,6 @@ def test_with_known_alone_a_question_is_about_that_moment(registry: Registry) ->
     for known in (halt, "2026-03-02T10:00:03Z"):
         assert venues.status("XNAS", known=known).status is HALTED
     assert venues.status("XNAS", at="2026-03-02T10:00:00Z", known=halt).status is OPEN
-
-
-def test_transitions_are_judged_at_their_own_time(registry: Registry) -> None:
-    venues = registry.venues
-    venues.add(XNAS)
-    venues.set_status("XNAS", "closed", valid_from="2026-03-01", until="2026-03-05")
-    with pytest.raises(NoSuchTransition, match="closed cannot become halted"):
-        venues.set_status("XNAS", "halted", valid_from="2026-03-02")
-    venues.set_status("XNAS", "halted", valid_from="2026-03-06")  # it is over by then
-    venues.set_status("XNAS", "halted", valid_from="2026-02-01", until="2026-02-02")
-    venues.set_status("XNAS", "halted", valid_from="2026-03-01", reason="it was no closing")
-    assert venues.status("XNAS", at="2026-03-02").status == HALTED
-    assert audit_meaning(registry.log).ok
-
-
-def test_a_venue_that_is_none_any_more_is_closed(registry: Registry) -> None:
-    venues = registry.venues
-    with recorded_at("2026-01-01T00:00:00Z"):
-        venues.add(Venue(key="XOLD", valid_from="2010-01-01"))
-        id = registry.register(Equity(isin="US0378331005", symbol="AAPL")).id
-        listing = registry.add_listing(Listing(instrument=id, venue="XOLD")).id
-        halt = venues.set_status("XOLD", "halted", valid_from="2019-01-01").offset
-    assert venues.status("XOLD", at="2021-01-01").status is HALTED  # fills the cache
-    with recorded_at("2026-02-01T00:00:00Z"):
-        end = venues.amend("XOLD", valid_to="2020-01-01", source="list").offset
-    for what in ("XOLD", listing):
-        found = venues.status(what, at="2020-01-01")
-        assert (found.status, found.scope, found.reason) == (
-            CLOSED, "venue", "it is a venue no more"
-        )
-        assert (found.since, found.until) == (parse_time("2020-01-01"), 0)
-        assert (found.source, found.offset) == ("list", end)
-        assert venues.status(what, at="2020-01-01", known=halt).status is HALTED
-        assert venues.status(what, at="2019-06-01").status is HALTED
-        early = venues.status(what, at="2009-12-31", known=halt)
-        assert (early.status, early.until) == (CLOSED, parse_time("2010-01-01"))
-        assert early.reason == "it is no venue yet"
-        assert venues.status(what, at="2010-01-01").status is OPEN
-    venues.set_status("XOLD", "down", valid_from="2019-12-31")
-    assert venues.status("XOLD", at="2020-06-01").status is TradingStatus.DOWN, "that is stricter"
-    venues.add(XNAS)
-    assert not venues.status("XNAS", at="1960-01-01").scope, "nobody says since when it is one"
-    assert XNAS.is_valid(parse_time("1960-01-01"))
-
-
-def test_a_correction_that_ends_sooner_leaves_nothing_to_be_judged_by(registry: Registry) -> None:
-    venues = registry.venues
-    venues.add(XNAS)
-    venues.set_status("XNAS", "closed", valid_from="2026-03-01")
-    venues.set_status("XNAS", "closed", valid_from="2026-03-01", until="2026-03-05")
-    venues.set_status("XNAS", "halted", valid_from="2026-03-06")  # nobody says what it was before
-    assert venues.status("XNAS", at="2026-03-07").status is HALTED
-    assert audit_meaning(registry.log).ok
-    venues.set_status("XNAS", "down", valid_from="2026-04-01", until="2026-04-09")
-    venues.set_status("XNAS", "open", valid_from="2026-04-02")
-    venues.set_status("XNAS", "open", valid_from="2026-04-02", until="2026-04-03")
-    with pytest.raises(NoSuchTransition, match="down cannot become auction"):
-        venues.set_status("XNAS", "auction", valid_from="2026-04-04")
 
 
 def test_what_is_over_is_said_nothing_of(registry: Registry) -> None:

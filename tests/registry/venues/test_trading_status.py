@@ -6,14 +6,18 @@ import os
 import random
 from pathlib import Path
 
-from alphapulse.log import TradingStatus
-from alphapulse.registry import Equity, Listing
+import pytest
+
+from alphapulse.log import TradingStatus, parse_time
+from alphapulse.registry import Equity, Listing, Registry
+from alphapulse.registry.audit import audit_meaning
 from alphapulse.registry.venues.errors import NoSuchTransition
 from alphapulse.registry.venues.trading_status import NEXT, SIDES
 from alphapulse.registry.venues.venue import Venue
-from tests.registry.homes import open_home
+from tests.registry.homes import open_home, recorded_at
 
 S = TradingStatus
+XNAS = Venue(key="XNAS")
 HOUR = 3_600 * 10**9
 START = 1_767_225_600 * 10**9
 Said = tuple[int, int, int, TradingStatus]
@@ -43,7 +47,7 @@ def test_statuses_are_the_strictest_of_random_words_as_of_both_times(tmp_path: P
     rng = random.Random(seed)
     with open_home(tmp_path / "home") as registry:
         venues = registry.venues
-        venues.add(Venue(key="XNAS"))
+        venues.add(XNAS)
         apple = registry.register(Equity(isin="US0378331005")).id
         listing = registry.add_listing(Listing(instrument=apple, venue="XNAS")).id
         first = registry.log.head
@@ -76,3 +80,61 @@ def test_statuses_are_the_strictest_of_random_words_as_of_both_times(tmp_path: P
             ]  # fmt: skip
             expected = max(found, default=S.OPEN)
             assert venues.status(what, side, at, known=known).status is expected, (what, side, at)
+
+
+def test_transitions_are_judged_at_their_own_time(registry: Registry) -> None:
+    venues = registry.venues
+    venues.add(XNAS)
+    venues.set_status("XNAS", "closed", valid_from="2026-03-01", until="2026-03-05")
+    with pytest.raises(NoSuchTransition, match="closed cannot become halted"):
+        venues.set_status("XNAS", "halted", valid_from="2026-03-02")
+    venues.set_status("XNAS", "halted", valid_from="2026-03-06")  # it is over by then
+    venues.set_status("XNAS", "halted", valid_from="2026-02-01", until="2026-02-02")
+    venues.set_status("XNAS", "halted", valid_from="2026-03-01", reason="it was no closing")
+    assert venues.status("XNAS", at="2026-03-02").status == S.HALTED
+    assert audit_meaning(registry.log).ok
+
+
+def test_a_correction_that_ends_sooner_leaves_nothing_to_be_judged_by(registry: Registry) -> None:
+    venues = registry.venues
+    venues.add(XNAS)
+    venues.set_status("XNAS", "closed", valid_from="2026-03-01")
+    venues.set_status("XNAS", "closed", valid_from="2026-03-01", until="2026-03-05")
+    venues.set_status("XNAS", "halted", valid_from="2026-03-06")  # nobody says what it was before
+    assert venues.status("XNAS", at="2026-03-07").status is S.HALTED
+    assert audit_meaning(registry.log).ok
+    venues.set_status("XNAS", "down", valid_from="2026-04-01", until="2026-04-09")
+    venues.set_status("XNAS", "open", valid_from="2026-04-02")
+    venues.set_status("XNAS", "open", valid_from="2026-04-02", until="2026-04-03")
+    with pytest.raises(NoSuchTransition, match="down cannot become auction"):
+        venues.set_status("XNAS", "auction", valid_from="2026-04-04")
+
+
+def test_a_venue_that_is_none_any_more_is_closed(registry: Registry) -> None:
+    venues = registry.venues
+    with recorded_at("2026-01-01T00:00:00Z"):
+        venues.add(Venue(key="XOLD", valid_from="2010-01-01"))
+        id = registry.register(Equity(isin="US0378331005", symbol="AAPL")).id
+        listing = registry.add_listing(Listing(instrument=id, venue="XOLD")).id
+        halt = venues.set_status("XOLD", "halted", valid_from="2019-01-01").offset
+    assert venues.status("XOLD", at="2021-01-01").status is S.HALTED  # fills the cache
+    with recorded_at("2026-02-01T00:00:00Z"):
+        end = venues.amend("XOLD", valid_to="2020-01-01", source="list").offset
+    for what in ("XOLD", listing):
+        found = venues.status(what, at="2020-01-01")
+        assert (found.status, found.scope, found.reason) == (
+            S.CLOSED, "venue", "it is a venue no more"
+        )
+        assert (found.since, found.until) == (parse_time("2020-01-01"), 0)
+        assert (found.source, found.offset) == ("list", end)
+        assert venues.status(what, at="2020-01-01", known=halt).status is S.HALTED
+        assert venues.status(what, at="2019-06-01").status is S.HALTED
+        early = venues.status(what, at="2009-12-31", known=halt)
+        assert (early.status, early.until) == (S.CLOSED, parse_time("2010-01-01"))
+        assert early.reason == "it is no venue yet"
+        assert venues.status(what, at="2010-01-01").status is S.OPEN
+    venues.set_status("XOLD", "down", valid_from="2019-12-31")
+    assert venues.status("XOLD", at="2020-06-01").status is S.DOWN, "that is stricter"
+    venues.add(XNAS)
+    assert not venues.status("XNAS", at="1960-01-01").scope, "nobody says since when it is one"
+    assert XNAS.is_valid(parse_time("1960-01-01"))
