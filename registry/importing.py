@@ -257,7 +257,7 @@ class _Run:
         self._conflicts: set[int] = set()
         """Their offsets."""
         self._waiting: list[Row] = []
-        """Were refused, and are tried again once the others of the file are known."""
+        """Were refused, and are tried again, once, when the others of the file are known."""
         self._may_wait = True
         self._problems: dict[str, list[Problem]] = {
             "quarantined": [], "conflict": [], "warning": []
@@ -311,12 +311,10 @@ class _Run:
             )
 
     def _try_again(self, executor: _Executor, quarantine: Quarantine | None) -> None:
-        """What waits, as long as that makes any of it legal; then the rest is refused."""
-        while waiting := self._waiting:
-            self._waiting = []
-            for start in range(0, len(waiting), CHUNK_ROWS_MAX):
-                self._chunk(executor, quarantine, waiting[start : start + CHUNK_ROWS_MAX])
-            self._may_wait = len(self._waiting) < len(waiting)
+        """What waits; what is refused now is refused."""
+        self._may_wait = False
+        for start in range(0, len(self._waiting), CHUNK_ROWS_MAX):
+            self._chunk(executor, quarantine, self._waiting[start : start + CHUNK_ROWS_MAX])
 
     def _chunk(
         self, executor: _Executor, quarantine: Quarantine | None, chunk: Sequence[_Read]
