@@ -82,14 +82,14 @@ class TimetableLine:
                 pieces.append(Piece(max(begins, first), ends, hours))
         self.changes: list[int] = []
         self.tables: list[Timetable | None] = [None]
-        if not pieces:
-            return
         there, until = (0, 0) if venue is None else (int(venue.valid_from), int(venue.valid_to))
+        if not pieces and not until:
+            return
         words = tuple(word and word.offset for word in line.words)
         key = (tuple(line.changes), words, there, until)
         table = made.table(key, _while_there(pieces, there or ALWAYS, until or NEVER))
         known = [(piece.begins, piece.ends) for piece in pieces if piece.begins < piece.ends]
-        if there:
+        if there and pieces:  # else nobody knows when it opens first
             known.append((ALWAYS, there))
         if until:
             known.append((until, NEVER))

@@ -80,6 +80,19 @@ def test_a_venue_is_closed_before_and_after_it_is_one(registry: Registry) -> Non
     assert venues.hours("XBOS", monday).rules
 
 
+def test_a_venue_that_is_over_is_closed_whatever_hours_it_had(registry: Registry) -> None:
+    venues = registry.venues
+    venues.add(Venue(key="XOLD", valid_from="2010-01-01"))
+    venues.amend("XOLD", valid_to="2020-01-01")
+    assert not venues.is_open("XOLD", "2020-01-01") and venues.has_hours("XOLD", "2020-01-01")
+    assert venues.next_open("XOLD", "2020-01-01") is venues.until("XOLD", "2020-01-01") is None
+    for day in ("2009-12-31", "2019-12-31"):
+        with pytest.raises(HoursUnknown):
+            venues.is_open("XOLD", day)
+    with pytest.raises(HoursUnknown):
+        venues.is_open("XOLD", "2020-01-01", known=0)
+
+
 def test_before_the_first_date_that_hours_name_they_are_unknown(registry: Registry) -> None:
     venues = registry.venues
     venues.add(XNAS)
