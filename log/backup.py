@@ -7,6 +7,10 @@ A backup is laid out like a home, so that `audit` and `replay` work on it too:
     DIR/cursors/     the cursors, none ahead of that head
     DIR/backup.json  the manifest: which log, up to where, verified or not
 
+What a home has besides is no part of it: `views/` are made anew, `market/` is kept for days only,
+and `quarantine/` is for who imported. Where `log/` alone was lost, a home is restored in its own
+directory, and the latter two stay.
+
 What is beside the log comes first, then the manifest, and `log/` appears last, so a directory with
 both is a complete backup; a restored home appears in the same way. The manifest is written again
 once all was verified: at any moment it says nothing that is not true. An update appends what is
@@ -38,7 +42,7 @@ from .copying import (
 from .cursors import SUFFIX, behind
 from .errors import Corrupt, FormatTooNew, LogBusy, NotABackup
 from .eventlog import EventLog
-from .home import Home, replace_file
+from .home import MARKET, Home, replace_file
 from .lock import WriterLock
 from .making import new_log, require_outside
 from .refusals import SystemCalls
@@ -51,6 +55,8 @@ MANIFEST: Final = "backup.json"
 MANIFEST_SIZE_BYTES_MAX: Final = 65_536
 BESIDE: Final = (MANIFEST, "checkpoints", "broken")
 """What a killed backup or restore leaves without a log, and the next one replaces."""
+BESIDE_A_HOME: Final = (*BESIDE[1:], MARKET)
+"""The same where a home is to be; the samples of one whose log was lost are still its own."""
 
 
 class Backup(msgspec.Struct, frozen=True):
@@ -258,7 +264,7 @@ def restore_log(
     doing, manifest, place = f"restoring {directory}", read_manifest(directory), Home(directory)
     made = Home(target)
     require_outside(made.path, doing)
-    made.require_room(BESIDE[1:])
+    made.require_room(BESIDE_A_HOME)
     if not place.exists():
         raise NotABackup(
             doing, problem="it is not finished: its log is missing",
@@ -281,7 +287,7 @@ def restore_log(
         }
         with (
             _alone(made, doing),
-            new_log(made, log.genesis, beside=BESIDE[1:]) as store,
+            new_log(made, log.genesis, beside=BESIDE_A_HOME) as store,
         ):
             reached = copy_blocks(log, store, stop, progress=progress)
             check_accepted(store, log.name, accept)

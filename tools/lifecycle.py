@@ -21,8 +21,10 @@ def backup(cli: Cli, directory: str, no_verify: bool) -> None:
     """Make or update a backup in DIR, while others write.
 
     It holds every event up to the head as it is when this begins, the checkpoints and the
-    cursors, and is audited in place. DIR is missing, empty, or an earlier backup of this home,
-    which then gets what is new. JSON fields: from, into, events, chain_head, size_bytes, verified.
+    cursors, and is audited in place; not the samples of venues in market/, which are kept for days
+    only, nor the refused rows in quarantine/. DIR is missing, empty, or an earlier backup of this
+    home, which then gets what is new. JSON fields: from, into, events, chain_head, size_bytes,
+    verified.
     """
     from alphapulse.log import Copied, make_backup
 
@@ -32,6 +34,7 @@ def backup(cli: Cli, directory: str, no_verify: bool) -> None:
         )
     copied = Copied(made.head, bytes.fromhex(made.chain_head), made.size_bytes)
     _show(cli, {"from": cli.home, "into": directory}, copied, verified=made.verified)
+    note_samples(cli)
     cli.hint(f"next: `alphapulse --home NEW restore {directory}` brings it back")
 
 
@@ -42,8 +45,9 @@ def backup(cli: Cli, directory: str, no_verify: bool) -> None:
 def restore(cli: Cli, directory: str, stop: str | None) -> None:
     """Bring the backup in DIR back, into the home, which must be empty or missing.
 
-    The backup is audited first, and what its events mean before the home appears. With --to, only
-    what was known by then: up to that event, or all that was recorded by that time. JSON fields:
+    One whose log/ alone was lost is brought back in its place. The backup is audited first, and
+    what its events mean before the home appears. With --to, only what was known by then: up to that
+    event, or all that was recorded by that time. JSON fields:
     from, into, events, chain_head, size_bytes.
     """
     from alphapulse.registry import restore as run
@@ -64,17 +68,30 @@ def fork(cli: Cli, directory: str, stop: str) -> None:
     """Make a new home in DIR that goes on from an earlier event of this one.
 
     For questions of the kind "what if": it has the same events up to there, the same chain, and
-    from then on its own. JSON fields: from, into, events, chain_head, size_bytes.
+    from then on its own. It begins without cursors and samples of venues. JSON fields: from, into,
+    events, chain_head, size_bytes.
     """
     copied = copy_into(cli, directory, stop, "--at")
     _show(cli, {"from": cli.home, "into": directory}, copied)
     _note_empty(cli, copied, stop)
+    note_samples(cli)
     cli.hint(f"next: `alphapulse --home {directory} stats`")
 
 
 def _note_empty(cli: Cli, copied: Copied, stop: str | None) -> None:
     if not copied.events and stop is not None:
         cli.note(f"nothing was recorded by {stop}: the new home is empty")
+
+
+def note_samples(cli: Cli) -> None:
+    """Says what a copy of the log leaves behind, where there is any."""
+    from alphapulse.log import MarketHome
+
+    if MarketHome(cli.home).exists():
+        cli.note(
+            "not in it: the samples of venues in market/, kept for days only; what `alphapulse"
+            " performance summarise` said of them before is"
+        )
 
 
 def copy_into(cli: Cli, directory: str, stop: str | None, option: str = "--to") -> Copied:
@@ -96,8 +113,8 @@ def copy_into(cli: Cli, directory: str, stop: str | None, option: str = "--to") 
 def export(cli: Cli, file: str, stop: str | None) -> None:
     """Write the log into one new FILE that goes anywhere; `import-log` reads it.
 
-    It is compressed and checksummed; log/FORMAT.md says how. JSON fields: from, file, events,
-    chain_head, size_bytes.
+    It is compressed and checksummed; log/FORMAT.md says how. Neither cursors nor samples of venues
+    are in it. JSON fields: from, file, events, chain_head, size_bytes.
     """
     from alphapulse.log import export_log
 
@@ -107,6 +124,7 @@ def export(cli: Cli, file: str, stop: str | None) -> None:
         last = None if stop is None else stop_at(log, stop)
         copied = export_log(log, file, last, progress=lambda done, of: report(done, of))
     _show(cli, {"from": cli.home, "file": file}, copied)
+    note_samples(cli)
 
 
 @click.command()

@@ -127,7 +127,7 @@ def replay(
 
 
 def _replay_into(cli: Cli, stop: str | None, into: str) -> None:
-    from .lifecycle import copy_into
+    from .lifecycle import copy_into, note_samples
 
     copied = copy_into(cli, into, stop)
     shown = {"into": into, "events": copied.events, "chain_head": copied.chain_head.hex()}
@@ -135,4 +135,5 @@ def _replay_into(cli: Cli, stop: str | None, into: str) -> None:
         cli.out.records([shown])
         return
     cli.out.fields((name.replace("_", " "), str(value)) for name, value in shown.items())
+    note_samples(cli)
     cli.hint(f"next: `alphapulse --home {into} stats`")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -165,3 +167,27 @@ def test_an_export_does_not_go_to_a_file_called_minus(
     monkeypatch.chdir(tmp_path)
     ran = run("export", "-")
     assert ran.code == 2 and "name one" in ran.err and not (tmp_path / "-").exists()
+
+
+def test_samples_stay_behind_and_a_lost_log_comes_back_beside_them(
+    run: Run, home: Path, tmp_path: Path, apple: int
+) -> None:
+    b, left = str(tmp_path / "b"), "not in it: the samples of venues in market/"
+    assert run("venue", "add", "XNAS").code == 0
+    assert left not in run("backup", b, "--no-verify").err
+    sample = {"venue": "XNAS", "measure": "ack", "time": time.time_ns(), "latency_ns": 1}
+    assert run("performance", "add", "-", stdin=json.dumps(sample)).code == 0
+    for words in (
+        ("backup", b, "--no-verify"), ("export", str(tmp_path / "file")),
+        ("fork", str(tmp_path / "f"), "--at", "2"),
+        ("replay", "--to", "2", "--into", str(tmp_path / "r")),
+    ):  # fmt: skip
+        assert left in run(*words).err
+    (window,) = run("performance", "show", "XNAS", "--json").rows
+    head = digests(run, home)
+    shutil.rmtree(home / "log")
+    lost = run("stats", "--json")
+    assert "`alphapulse restore BACKUP`" in lost.error["cure"]
+    assert run("restore", b).code == 0
+    assert digests(run, home) == head and run("audit").code == 0
+    assert run("performance", "show", "XNAS", "--json").rows == [window]
