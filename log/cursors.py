@@ -30,6 +30,7 @@ from .errors import (
     CursorMissing,
     CursorNotSaved,
     InvalidInput,
+    NoLongerKept,
     OffsetOutOfRange,
 )
 from .home import Home, sync_directory
@@ -177,6 +178,12 @@ def check_fits(cursor: Cursor, log: EventLog) -> int:
             doing, problem="it is ahead of the log, which was perhaps restored",
             offset=cursor.offset, head=head, cure=cure,
         )  # fmt: skip
+    if cursor.offset < log.first:  # of a market log, whose cursors no verb knows
+        raise CursorForeign(
+            doing, problem="it is older than what is kept", offset=cursor.offset, first=log.first,
+            cure=f"`Cursors(log.home).reset({cursor.name!r}, log, 'beginning')` goes on with the"
+            " oldest that is kept",
+        )  # fmt: skip
     return head
 
 
@@ -320,19 +327,18 @@ class Cursors:
 
     def state(self, log: EventLog, name: str) -> CursorState:
         """Raises CursorMissing; what else is wrong with a cursor stands in its `error`."""
-        pid, cursor = self.holder_pid(name), None
+        pid, cursor, lag_s = self.holder_pid(name), None, 0.0
         try:
             cursor = self.read(name)
             head = check_fits(cursor, log)
-        except (CursorDamaged, CursorForeign) as error:
+            if cursor.offset < head:
+                age_ns = time.time_ns() - log.block(cursor.offset).time
+                lag_s = max(age_ns, 0) / _NS_PER_S
+        except (CursorDamaged, CursorForeign, NoLongerKept) as error:
             pattern, offset = (cursor.pattern, cursor.offset) if cursor else (None, None)
             return CursorState(
                 name, pattern, offset, None, None, "unusable", error.why, pid, cursor
             )
-        lag_s = 0.0
-        if cursor.offset < head:
-            age_ns = time.time_ns() - log.block(cursor.offset).time
-            lag_s = max(age_ns, 0) / _NS_PER_S
         return CursorState(
             name, cursor.pattern, cursor.offset, head - cursor.offset, lag_s,
             cursor.state if pid is None else "active",

@@ -10,6 +10,8 @@ import pytest
 from alphapulse.log import (
     ClockOff,
     Corrupt,
+    CursorForeign,
+    Cursors,
     EventLog,
     HomeMissing,
     InvalidInput,
@@ -143,6 +145,27 @@ def test_a_reader_beside_the_writer_sees_each_commit_and_what_is_forgotten(home:
         log.clock = RecordingClock(lambda: 10**18, lambda: 0)
         with pytest.raises(ClockOff):
             add(log)
+
+
+def test_a_cursor_behind_what_is_kept_says_so_and_is_reset(home: Path) -> None:
+    with MarketLog.of(home, retention=Retention(size_bytes_max=MIB)) as log:
+        add(log, 1000)
+        with log.subscribe(start="beginning", cursor="late") as events:
+            assert events.poll() is not None
+        fill(log)
+        log.subscribe(cursor="new").close()
+        log.trim()
+        cursors = Cursors(log.home)
+        late, new = cursors.states(log)
+        assert (late.state, late.offset, late.lag_events) == ("unusable", 1, None)
+        assert late.error is not None and "older than what is kept" in late.error
+        assert new.state == "idle"
+        with pytest.raises(CursorForeign, match=r"older than what is kept.*\.reset\('late'"):
+            log.subscribe(cursor="late")
+        assert cursors.reset("late", log, "beginning").offset == log.first
+        with log.subscribe(cursor="late") as events:
+            event = events.poll()
+            assert event is not None and event.offset == log.first
 
 
 def damage(home: Path) -> None:
