@@ -32,7 +32,14 @@ from .bodies import (
     VenueBody,
 )
 from .frame import Event
-from .kinds import CLASS_NAMES, KIND_NAMES, SEVERITY_NAMES, STATUS_NAMES, TRADING_NAMES
+from .kinds import (
+    CLASS_NAMES,
+    KIND_NAMES,
+    SEVERITY_NAMES,
+    STATUS_NAMES,
+    TRADING_NAMES,
+    Space,
+)
 from .message import FLAG_SYMBOL_LONG, InstrumentRecord
 
 FACETS: Final = (
@@ -170,7 +177,7 @@ def _instrument(event: Event) -> tuple[int, ...]:
         return (event.entity,)
     if body.instrument:
         return (body.instrument,)
-    if isinstance(body, _OF_NO_INSTRUMENT):
+    if event.space != Space.INSTRUMENT:  # also an alert or an answer about one of those
         return ()
     return (body.assigned, body.holder) if isinstance(body, CollisionBody) else (event.entity,)
 

@@ -21,6 +21,11 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from .bodies import (
     BODY_TYPES,
+    AcknowledgedBody,
+    AnswerBody,
+    CollisionBody,
+    ConflictBody,
+    EndorsedBody,
     Extension,
     ListingBody,
     ProposalBody,
@@ -49,6 +54,10 @@ _KINDS_WITH: Final = {
     "status": _kinds_of(Extension, ListingBody, TradingBody),
 }  # fmt: skip
 """Facets without a column that only these kinds have."""
+_OF_ANY_SPACE: Final = _kinds_of(
+    CollisionBody, ConflictBody, AcknowledgedBody, AnswerBody, EndorsedBody
+)
+"""Kinds whose instrument column holds the entity also where that is a venue or a feed."""
 if max(BODY_TYPES) > 255:
     raise ImportError("kinds over 255 need another search than their low byte")
 
@@ -195,11 +204,13 @@ def _exact(mask_of: Callable[[ColumnBlock], Mask]) -> Scan:
 
 def _instrument_scan(ids: frozenset[int]) -> Scan:
     certain = ids - {SEVERAL}
+    of_any_space = _kind_mask(_OF_ANY_SPACE)
 
     def scan(block: ColumnBlock) -> Bounds:
         raw = bytes(block.instruments)
-        must = reduce(or_, (_equal(raw, 8, number) for number in certain), 0)
-        return Bounds(must | _equal(raw, 8, SEVERAL), must)
+        may = reduce(or_, (_equal(raw, 8, number) for number in certain), 0)
+        must = may & (full(len(block)) ^ of_any_space(block)) if may else 0
+        return Bounds(may | _equal(raw, 8, SEVERAL), must)
 
     return scan
 

@@ -104,7 +104,8 @@ def _as_is(value: object) -> object:
 
 
 _FORMS: Final[dict[str, Callable[..., object]]] = {
-    "asset_class": class_text, "status": status_text, "relation": _known_relation,
+    "asset_class": lambda value: class_text(value) if value else None,  # None: of a venue, a feed
+    "status": status_text, "relation": _known_relation,
     "valid_from": time_text, "valid_to": time_text, "symbol_from": time_text,
     "key": key_text, "holder_key": key_text,
     "earlier": lambda periods: [
@@ -130,11 +131,11 @@ _FORMS: Final[dict[str, Callable[..., object]]] = {
     "conflicts": lambda value: list(value) if isinstance(value, tuple) else value,
 }  # fmt: skip
 """How a field of a body is shown; the others are text, integers and booleans as they are."""
-_OF_TRADING: Final[dict[str, Callable[..., object]]] = {
-    "status": lambda value: TRADING_NAMES.get(value, str(value)),
-    "asset_class": lambda value: class_text(value) if value else None,
-}
 _RENAMED: Final = {"asset_class": "class"}
+
+
+def _trading_status(value: int) -> str:
+    return TRADING_NAMES.get(value, str(value))
 
 
 def _check_forms() -> None:
@@ -165,8 +166,8 @@ def body_dict(body: AnyBody) -> Json:
         form = _FORMS.get(field, _as_is)
         if field == "status" and isinstance(body, ProposalBody):
             form = _status_said
-        elif isinstance(body, TradingBody | PerformanceBody):
-            form = _OF_TRADING.get(field, form)
+        elif field == "status" and isinstance(body, TradingBody):
+            form = _trading_status
         shown[_RENAMED.get(field, field)] = form(getattr(body, field))
     if isinstance(body, ListingBody | RelationBody):
         is_known = isinstance(body, ListingBody) or body.relation in RELATION_NAMES

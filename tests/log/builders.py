@@ -273,21 +273,25 @@ def space_of(body: AnyBody) -> Space:
 def make_frame(
     kind: int, body: AnyBody | None = None, *, offset: int = 0, entity: int = 1,
     recorded: int = TIME, valid_from: int = 0, previous: int | None = None, source: str = "",
+    space: Space | None = None,
 ) -> bytes:  # fmt: skip
     """The frame of one event of any kind; without a body it has a plain one."""
     body = body_of(kind, entity) if body is None else body
     fixed, rest = encode_body(body)
     return encode_frame(
-        kind=kind, space=space_of(body), offset=offset, recorded=recorded, valid_from=valid_from,
-        entity=entity, previous=NO_PREVIOUS if previous is None else previous, fixed=fixed,
-        rest=rest, metadata=encode_metadata(Metadata(source=source)),
+        kind=kind, space=space_of(body) if space is None else space, offset=offset,
+        recorded=recorded, valid_from=valid_from, entity=entity,
+        previous=NO_PREVIOUS if previous is None else previous, fixed=fixed, rest=rest,
+        metadata=encode_metadata(Metadata(source=source)),
     )  # fmt: skip
 
 
 def make_event(
-    kind: int, body: AnyBody | None = None, *, offset: int = 0, entity: int = 1, source: str = ""
-) -> Event:
-    return Event(make_frame(kind, body, offset=offset, entity=entity, source=source))
+    kind: int, body: AnyBody | None = None, *, offset: int = 0, entity: int = 1, source: str = "",
+    space: Space | None = None,
+) -> Event:  # fmt: skip
+    frame = make_frame(kind, body, offset=offset, entity=entity, source=source, space=space)
+    return Event(frame)
 
 
 def event_of_each_kind() -> list[Event]:

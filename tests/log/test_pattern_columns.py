@@ -9,13 +9,17 @@ from hypothesis import strategies as st
 
 from alphapulse.log.facets import SEVERAL, text_number
 from alphapulse.log.frame import Event
-from alphapulse.log.kinds import STATUS_WORDS, AssetClass, Kind
+from alphapulse.log.kinds import STATUS_WORDS, AssetClass, Kind, Space
 from alphapulse.log.pattern import Pattern
 from alphapulse.log.pattern_columns import Bounds, full, indexes, mask_bytes, scan_of
 from alphapulse.log.pattern_tree import Node
 
 from .builders import (
+    acknowledged_body,
+    answer_body,
     collision_body,
+    conflict_body,
+    endorsed_body,
     instrument_body,
     listing_body,
     make_block,
@@ -200,6 +204,29 @@ def test_every_side_of_a_relation_is_selected() -> None:
     ])  # fmt: skip
     selected = Pattern.parse("instrument=0x6").select(block)
     assert [event.offset for event in selected] == [0, 1, 2, 4]
+
+
+@pytest.mark.parametrize("space", [Space.INSTRUMENT, Space.VENUE, Space.FEED])
+def test_only_in_the_space_of_instruments_is_an_entity_one(space: Space) -> None:
+    """An alert about a venue, or an answer, is about no instrument of that id."""
+    bodies = {
+        Kind.COLLISION_DETECTED: collision_body(5, holder=6),
+        Kind.CONFLICT_DETECTED: conflict_body(),
+        Kind.ALERT_ACKNOWLEDGED: acknowledged_body(), Kind.REQUEST_ANSWERED: answer_body(),
+        Kind.WORD_ENDORSED: endorsed_body(),
+    }  # fmt: skip
+    events = [
+        make_event(kind, body, offset=offset, entity=5, space=space)
+        for offset, (kind, body) in enumerate(bodies.items())
+    ]
+    block, every = make_block(events), list(range(len(events)))
+    about = every if space == Space.INSTRUMENT else []
+    for text, wanted in (
+        ("instrument=0x5", about), ("not instrument=0x5", [n for n in every if n not in about])
+    ):
+        pattern = Pattern.parse(text)
+        assert [event.offset for event in pattern.select(block)] == wanted
+        assert [event.offset for event in events if pattern.matches(event)] == wanted
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from alphapulse.registry.render import (
     on_chain_dict,
     receipt_dict,
 )
+from alphapulse.registry.venues import Venue
 
 APPLE = Equity(
     isin="US0378331005", symbol="AAPL", name="Apple Inc.", currency="USD", tick="0.010",
@@ -154,3 +155,17 @@ def test_a_collision_names_both_keys(tmp_path: Path) -> None:
         assert body["key"] == f"token|eip155:1|erc20|0x{number + 1:040x}"
         assert str(body["holder_key"]).startswith("token|eip155:1|erc20|0x")
         assert body["key"] != body["holder_key"]
+
+
+def test_an_answer_about_a_venue_is_of_no_class(registry: Registry) -> None:
+    with registry:
+        first_one = registry.register(APPLE)
+        for number in (1, 2):
+            registry.venues.add(Venue(key="XNAS"), request_id=f"r{number}")
+        registry.register(APPLE, request_id="r3")
+        of_venue, of_apple = registry.read(0, None, "kind=request.answered")
+        assert body_dict(of_venue.body)["class"] is None
+        assert body_dict(of_apple.body)["class"] == "equity"
+        assert of_apple.entity == first_one.id
+        about = registry.read(0, None, f"instrument=0x{of_venue.entity:016x}")
+        assert not list(about)
