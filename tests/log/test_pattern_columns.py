@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alphapulse.log.bodies import AnyBody
 from alphapulse.log.facets import SEVERAL, text_number
 from alphapulse.log.frame import Event
 from alphapulse.log.kinds import STATUS_WORDS, AssetClass, Kind, Space
@@ -209,7 +210,7 @@ def test_every_side_of_a_relation_is_selected() -> None:
 @pytest.mark.parametrize("space", [Space.INSTRUMENT, Space.VENUE, Space.FEED])
 def test_only_in_the_space_of_instruments_is_an_entity_one(space: Space) -> None:
     """An alert about a venue, or an answer, is about no instrument of that id."""
-    bodies = {
+    bodies: dict[Kind, AnyBody] = {
         Kind.COLLISION_DETECTED: collision_body(5, holder=6),
         Kind.CONFLICT_DETECTED: conflict_body(),
         Kind.ALERT_ACKNOWLEDGED: acknowledged_body(), Kind.REQUEST_ANSWERED: answer_body(),
