@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,25 @@ from typing import Final, NamedTuple
 from unittest import mock
 
 from alphapulse.log import make_backup
-from alphapulse.registry import Registry, Token
+from alphapulse.registry import (
+    Listing,
+    Receipt,
+    Registry,
+    Token,
+    facts_of,
+    fingerprint_of,
+)
+from alphapulse.registry.identity import primary_id
+from alphapulse.registry.venues import Performance, Venue
 from tests.crash.children import Say, forked_verification
 
 THREADS: Final = 4
 PATTERN: Final = "kind=instrument.registered"
+VENUE: Final = "binance"
+MIX: Final = "mix"
+"""Begins the request ids of `mix`."""
+MIXED: Final = range(1 << 60, (1 << 60) + 20)
+"""The tokens it talks about."""
 NUMBERS: Final = 1 << 32
 """So many tokens one life of a writer may register; the next life counts from there."""
 
@@ -143,6 +158,54 @@ def write_in_coroutines(place: Place, say: Say, stop: threading.Event) -> None:
     with registry(place, write=True) as opened:
         say("ready")
         asyncio.run(all_of_it(opened))
+
+
+def mix(place: Place, say: Say, stop: threading.Event) -> None:
+    """Says all sorts of things, each under its request id, and samples a venue now and then.
+
+    Line n of the record is what request n was answered with. A new life says the last one again.
+    """
+    record, sampled = Record(place.record), Record(place.record.with_suffix(".samples"))
+    answers = whole_lines(place.record)
+    with registry(place, write=True) as opened, Performance(opened) as performance:
+        for number in MIXED:
+            opened.register(token(number))
+        say("ready")
+        number = max(len(answers) - 1, 0)
+        while not stop.is_set():
+            offset = mixed(opened, number).offset
+            if number >= len(answers):
+                record.line(offset)
+            elif answers[number] != offset:
+                say(f"wrong: request {number} was answered with {answers[number]}, then {offset}")
+            if number % 4 == 0:
+                row = {"venue": VENUE, "measure": "ack", "time": time.time_ns(), "latency_ns": 1}
+                last = performance.add([row]).last
+                assert last is not None
+                sampled.line(last)
+            if number % 64 == 0:
+                performance.summarise("1m")
+            number += 1
+            stop.wait(place.pause_s)
+
+
+def mixed(to: Registry, number: int) -> Receipt:
+    """One command, the same whenever the number is the same."""
+    rng, request_id = random.Random(number), f"{MIX}/{number}"
+    of, other = rng.sample(MIXED, 2)
+    id, source = primary_id(fingerprint_of(facts_of(token(of)).key)), f"source {number % 3}"
+    other_id = primary_id(fingerprint_of(facts_of(token(other)).key))
+    listing = Listing(instrument=id, venue=VENUE, currency="USD", symbol=f"L{number % 9}")
+    commands: tuple[Callable[[], Receipt], ...] = (
+        lambda: to.venues.add(Venue(key=VENUE, name=source), source=source, request_id=request_id),
+        lambda: to.amend(id, name=f"N{number}", request_id=request_id),
+        lambda: to.add_listing(listing, source=source, request_id=request_id),
+        lambda: to.relate(max(id, other_id), "wraps", min(id, other_id), request_id=request_id),
+        lambda: to.venues.set_status(
+            VENUE, ("halted", "open")[number // 5 % 2], valid_from=number + 1, request_id=request_id
+        ),
+    )  # fmt: skip
+    return commands[number % len(commands)]()
 
 
 def read(place: Place, say: Say, stop: threading.Event) -> None:

@@ -15,20 +15,22 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from alphapulse.log import Home, verify_store
+from alphapulse.log import Home, MarketHome, MarketLog, verify_store
 from alphapulse.registry import Registry
 from tests.crash.children import Child, complaints
 
 from . import roles
-from .roles import PATTERN, Place, token, whole_lines
+from .roles import MIX, PATTERN, Place, token, whole_lines
 from .slopes import MINUTES_JUDGED, Samples, Slope
 
 WRITERS: Final = ("write-in-threads", "write-in-coroutines", "write-and-die")
+MIXER: Final = "mix-and-die"
 SUBSCRIBERS: Final = ("subscribe", "subscribe-and-die")
 ROLES: Final[dict[str, roles.Role]] = {
     "write-in-threads": roles.write_in_threads,
     "write-in-coroutines": roles.write_in_coroutines,
     "write-and-die": roles.write_in_threads,
+    "mix-and-die": roles.mix,
     "read": roles.read,
     "subscribe": roles.subscribe,
     "subscribe-and-die": roles.subscribe,
@@ -74,7 +76,7 @@ class Soak:
             self._mix(minutes * 60)
             for name in MORTAL:  # at least once, however short the run
                 self._kill(name)
-            self._stop(WRITERS)
+            self._stop((*WRITERS, MIXER))
             self._stop(tuple(self._children))  # subscribers have the writers' last words to hear
         finally:
             for child in self._children.values():
@@ -147,6 +149,7 @@ class Soak:
                     for number in acknowledged
                     if registry.resolve(token(number)) is None
                 ]
+            wrong += self._check_mixed(registry)
             offsets = [event.offset for event in registry.read(pattern=PATTERN)]
             if len(offsets) != len({e.entity for e in registry.read(pattern=PATTERN)}):
                 wrong.append("a token was registered twice")
@@ -163,6 +166,30 @@ class Soak:
 
     def _record(self, name: str) -> Path:
         return self.home.parent / f"{name}.record"
+
+    def _check_mixed(self, registry: Registry) -> list[str]:
+        """What was answered is there, once; and so are the samples, which no power cut took."""
+        said: dict[str, list[int]] = {}
+        for event in registry.read():
+            if request_id := event.metadata.request_id:
+                said.setdefault(request_id, []).append(event.offset)
+        answers = whole_lines(self._record(MIXER))
+        wrong = [] if answers else [f"{MIXER} said nothing"]
+        wrong += [
+            f"request {number} is not there"
+            for number in range(len(answers)) if f"{MIX}/{number}" not in said
+        ]  # fmt: skip
+        wrong += [
+            f"{request_id} was carried out twice, at {offsets}"
+            for request_id, offsets in said.items() if offsets[-1] - offsets[0] >= len(offsets)
+        ]  # fmt: skip
+        with MarketLog.of(self.home, mode="r") as market:
+            head = market.head
+        sampled = whole_lines(self._record(MIXER).with_suffix(".samples"))
+        if not sampled or sampled[-1] >= head:
+            wrong.append(f"the market log ends at {head}, sampled was {sampled[-1:]}")
+        verdicts = verify_store(MarketHome(self.home))
+        return wrong + [f"market: {verdict.detail}" for verdict in verdicts if not verdict.ok]
 
     def _check_backup(self, wrong: list[str]) -> int:
         """The events of the backup; none when the run was too short for one."""
