@@ -168,8 +168,7 @@ def mix(place: Place, say: Say, stop: threading.Event) -> None:
     record, sampled = Record(place.record), Record(place.record.with_suffix(".samples"))
     answers = whole_lines(place.record)
     with registry(place, write=True) as opened, Performance(opened) as performance:
-        for number in MIXED:
-            opened.register(token(number))
+        opened.register_many(map(token, MIXED))
         say("ready")
         number = max(len(answers) - 1, 0)
         while not stop.is_set():
@@ -186,7 +185,7 @@ def mix(place: Place, say: Say, stop: threading.Event) -> None:
             if number % 64 == 0:
                 performance.summarise("1m")
             number += 1
-            stop.wait(place.pause_s)
+            stop.wait(max(place.pause_s, 0.02))
 
 
 def mixed(to: Registry, number: int) -> Receipt:
