@@ -273,7 +273,10 @@ def restore_log(
     verify_copy(place, doing)
     with EventLog.open(place.path, mode="r") as log:
         head = log.head
-        if head < manifest.head or log.chain_at(manifest.head).hex() != manifest.chain_head:
+        if (
+            log.genesis.log_id.hex() != manifest.log_id  # which cursors are compared with, too
+            or head < manifest.head or log.chain_at(manifest.head).hex() != manifest.chain_head
+        ):  # fmt: skip
             raise Corrupt(
                 doing, problem=f"its log is not the one that its {MANIFEST} names",
                 head=head, manifest_head=manifest.head, cure="restore another backup",

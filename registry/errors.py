@@ -52,7 +52,7 @@ class NotAlike(AlphaPulseError, ValueError):
 
 
 class UnknownField(AlphaPulseError, LookupError):
-    problem = "nothing of this name is known of the instrument"
+    problem = "nothing of this name is known of it"
     cure = "`alphapulse blame KEY` shows every field that is"
 
 

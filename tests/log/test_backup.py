@@ -346,7 +346,8 @@ def test_a_newer_manifest_and_one_that_lies(log: EventLog, tmp_path: Path) -> No
     path.write_text(json.dumps(fields | {"format": 2, "head": [1]}))
     with pytest.raises(FormatTooNew):
         restore_log(tmp_path / "b", tmp_path / "back")
-    for lie in ({"head": 9}, {"head": 11}, {"chain_head": "00" * 32}):
+    other = {"log_id": "00" * 16}
+    for lie in (other, {"head": 9}, {"head": 11}, {"chain_head": "00" * 32}):
         path.write_text(json.dumps(fields | lie))
         with pytest.raises(Corrupt, match="not the one that its"):
             restore_log(tmp_path / "b", tmp_path / "back")
