@@ -23,9 +23,15 @@ def test_a_short_soak(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_control_writers_that_acknowledge_too_early(capsys: pytest.CaptureFixture[str]) -> None:
-    (seed,) = seeds(1)
-    assert main(["--minutes", "0.01", "--seed", str(seed), "--pause-ms", "0", "--early"]) == 1
-    assert "write-and-die: the acknowledged token" in capsys.readouterr().out
+    """One kill in ten comes when all that was acknowledged happens to be committed."""
+    for seed in seeds(5):
+        code = main(["--minutes", "0.01", "--seed", str(seed), "--pause-ms", "0", "--early"])
+        told = capsys.readouterr().out
+        print(told)
+        if "write-and-die: the acknowledged token" in told:
+            assert code == 1
+            return
+    raise AssertionError("it was never noticed")
 
 
 def test_what_a_subscriber_must_not_do() -> None:
