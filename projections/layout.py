@@ -45,7 +45,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
+from itertools import accumulate
 from typing import Final, NamedTuple
 from zlib import crc32
 
@@ -175,8 +177,7 @@ class Geometry:
 
     def index_at(self, number: int) -> int:
         """Where secondary index `number` starts; `len(secondary_bits)` gives the posting area."""
-        before = (self.primary_bits, *self.secondary_bits[:number])
-        return PAGE_SIZE_BYTES + sum(SLOT_SIZE_BYTES << bits for bits in before)
+        return _index_places(self.primary_bits, *self.secondary_bits)[number]
 
     @property
     def postings_at(self) -> int:
@@ -189,6 +190,13 @@ class Geometry:
     @property
     def file_size_bytes(self) -> int:
         return self.arena_at + self.arena_size_bytes
+
+
+@lru_cache(maxsize=256)
+def _index_places(*bits: int) -> list[int]:
+    """Where each secondary index starts, and what follows them: whoever opens a view asks often."""
+    sizes_bytes = (SLOT_SIZE_BYTES << each for each in bits)
+    return list(accumulate(sizes_bytes, initial=PAGE_SIZE_BYTES))[1:]
 
 
 def bits_for(keys: int) -> int:
