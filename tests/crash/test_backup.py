@@ -13,7 +13,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from unittest import mock
@@ -26,7 +25,6 @@ from alphapulse.log import (
     Genesis,
     Home,
     NotABackup,
-    Verdict,
     export_log,
     make_backup,
     read_manifest,
@@ -44,10 +42,10 @@ from .children import (
     Hear,
     Say,
     complaints,
-    forked_verification,
     kill_self_after,
     report,
     seeds,
+    verification_here,
     verify_in_fork,
 )
 from .lists import tokens
@@ -56,14 +54,6 @@ EVENTS = 30
 OLD_EVENTS = 20
 KILLS_EACH = 5
 CURSORS = ("billing", "risk")
-
-
-def verify_here(home: Path, **_: object) -> list[Verdict]:
-    return verify_store(Home(home))
-
-
-def verification_here() -> AbstractContextManager[object]:
-    return mock.patch("alphapulse.log.backup.verify_in_child", verify_here)
 
 
 def sound(home: Path, log: EventLog, head: int) -> list[str]:
@@ -241,7 +231,7 @@ def test_kill_9_leaves_a_whole_home_or_none(tmp_path: Path, scale: float) -> Non
     for number, seed in enumerate(wanted):
         folder = tmp_path / str(number)
         folder.mkdir()
-        with forked_verification(), verification_here():
+        with verification_here():
             seen = live(folder, seed)
         assert {("backup", True, False), ("restore", True, False), ("restore", True, True),
                 ("import-log", True, False), ("update", True, True)} <= seen  # fmt: skip
@@ -297,7 +287,6 @@ def log_in_its_place(home: Home, genesis: Genesis, **_: object) -> Iterator[Lmdb
 def test_kill_9_control_a_log_that_fills_in_its_place(tmp_path: Path) -> None:
     """The test above can fail: then a kill leaves a home with a part of the log."""
     with (
-        forked_verification(),
         verification_here(),
         mock.patch("alphapulse.log.copying.BATCH_BLOCKS_MAX", 1),
     ):

@@ -30,12 +30,12 @@ from .children import (
     Hear,
     Say,
     complaints,
-    forked_verification,
     kill_self_after,
     killed,
     report,
     seeds,
     small_tables,
+    verification_here,
 )
 from .lists import ROWS, token_of, tokens, write_list
 
@@ -62,7 +62,7 @@ def importing(work: Work, say: Say, _: Hear) -> None:
     if work.calls is not None:
         kill_self_after(work.calls)
     with (
-        forked_verification(),
+        verification_here(),
         mock.patch("alphapulse.registry.importing.CHUNK_ROWS_MAX", work.chunk_rows),
         small_tables(),
         Registry.open(work.home, durability=work.durability) as registry,
@@ -78,7 +78,7 @@ def lost(home: Path, rows: list[dict[str, Any]], acknowledged: int) -> list[str]
     """What is wrong after a kill: an acknowledged row that is not there, or a failed audit."""
     if not Home(home).exists():
         return [f"{acknowledged} rows are gone with the home"] if acknowledged else []
-    with forked_verification(), Registry.open(home) as registry:
+    with verification_here(), Registry.open(home) as registry:
         wrong = [
             f"row {index} of {acknowledged} is not there"
             for index, row in enumerate(rows[:acknowledged])
@@ -115,7 +115,7 @@ def live(directory: Path, seed: int, *, broken: bool = False) -> tuple[int, list
         acknowledged = max(acknowledged, *map(int, said), 0)
         kills += was_killed
         wrong += [f"seed {seed}, kill {kills}: {text}" for text in lost(home, rows, acknowledged)]
-    with forked_verification(), Registry.open(home) as registry:
+    with verification_here(), Registry.open(home) as registry:
         fingerprints = {fingerprint_of(facts_of(token_of(row)).key): token_of(row) for row in rows}
         missing = sum(registry.resolve(token) is None for token in fingerprints.values())
         assert import_file(registry, file).new == missing
@@ -171,7 +171,7 @@ def test_a_home_whose_making_was_killed_is_made_again(tmp_path: Path) -> None:
             child.wait()
         kinds.add(Home(home).exists())
         if Home(home).exists():
-            with forked_verification():
+            with verification_here():
                 Registry.open(home, create=False).close()
             shutil.rmtree(home / "log")
     assert kinds == {True, False}

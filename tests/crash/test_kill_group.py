@@ -28,12 +28,12 @@ from .children import (
     Hear,
     Say,
     complaints,
-    forked_verification,
     kill_self_after,
     killed,
     report,
     seeds,
     small_tables,
+    verification_here,
 )
 from .lists import tokens
 
@@ -65,7 +65,7 @@ def writing(work: Work, say: Say, _: Hear) -> None:
     if work.calls is not None:
         kill_self_after(work.calls)
     with (
-        forked_verification(),
+        verification_here(),
         small_tables(),
         Registry.open(work.home) as registry,
         ThreadPoolExecutor(CLIENTS) as pool,
@@ -122,7 +122,7 @@ class Found(NamedTuple):
 
 def find(work: Work) -> Found:
     """Looks for what every client was told, each event once, and for each pair whole."""
-    with forked_verification(), Registry.open(work.home) as registry:
+    with verification_here(), Registry.open(work.home) as registry:
         events = [event for event in registry.read() if event.kind == Kind.INSTRUMENT_AMENDED]
         blocks = [{who(event) for event in block.events()} for block in registry.log.blocks()]
     amended = Counter((event.entity, symbol(event)) for event in events)

@@ -17,7 +17,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
-from unittest import mock
 
 import pytest
 
@@ -29,12 +28,11 @@ from alphapulse.log import (
     Home,
     Kind,
     Space,
-    Verdict,
     verify_store,
 )
 from alphapulse.registry import Registry
 
-from .children import Child, Hear, Say, complaints, report, seeds
+from .children import Child, Hear, Say, complaints, report, seeds, verification_here
 from .lists import tokens
 from .traces import ROOT, Rename, Step, Sync, Trace, Write, trace, why_no_strace
 
@@ -131,7 +129,7 @@ def check_cut(recording: Recording, seed: int, directory: Path, *, syncs_count: 
     recording.trace.cut(moment, rng, syncs_count=syncs_count).write(place)
     mark = recording.trace.marked(moment)
     try:
-        with mock.patch("alphapulse.log.verify.verify_in_child", verify_here):
+        with verification_here():  # what runs here is a child already
             wrong = complaint_of(
                 place / "home", recording.chains, None if mark is None else head_of(mark),
                 whole=rng.random() < 0.1,
@@ -141,11 +139,6 @@ def check_cut(recording: Recording, seed: int, directory: Path, *, syncs_count: 
     finally:
         shutil.rmtree(place)
     return Cut(seed, moment, wrong)
-
-
-def verify_here(home: Path, *, last_blocks: int | None = None, **_: object) -> list[Verdict]:
-    """In place of a child: what runs here is one already."""
-    return verify_store(Home(home), last_blocks=last_blocks)
 
 
 def complaint_of(

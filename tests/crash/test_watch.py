@@ -31,12 +31,12 @@ from .children import (
     Hear,
     Say,
     complaints,
-    forked_verification,
     kill_self_after,
     killed,
     report,
     seeds,
     small_tables,
+    verification_here,
 )
 
 FILES = 200
@@ -56,7 +56,7 @@ class Life(NamedTuple):
 
 def watching(life: Life, say: Say, _: Hear) -> None:
     with ExitStack() as stack:
-        stack.enter_context(forked_verification())
+        stack.enter_context(verification_here())
         stack.enter_context(small_tables())
         if not life.guarded:
             stack.enter_context(mock.patch.object(Registry, "imported", return_value=None))
