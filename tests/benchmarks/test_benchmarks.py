@@ -60,7 +60,7 @@ def fewer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.open.REPEATS_MAX", 1)
 
 
-@pytest.mark.usefixtures("fewer")
+@pytest.mark.usefixtures("fewer", "forked_interpreters")
 def test_json_lines_carry_every_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache = ("--cache", str(tmp_path / "cache"))
     assert main(["--json", "--size", "1000", *cache, "message", "lookup", "catchup", "open"]) == 0
@@ -92,7 +92,7 @@ def test_every_format_of_files_is_imported(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.usefixtures("fewer")
+@pytest.mark.usefixtures("fewer", "forked_interpreters")
 def test_a_table_shows_budgets_and_writing_works(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--size", "1000", "register", "audit", "rebuild", "follow"]) == 0
     told = capsys.readouterr()
@@ -163,7 +163,7 @@ def test_a_budget_is_judged() -> None:
     assert not Budget("p99_ns", 5.0).is_met(6.0, 5.0)
 
 
-@pytest.mark.usefixtures("fewer")
+@pytest.mark.usefixtures("fewer", "forked_interpreters")
 def test_a_missing_peer_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
