@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -111,10 +112,8 @@ LONGEST = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    def is_long(item: pytest.Item) -> bool:
-        return any(name in item.nodeid for name in LONGEST)
-
-    items.sort(key=lambda item: (not is_long(item), item.path))
+    is_long = re.compile("|".join(LONGEST)).search
+    items.sort(key=lambda item: (not is_long(item.nodeid), item.path))
 
 
 @pytest.hookimpl(wrapper=True)

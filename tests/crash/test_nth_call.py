@@ -26,6 +26,7 @@ import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -149,6 +150,7 @@ def _lmdb_error(kind: type[lmdb.Error], number: int) -> Callable[[], BaseExcepti
     return make
 
 
+@cache
 def _lmdb_errors(name: str) -> list[Callable[[], BaseException]]:
     return [_lmdb_error(*each) for each in LMDB_ERRORS.get(name, LMDB_READ_ERRORS)]
 
@@ -177,12 +179,13 @@ class _Proxy:
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(self._real, name)
+        if name in UNFAILING:
+            return value
 
         def call(*arguments: Any, **named: Any) -> Any:
-            if name not in UNFAILING:
-                writing = " for writing" if named.get("write") else ""
-                called = f"{type(self._real).__name__}.{name}{writing}"
-                self._faults.called(called, _lmdb_errors(called))
+            writing = " for writing" if named.get("write") else ""
+            called = f"{type(self._real).__name__}.{name}{writing}"
+            self._faults.called(called, _lmdb_errors(called))
             made = value(*arguments, **named)
             if isinstance(made, lmdb.Transaction | lmdb.Cursor):
                 return _Proxy(made, self._faults)

@@ -41,6 +41,7 @@ SIZES: Final = (3, 40, 1, 60, 2, 30)
 """Events of each commit: blocks within a page, and such that have pages of their own."""
 PARTS: Final = 3
 CONTROLS: Final = 40
+UNREADABLE: Final = "unreadable"
 NAMES: Final = ["bytes", "continuity", "chain", "meaning", "views"]
 
 
@@ -56,27 +57,6 @@ def home() -> Iterator[Path]:
         yield home
 
 
-def read_back(home: Path) -> str:
-    """A digest of every key and value of the log, read by a child that may die of it."""
-
-    def work(say: Say, _: Hear) -> None:
-        found = hashlib.sha256()
-        with (
-            suppress(lmdb.Error),
-            lmdb.open(str(home / "log"), max_dbs=2, lock=False, readonly=True) as env,
-        ):
-            for name in (b"meta", b"blocks"):
-                with env.begin(db=env.open_db(name, create=False)) as txn:
-                    for key, value in txn.cursor():
-                        found.update(b"%d %d " % (len(key), len(value)) + key + value)
-            say(found.hexdigest())
-
-    with Child(work) as child:
-        lines = child.rest()
-        status = child.wait()
-    return lines[0] if status == 0 and lines else "unreadable"
-
-
 class Answer(NamedTuple):
     """What `alphapulse audit --json` came to. status: of its process, negative for a signal."""
 
@@ -90,20 +70,54 @@ class Answer(NamedTuple):
         return self.code == 0
 
 
-def audited(home: Path) -> Answer:
+def read_back(home: Path) -> str:
+    """A digest of every key and value of the log; who asks may die of it."""
+    found = hashlib.sha256()
+    with (
+        suppress(lmdb.Error),
+        lmdb.open(str(home / "log"), max_dbs=2, lock=False, readonly=True) as env,
+    ):
+        for name in (b"meta", b"blocks"):
+            with env.begin(db=env.open_db(name, create=False)) as txn:
+                for key, value in txn.cursor():
+                    found.update(b"%d %d " % (len(key), len(value)) + key + value)
+        return found.hexdigest()
+    return UNREADABLE
+
+
+def audit_and_say(home: Path, say: Say) -> None:
     """The command in a child of ours, its verifier in a child of that."""
+    with forked_verification():
+        result = CliRunner().invoke(main, ["--home", str(home), "audit", "--json"])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception  # untyped: the command line shows all others itself
+    verdicts = [json.loads(line) for line in result.stdout.splitlines()]
+    say(json.dumps([result.exit_code, verdicts, result.stderr]))
 
-    def work(say: Say, _: Hear) -> None:
-        with forked_verification():
-            result = CliRunner().invoke(main, ["--home", str(home), "audit", "--json"])
-        if result.exception and not isinstance(result.exception, SystemExit):
-            raise result.exception  # untyped: the command line shows all others itself
-        verdicts = [json.loads(line) for line in result.stdout.splitlines()]
-        say(json.dumps([result.exit_code, verdicts, result.stderr]))
 
+def looked_at(home: Path) -> tuple[str, Answer]:
+    """What is read back, and what an audit says: by one child, or by two when the first dies."""
+
+    def look(say: Say, _: Hear) -> None:
+        say(read_back(home))
+        audit_and_say(home, say)
+
+    lines, status = said_by(look)
+    if lines:
+        return lines[0], answer_of(lines[1:], status)
+    return UNREADABLE, audited(home)
+
+
+def audited(home: Path) -> Answer:
+    return answer_of(*said_by(lambda say, _: audit_and_say(home, say)))
+
+
+def said_by(work: Callable[[Say, Hear], None]) -> tuple[list[str], int]:
     with Child(work) as child:
-        lines = child.rest()
-        status = child.wait()
+        return child.rest(), child.wait()
+
+
+def answer_of(lines: list[str], status: int) -> Answer:
     if not lines:
         return Answer(status)
     code, verdicts, complaint = json.loads(lines[0])
@@ -155,15 +169,14 @@ def damage(
 ) -> tuple[Counter[str], list[str]]:
     """One damage for each seed: how often each kind was found, and what went wrong."""
     file, counts, wrong = home / "log" / "data.mdb", Counter[str](), list[str]()
-    good, record = file.read_bytes(), read_back(home)
-    assert audited(home).fine
+    good, (record, answer) = file.read_bytes(), looked_at(home)
+    assert answer.fine and record != UNREADABLE
     for seed in wanted:
         rng, kind = random.Random(seed), kinds[seed % len(kinds)]
         file.write_bytes(kind(rng, good))
-        same = read_back(home) == record
-        answer = audited(home)
+        found, answer = looked_at(home)
         counts[f"{kind.__name__}_{'harmless' if answer.fine else 'found'}"] += 1
-        if problem := wrong_about(answer, same=same):
+        if problem := wrong_about(answer, same=found == record):
             wrong.append(f"{SEED_NAME}={seed} {kind.__name__}: {problem}")
     file.write_bytes(good)
     return counts, wrong

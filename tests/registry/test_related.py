@@ -7,7 +7,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import networkx  # type: ignore[import-untyped]  # it has no stubs of its own
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -287,6 +286,8 @@ def test_as_a_model_has_it(
 
 def test_a_graph_of_many_circles_against_networkx(tmp_path: Path, scale: float) -> None:
     """100,000 relations at ALPHAPULSE_TEST_SCALE=10 and more."""
+    import networkx  # type: ignore[import-untyped]  # no stubs; 11 MB of each fork, were it above
+
     (seed,) = seeds(1)
     rng, count = random.Random(seed), 100_000 if scale >= 10 else 600
     made = tokens(count // 2)

@@ -323,7 +323,7 @@ def test_an_interrupt_at_any_step_leaves_the_next_writer_free(
         assert done, "the next writer waits for a leader that is gone"
 
 
-def test_signals_at_random_moments_stop_nobody(registry: Registry) -> None:
+def test_signals_at_random_moments_stop_nobody(registry: Registry, scale: float) -> None:
     """Eight threads write while the main thread, which does so too, gets Ctrl-C all the time."""
     numbers, stop = itertools.count(), threading.Event()
     written = [0] * 8
@@ -345,7 +345,7 @@ def test_signals_at_random_moments_stop_nobody(registry: Registry) -> None:
     threads = [threading.Thread(target=work, args=(n,), daemon=True) for n in range(8)]
     for thread in threads:
         thread.start()
-    for seed in seeds(200):
+    for seed in seeds(max(1, round(100 * scale))):
         with pytest.raises(KeyboardInterrupt):
             write_until_interrupted(random.Random(seed))
     seen = list(written)
