@@ -304,6 +304,8 @@ class Writing(ABC, Generic[One, Many]):
             source = validation.text(source, "source", TEXT_SIZE_BYTES_MAX)
         if request_id != "":
             request_id = validation.text(request_id, "request_id", TEXT_SIZE_BYTES_MAX)
+            if not request_id:
+                validation.refuse("request_id", "it is empty", "", "leave it out, or give one")
         return Origin(source, b"", request_id)
 
 

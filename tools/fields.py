@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from alphapulse.registry import Command, Register, Registry, Unit, When
 
 Fields = dict[str, Any]
+_ID: Final = re.compile(r"0x[0-9a-fA-F]{1,16}", re.ASCII)
 _TIMES: Final = ("valid_from", "valid_to", "symbol_from", "expiry", "last_trade")
 _ENDING: Final = {"end-listing": "listing", "unrelate": "relation"}
 """Verbs whose default is now, and what they end."""
@@ -145,7 +147,7 @@ def _end(fields: Fields) -> int:
 
 def _id_of(registry: Registry, fields: Fields, when: When) -> int:
     key = _key_in(fields, "key", "instrument")
-    return find_one(registry, key, when=None if is_lasting(key) else when).id
+    return find_one(registry, key, when=None if is_lasting(registry, key) else when).id
 
 
 def _key_in(fields: Fields, *names: str) -> str:
@@ -163,7 +165,7 @@ def _key_in(fields: Fields, *names: str) -> str:
 
 
 def _name_others(registry: Registry, fields: Fields, when: When) -> None:
-    """Keys of the underlying and in a formula become ids. An id stays, known or not."""
+    """Keys of the underlying and in a formula become ids. An id that nobody has yet stays."""
     from alphapulse.log import AlphaPulseError
     from alphapulse.registry import canonical_text
 
@@ -172,7 +174,9 @@ def _name_others(registry: Registry, fields: Fields, when: When) -> None:
             fields["formula"], lambda key: find_one(registry, key, when=when).id
         )
     key = fields.get("underlying")
-    if isinstance(key, str) and key and not key.startswith("0x"):
+    if isinstance(key, str) and key:
+        if _ID.fullmatch(key) and not registry.lookup.find(key, when=when)[1]:
+            return
         try:
             fields["underlying"] = find_one(registry, key, when=when).id
         except AlphaPulseError as error:
@@ -202,6 +206,11 @@ def unit_of(registry: Registry, verb: str, fields: Fields) -> Unit:
     from alphapulse.registry import RequestReused, Unit, UnknownInstrument
 
     check_times(fields)
+    if fields.get("request_id") == "":
+        raise InvalidInput(
+            "reading field request_id", problem="it is empty",
+            cure="leave it out, or give each command its own",
+        )  # fmt: skip
     origin = _known({name: fields.pop(name, None) for name in ("source", "request_id")})
     said_by = registry.origin(**origin)
     first = registry.offset_of_request(said_by.request_id) if said_by.request_id else None
@@ -233,6 +242,11 @@ def check_times(fields: Fields) -> None:
                    "write it like 2026-01-31 or 2026-01-31T09:30:00.123456789Z")  # fmt: skip
 
 
-def is_lasting(key: object) -> bool:
-    """Whether a key means the same instrument for ever: no key, an id, an EVM address."""
-    return not isinstance(key, str) or not key or key.startswith(("0x", "eip155:"))
+def is_lasting(registry: Registry, key: object) -> bool:
+    """Whether a key means the same instrument for ever: no key, or the id or EVM address of one
+    that is registered. What only looks like these may be a symbol: 0xBTC is one."""
+    if not isinstance(key, str) or not key:
+        return True
+    if not key.startswith(("0x", "eip155:")):
+        return False
+    return registry.lookup.find(key)[0] in ("id", "fingerprint", "address")

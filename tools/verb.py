@@ -158,9 +158,17 @@ def family(
     return decorate
 
 
+def _not_empty(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """An unset variable of a script must not make a retry a second command."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("it is empty; leave it out, or give each command its own")
+    return value
+
+
 request_id_option = click.option(
-    "--request-id", help="A name for this command: sent again, it gives the same answer."
-)
+    "--request-id", callback=_not_empty,
+    help="A name for this command: sent again, it gives the same answer.",
+)  # fmt: skip
 
 
 def exit_code(error: AlphaPulseError) -> int:

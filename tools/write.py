@@ -120,7 +120,7 @@ _INTEGERS: Final = frozenset({"decimals", "slip44", "line", "generation", "adjus
 _LINES_HELP: Final = """
     With - the same fields come as JSON Lines on stdin, {line}. A bad
     line is an error in its place, the others go on, and the exit code is 1. "source" and
-    "request_id" may stand in each line.
+    "request_id" may stand in each line; flags beside - fill in what a line leaves out.
 
     JSON fields: id, fingerprint, offset, outcome (new, unchanged, amended, collision). With --json
     the error of a line stands in its place on stdout.
@@ -489,7 +489,9 @@ class _Lines:
             fields = {**self._defaults, **parsed(line)}
             names = ("key", "instrument", "from", "to", "underlying")
             keys = (fields.get(name) for name in names)
-            if self._waiting and ("formula" in fields or not all(map(is_lasting, keys))):
+            if self._waiting and (
+                "formula" in fields or not all(is_lasting(self._registry, key) for key in keys)
+            ):
                 self._carry_out()  # an earlier line may have changed whom this key means
             self._waiting.append((number, unit_of(self._registry, self._verb, fields)))
         except AlphaPulseError as error:

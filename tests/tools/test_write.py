@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alphapulse.registry import CLASSES, Listing, Registry
+from alphapulse.registry import CLASSES, InvalidInput, Listing, Registry
 from alphapulse.registry.facts import AMENDABLE_FIELDS
 from alphapulse.tools import write
 from alphapulse.tools.lines import batches
@@ -492,3 +492,39 @@ def test_amend_from_day_to_day(run: Run, apple: int) -> None:
     refused = run("amend", "AAPL", "--symbol", "X", "--valid-to", "2020-02-01")
     assert refused.code == 2 and "valid_to needs a valid_from before it" in refused.err
     assert run("amend", "AAPL").code == run("amend", "AAPL", "--valid-to", "2020").code == 2
+
+
+def test_a_symbol_may_look_like_an_id(run: Run) -> None:
+    """0xBTC is a real one: it means whoever carries it then, also in a batch and in a retry."""
+    tokens = [{"class": "token", "chain": "eip155:1", "address": f"0x{n:040x}", "symbol": symbol}
+              for n, symbol in ((1, "0xBTC"), (2, "ABC"))]  # fmt: skip
+    first, second = run("register", "-", "--json", stdin=lines(*tokens)).rows
+    renamed = run("amend", "0xBTC", "--symbol", "0xDEAD", "--request-id", "r1", "--json")
+    again = run("amend", "0xBTC", "--symbol", "0xDEAD", "--request-id", "r1", "--json")
+    assert (again.code, again.rows) == (0, renamed.rows)
+    ran = run("amend", "-", "--json", stdin=lines(
+        {"key": first["id"], "symbol": "other"},
+        {"key": second["id"], "symbol": "0xDEAD"},
+        {"key": "0xDEAD", "name": "of the second"},
+        {"key": "eip155:1:" + tokens[0]["address"], "name": "of the first"},
+    ))  # fmt: skip
+    assert [row["id"] for row in ran.rows] == [first["id"], *[second["id"]] * 2, first["id"]]
+    perpetual = ["register", "perpetual", "--venue", "hyper", "--settlement", "USDC", "--json"]
+    for native, underlying, meant in (("A", "0xDEAD", second["id"]), ("B", "0xF00", "0xf00")):
+        assert run(*perpetual, "--native-id", native, "--underlying", underlying).code == 0
+        (found,) = run("lookup", f"{native}@hyper", "--json").rows
+        assert int(found["underlying"], 16) == int(meant, 16)
+    ran = run(*perpetual, "--native-id", "C", "--underlying", "0xBTC")
+    assert (ran.code, ran.error["doing"]) == (1, "reading field underlying: looking up 0xBTC")
+
+
+def test_an_empty_request_id_is_no_request_id(run: Run, home: Path, apple: int) -> None:
+    """A script whose variable is not set would repeat its command, and believe that it does not."""
+    for word in ("", " "):
+        ran = run("amend", APPLE, "--symbol", "X", "--request-id", word, "--json")
+        assert ran.code == 2 and "it is empty" in ran.error["error"]
+        ran = run("amend", "-", "--json",
+                  stdin=lines({"key": APPLE, "symbol": "X", "request_id": word}))  # fmt: skip
+        assert ran.code == 1 and "it is empty" in ran.rows[0]["error"]
+    with Registry.open(home) as registry, pytest.raises(InvalidInput, match="it is empty"):
+        registry.amend(apple, symbol="X", request_id=" ")
