@@ -1,4 +1,4 @@
-"""Where the blocks of a store begin, and forgetting the oldest of them.
+"""Where the blocks of a store begin, forgetting the oldest of them, and whether its file is whole.
 
 A log that keeps its events for good begins at 0, and nothing is stored of that. One that forgets
 keeps the offset it begins at and the chain before it in `meta`, changed in the transaction that
@@ -7,7 +7,9 @@ deletes: so what is left verifies to the last byte.
 
 from __future__ import annotations
 
+import os
 import struct
+from pathlib import Path
 from typing import Any, Final
 
 import lmdb
@@ -21,6 +23,25 @@ FORGOTTEN_BLOCKS_MAX: Final = 256
 """In one transaction."""
 _BASE: Final = struct.Struct("<QQ32s")
 """Offset, time and chain."""
+
+
+def check_size(path: Path, expected_bytes: int) -> None:
+    """Raises Corrupt when the file is gone or cut short: in the place of one that is missing or
+    empty LMDB would make a new one, and reading what is cut off would be a SIGBUS."""
+    doing, cure = f"opening {path}", "restore it from a backup"
+    try:
+        size_bytes = os.stat(path / "data.mdb").st_size
+    except FileNotFoundError:
+        size_bytes = 0
+    except PermissionError:
+        return  # LMDB is refused as well, and says so
+    if not size_bytes:
+        raise Corrupt(doing, problem="its file data.mdb is gone or empty", cure=cure)
+    if size_bytes < expected_bytes:
+        raise Corrupt(
+            doing, problem="its file was cut short", size_bytes=size_bytes,
+            expected_bytes=expected_bytes, cure=cure,
+        )  # fmt: skip
 
 
 def put_base(txn: lmdb.Transaction[Any], meta: lmdb._Database, base: Head) -> None:

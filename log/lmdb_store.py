@@ -43,7 +43,7 @@ from .errors import (
 )
 from .gate import Gate
 from .home import Genesis, decode_genesis
-from .lmdb_base import FORGOTTEN_BLOCKS_MAX, base_from, forget, put_base
+from .lmdb_base import FORGOTTEN_BLOCKS_MAX, base_from, check_size, forget, put_base
 from .refusals import refused
 from .store import Head, StoreStatistics
 
@@ -139,14 +139,7 @@ class LmdbStore:
         self._shut = False
 
     def _check_size(self) -> None:
-        """Raises Corrupt when the file is cut short: reading what is missing would be a SIGBUS."""
-        pages = self._env.info()["last_pgno"] + 1
-        size_bytes = os.stat(self._path / "data.mdb").st_size
-        if size_bytes < pages * self._page_size_bytes:
-            raise Corrupt(
-                f"opening {self._path}", problem="its file was cut short", size_bytes=size_bytes,
-                expected_bytes=pages * self._page_size_bytes, cure="restore it from a backup",
-            )  # fmt: skip
+        check_size(self._path, (self._env.info()["last_pgno"] + 1) * self._page_size_bytes)
 
     @classmethod
     def create(
@@ -198,6 +191,7 @@ class LmdbStore:
                     cls, path, sync=sync, durable=durable, reserve_size_bytes=reserve_size_bytes,
                     map_size_bytes=map_size_bytes,
                 )  # fmt: skip
+                check_size(path, 1)
                 try:
                     store = make()
                 except HomeUnsupported as refusal:

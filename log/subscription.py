@@ -48,7 +48,13 @@ def start_offset(log: EventLog, start: Start) -> int:
     if start == "beginning":
         return log.first
     offset = offset_given("subscribing", start)
-    return log.offset_at(parse_time(str(start))) if offset is None else offset
+    if offset is not None:
+        return offset
+    try:
+        return log.offset_at(parse_time(str(start)))
+    except InvalidInput as error:
+        error.advice += "; or give an offset, beginning or now"
+        raise
 
 
 def offset_given(doing: str, point: int | str) -> int | None:

@@ -214,7 +214,7 @@ def main(home: str | None, as_json: bool) -> None:
     """AlphaPulse: an event-sourced registry of financial instruments.
 
     --home and --json may stand before or after the verb. `alphapulse VERB --help` explains a
-    verb; `alphapulse demo` shows all of them at work.
+    verb; `alphapulse demo` shows the registry at work.
     """
 
 

@@ -500,3 +500,17 @@ def test_a_killed_writer_leaves_the_last_commit(tmp_path: Path) -> None:
     store = LmdbStore.open(tmp_path / "log")
     assert store.head().offset == head == 100
     store.close()
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_file_that_is_gone_is_not_made_anew(tmp_path: Path, is_there: bool) -> None:
+    place = tmp_path / "log"
+    new_store(place).close()
+    file = place / "data.mdb"
+    file.unlink()
+    if is_there:
+        file.touch()
+    for exacting in (True, False):
+        with pytest.raises(Corrupt, match="gone or empty"):
+            LmdbStore.open(place, exacting=exacting)
+    assert file.exists() is is_there and (not is_there or file.stat().st_size == 0)

@@ -103,7 +103,8 @@ def test_an_empty_log_is_fine_and_says_what_to_do(run: Run) -> None:
 def test_a_bad_pattern_or_time_is_exit_2(run: Run, apple: int) -> None:
     assert run("tail", "flavour=sweet", "--json").error["error"].startswith("PatternError")
     assert run("tail", "flavour=sweet").code == 2
-    assert run("tail", "--from", "tomorrow").code == 2
+    ran = run("tail", "--from", "tomorrow", "--json")
+    assert ran.code == 2 and "an offset, beginning or now" in ran.error["cure"]
     assert run("replay", "--to", "tomorrow").code == 2
 
 
