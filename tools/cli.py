@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import click
 
+INTERRUPTED: Final = 130
 READER_GONE: Final = 141
 """As a shell says it of whoever dies of SIGPIPE."""
 
@@ -131,7 +132,7 @@ class VerbGroup(click.Group):
             return error.exit_code
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
-            return 130
+            return INTERRUPTED
         except BrokenPipeError:
             raise
         except Exception as error:

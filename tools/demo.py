@@ -61,7 +61,7 @@ def demo(cli: Cli) -> int:
         _acts(stage, scratch)
         if not cli.json:
             _farewell(cli, home, time.perf_counter() - began)
-    return NO if stage.failed else FINE
+    return FINE
 
 
 def _acts(stage: _Stage, scratch: Path) -> None:
@@ -96,16 +96,18 @@ def _acts(stage: _Stage, scratch: Path) -> None:
 
 
 class _Stage:
-    """Runs steps and shows them: for people as they go, with --json a line for each."""
+    """Runs steps and shows them: for people as they go, with --json a line for each.
+
+    What follows builds on them: the first that fails, or that somebody interrupts, is the last.
+    """
 
     def __init__(self, cli: Cli, home: str) -> None:
         self.cli = cli
         self.home = home
-        self.failed = False
         self._step = 0
 
     def run(self, title: str, *words: str, home: str = "", expected: int = FINE) -> None:
-        """Runs a verb on the home; any other exit code than the expected one fails the demo."""
+        """Runs a verb on the home; any other exit code than the expected one ends the demo."""
         shown = " ".join(os.path.basename(word) if os.path.isabs(word) else shlex.quote(word)
                          for word in words)  # fmt: skip
 
@@ -129,6 +131,8 @@ class _Stage:
         body: Callable[[_Stage], tuple[int, list[object]]], *, expected: int = FINE,
     ) -> None:  # fmt: skip
         """One step: its title, what would be typed, and what it does."""
+        from .cli import INTERRUPTED
+
         self._step += 1
         if not self.cli.json:
             self.cli.out.line()
@@ -143,9 +147,11 @@ class _Stage:
                 "exit": code, "seconds": f"{time.perf_counter() - began:.3f}", "output": output,
             }])  # fmt: skip
         self.cli.out.flush()
+        if code == INTERRUPTED:
+            raise click.exceptions.Exit(code)
         if code != expected:
-            self.failed = True
             click.echo(f"step {self._step} ended with {code}, not {expected}", err=True)
+            raise click.exceptions.Exit(NO)
 
     def say(self, text: str) -> None:
         if not self.cli.json:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import errno
 import tempfile
 from pathlib import Path
 
 import pytest
+
+from alphapulse.registry import importing
 
 from .conftest import APPLE, Run
 
@@ -83,3 +86,24 @@ def test_the_demo_for_people_ends_with_what_to_type_next(run: Run, tmp_path: Pat
     again = run("demo", "--home", kept)
     assert again.code == 2
     assert kept in again.err
+
+
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_a_step_that_fails_is_the_last(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    """What follows builds on it: looking up what was never imported would look like a bug."""
+
+    def give_up(*_: object, **__: object) -> object:
+        raise KeyboardInterrupt if interrupted else OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(importing, "import_file", give_up)
+    ran = run("demo", "--home", str(tmp_path / "kept"))
+    assert [line for line in ran.out.splitlines() if line[:2] in ("1.", "2.")] == [
+        "1. Import a token list, 400 Indian equities and Apple's listings"
+    ]
+    assert "Done in" not in ran.out and "this is a bug" not in ran.err
+    if interrupted:
+        assert (ran.code, ran.err) == (130, "interrupted\n")
+    else:
+        assert ran.code == 1 and "step 1 ended with 2, not 0" in ran.err
