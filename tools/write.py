@@ -380,6 +380,8 @@ def _print_receipt(cli: Cli, registry: Registry, unit: Unit, outcome: Outcome) -
         _note_ended(cli, unit.commands[0], registry.body_at(receipt.offset))
         _note_pending(cli, registry, unit.commands[0])
     _note_venue(cli, registry, unit.commands[0])
+    if receipt.outcome == "new":
+        _note_currency(cli, registry, unit.commands[0])
     return NO if receipt.conflicts else FINE
 
 
@@ -456,6 +458,29 @@ def _note_venue(cli: Cli, registry: Registry, command: Command) -> None:
             f"note: {key} is no venue since {format_time(ends)};"
             " --valid-to TIME says when the listing ended"
         )
+
+
+def _note_currency(cli: Cli, registry: Registry, command: Command) -> None:
+    """That what was meant to say more of a listing began another: the currency is in its key."""
+    from alphapulse.registry import AddListing
+
+    if not isinstance(command, AddListing):
+        return
+    id, said, venue = (
+        command.listing.instrument, command.listing.currency, command.listing.venue
+    )  # fmt: skip
+    assert isinstance(id, int), "fields name it by its id"
+    others = {
+        each.currency for each in registry.listings(id)
+        if each.venue == venue and each.currency != said
+    }  # fmt: skip
+    if others and not said:
+        cli.note(
+            f"note: it was listed at {venue} in {', '.join(sorted(others))} already;"
+            " without --currency this is another listing"
+        )
+    elif "" in others:
+        cli.note(f"note: it was listed at {venue} without a currency already; this is another")
 
 
 class _Lines:

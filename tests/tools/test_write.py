@@ -528,3 +528,14 @@ def test_an_empty_request_id_is_no_request_id(run: Run, home: Path, apple: int) 
         assert ran.code == 1 and "it is empty" in ran.rows[0]["error"]
     with Registry.open(home) as registry, pytest.raises(InvalidInput, match="it is empty"):
         registry.amend(apple, symbol="X", request_id=" ")
+
+
+def test_a_listing_in_no_currency_is_another_one_and_says_so(run: Run, apple: int) -> None:
+    words = ["add-listing", APPLE, "--venue"]
+    ran = run(*words, "XNAS", "--symbol", "AAPX")
+    assert (ran.code, ran.out[:3]) == (0, "new")
+    assert "listed at XNAS in USD already; without --currency this is another" in ran.err
+    assert run(*words, "XNAS", "--symbol", "AAPY").err == "", "it fills in that one"
+    assert run(*words, "XETR").err == ""
+    assert "XETR without a currency already" in run(*words, "XETR", "--currency", "EUR").err
+    assert run(*words, "XNAS", "--currency", "EUR", "--line", "1").err.count("without") == 1
