@@ -131,6 +131,8 @@ def settings(
         output = context.find_object(Output)
         if output is None:
             output = Output(json=as_json)
+        if home == "":  # as of a variable that is not set: not the home that was meant
+            raise click.UsageError("--home names no directory")
         cli = Cli(home or above.params.get("home") or HOME_DEFAULT, output, home)
         code = function(cli, **arguments)
         output.flush()

@@ -81,6 +81,14 @@ def test_the_home_is_named_or_in_the_environment_or_here(
     )
 
 
+def test_an_empty_home_is_not_some_other_home(run: Run, home: Path) -> None:
+    """A script whose variable is not set would write into the home of somebody else."""
+    for words in (("--home", "", "register"), ("register", "--home", "")):
+        ran = run(*words, "currency", "--code", "EUR", "--json")
+        assert ran.code == 2 and "--home names no directory" in ran.error["error"]
+    assert not home.exists()
+
+
 READING = ["lookup X", "listings X", "history X", "tail", "replay", "audit", "rebuild", "alerts",
            "stats"]  # fmt: skip
 WRITING = ["amend X --symbol Y", "delist X", "add-listing X --venue XNAS",
