@@ -526,6 +526,7 @@ def test_an_empty_request_id_is_no_request_id(run: Run, home: Path, apple: int) 
         ran = run("amend", "-", "--json",
                   stdin=lines({"key": APPLE, "symbol": "X", "request_id": word}))  # fmt: skip
         assert ran.code == 1 and "it is empty" in ran.rows[0]["error"]
+    assert "it is empty" in run("alerts", "--ack", "0", "--request-id", "").err
     with Registry.open(home) as registry, pytest.raises(InvalidInput, match="it is empty"):
         registry.amend(apple, symbol="X", request_id=" ")
 
