@@ -43,6 +43,8 @@ BLOCK_SIZE_BYTES_MAX: Final = 1 << 20
 """A single larger event (its frame is at most 1 MiB) still makes a block of its own."""
 MAGIC: Final = b"APB1"
 CHAIN_SIZE_BYTES: Final = 32
+FIRST_PLACE: Final = slice(40, 48)
+"""Of the first offset in a block, u64."""
 _FEW: Final = 2
 """So many events are read one by one: what reads many at once takes 6 µs to begin."""
 _U32: Final = struct.Struct("<I").unpack_from

@@ -1,4 +1,4 @@
-"""Where the blocks of a store begin, forgetting the oldest of them, and whether its file is whole.
+"""Where the blocks of a store are and begin, forgetting the oldest, and whether its file is whole.
 
 A log that keeps its events for good begins at 0, and nothing is stored of that. One that forgets
 keeps the offset it begins at and the chain before it in `meta`, changed in the transaction that
@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import lmdb
 
-from .block import BLOCK_HEADER
+from .block import BLOCK_HEADER, FIRST_PLACE
 from .errors import Corrupt
 from .store import Head
 
 BASE_KEY: Final = b"base"
 FORGOTTEN_BLOCKS_MAX: Final = 256
 """In one transaction."""
+BLOCK_KEY: Final = struct.Struct(">Q")
+"""The offset of a block's first event, so that the order of keys is that of events."""
 _BASE: Final = struct.Struct("<QQ32s")
 """Offset, time and chain."""
+_COUNT: Final = struct.Struct("<I").unpack_from
 
 
 def check_size(path: Path, expected_bytes: int) -> None:
@@ -79,3 +84,39 @@ def forget(
     if gone:
         put_base(txn, meta, base)
     return gone
+
+
+def misplaced(txn: lmdb.Transaction[memoryview[int]], firsts: Sequence[int]) -> int | None:
+    """The first of these offsets of blocks that follow each other which does not lead to its block:
+    a key was changed, or a branch that leads there. Cost: 0.4 µs each."""
+    keys, cursor = list(map(BLOCK_KEY.pack, firsts)), txn.cursor()
+    if all(map(cursor.set_key, keys)) and cursor.set_key(keys[0]):
+        there = islice(cursor.iternext(values=False), len(keys))
+        if b"".join(there) == b"".join(keys):
+            return None
+    for first, key in zip(firsts, keys, strict=True):
+        if not cursor.set_key(key):
+            return first
+        with memoryview(cursor.value()) as value:
+            if value[FIRST_PLACE] != first.to_bytes(8, "little"):
+                return first
+    return firsts[0]  # something stands between them
+
+
+def first_of(cursor: lmdb.Cursor) -> int:
+    """The offset in the key of a block; a damaged page may give keys of any size."""
+    key = bytes(cursor.key())
+    if len(key) != BLOCK_KEY.size:
+        raise Corrupt("reading the log", problem="the key of a block is no offset", key=key.hex())
+    return int(BLOCK_KEY.unpack(key)[0])
+
+
+def count_of(block: bytes | memoryview) -> int:
+    return int(_COUNT(block, 56)[0]) if len(block) >= BLOCK_HEADER.size else 0
+
+
+def ends_by(cursor: lmdb.Cursor, offset: int) -> bool:
+    """Whether the block here has no event from `offset` on. One cut short is not passed over."""
+    with memoryview(cursor.value()) as value:
+        count = count_of(value)
+    return 0 < count <= offset - int(BLOCK_KEY.unpack(cursor.key())[0])

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -43,7 +42,18 @@ from .errors import (
 )
 from .gate import Gate
 from .home import Genesis, decode_genesis
-from .lmdb_base import FORGOTTEN_BLOCKS_MAX, base_from, check_size, forget, put_base
+from .lmdb_base import (
+    BLOCK_KEY,
+    FORGOTTEN_BLOCKS_MAX,
+    base_from,
+    check_size,
+    count_of,
+    ends_by,
+    first_of,
+    forget,
+    misplaced,
+    put_base,
+)
 from .refusals import refused
 from .store import Head, StoreStatistics
 
@@ -60,8 +70,6 @@ READER_CHECK_PAGES: Final = 16
 read pins all pages freed since, and within a second the file would be many times as large."""
 RESERVE_SIZE_BYTES: Final = 64 << 20
 """Appends are refused when less than this would stay free, so that there is room to act."""
-_KEY: Final = struct.Struct(">Q")
-_COUNT: Final = struct.Struct("<I").unpack_from
 _KEY_MAX: Final = (1 << 64) - 1
 _DISK_REFUSED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_MEANS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK})
@@ -258,7 +266,7 @@ class LmdbStore:
             return base_from(txn, self._meta, self._seed)
         with memoryview(cursor.value()) as value:
             if len(value) < BLOCK_HEADER.size:
-                raise Corrupt("reading the head", block=_first(cursor), size_bytes=len(value))
+                raise Corrupt("reading the head", block=first_of(cursor), size_bytes=len(value))
             chain, _, _, first, recorded, count, _ = BLOCK_HEADER.unpack_from(value)
         return Head(first + count, chain, recorded)
 
@@ -303,12 +311,12 @@ class LmdbStore:
                 raise HeadMoved("appending a block", expected=expected_head, head=head.offset)
             at = expected_head
             for block in blocks:
-                if not txn.put(_KEY.pack(at), block, append=True):
+                if not txn.put(BLOCK_KEY.pack(at), block, append=True):
                     raise Corrupt(
                         "appending a block", head=head.offset,
                         problem="the last block's header is not what its key says",
                     )  # fmt: skip
-                at += _count(block)
+                at += count_of(block)
 
     def trim(self, size_bytes_max: int, before_time: int) -> int:
         """Forgets the oldest blocks that were recorded before `before_time` (ns), and more while
@@ -373,7 +381,7 @@ class LmdbStore:
             if not self._seek(cursor, offset):
                 return None
             with memoryview(cursor.value()) as value:
-                first, count = _first(cursor), _count(value)
+                first, count = first_of(cursor), count_of(value)
                 return frame_in(value, offset) if offset < first + count else None
 
     def blocks(self, start: int, events_max: int) -> list[bytes]:
@@ -383,22 +391,28 @@ class LmdbStore:
             # Where nothing is at or before it, the log is empty or damage took its beginning.
             if not self._seek(cursor, start) and not (0 <= start <= _KEY_MAX and cursor.first()):
                 return found
-            if _ends_by(cursor, start) and not cursor.next():
+            if ends_by(cursor, start) and not cursor.next():
                 return found  # at the head: the last block is not copied for nothing
             events = 0
             for value in cursor.iternext(keys=False):
                 found.append(bytes(value))
-                events += (count := _count(value))
+                events += (count := count_of(value))
                 if events >= events_max or not count:
                     break
         return found
+
+    def misplaced(self, firsts: Sequence[int]) -> int | None:
+        """The first of these offsets of blocks that follow each other which does not lead to its
+        block. Cost: 0.4 µs each, and a read transaction."""
+        with self._reading() as txn:
+            return misplaced(txn, firsts)
 
     @staticmethod
     def _seek(cursor: lmdb.Cursor, offset: int) -> bool:
         """To the last block whose first offset is at most `offset`; False if there is none."""
         if not 0 <= offset <= _KEY_MAX:
             return False
-        key = _KEY.pack(offset)
+        key = BLOCK_KEY.pack(offset)
         if cursor.set_range(key):
             return cursor.key() == key or cursor.prev()
         return cursor.last()
@@ -501,30 +515,11 @@ def _nobody_writes(path: Path, refusal: HomeUnsupported) -> bool:
         return False
 
 
-def _first(cursor: lmdb.Cursor) -> int:
-    """The offset in the key of a block; a damaged page may give keys of any size."""
-    key = bytes(cursor.key())
-    if len(key) != _KEY.size:
-        raise Corrupt("reading the log", problem="the key of a block is no offset", key=key.hex())
-    return int(_KEY.unpack(key)[0])
-
-
 def _unreadable(doing: str, error: lmdb.Error) -> Corrupt | SystemRefused:
     # Of the handle, or of the system (LMDB's own numbers are below 0): no word about the data.
     if isinstance(error, lmdb.PanicError) or (error.code or 0) > 0:
         return SystemRefused(doing, problem=str(error))
     return Corrupt(doing, problem=str(error))
-
-
-def _count(block: bytes | memoryview) -> int:
-    return int(_COUNT(block, 56)[0]) if len(block) >= BLOCK_HEADER.size else 0
-
-
-def _ends_by(cursor: lmdb.Cursor, offset: int) -> bool:
-    """Whether the block here has no event from `offset` on. One cut short is not passed over."""
-    with memoryview(cursor.value()) as value:
-        count = _count(value)
-    return 0 < count <= offset - int(_KEY.unpack(cursor.key())[0])
 
 
 class _Refusals:

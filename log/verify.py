@@ -2,8 +2,8 @@
 
 * bytes: every block and frame has possible sizes, a right CRC, a known kind and version, and the
   block's columns repeat what its frames say;
-* continuity: offsets and blocks follow each other without gap, times never decrease, and every
-  frame names the previous event of its entity;
+* continuity: offsets and blocks follow each other without gap, each block is found by its offset,
+  times never decrease, and every frame names the previous event of its entity;
 * chain: each block's hash follows from the one before, from the genesis record on, and every
   checkpoint saw the chain that is there now.
 
@@ -29,7 +29,7 @@ from zlib import crc32
 import lmdb
 from blake3 import blake3
 
-from .block import CHAIN_SIZE_BYTES, Block, chain_hash
+from .block import CHAIN_SIZE_BYTES, FIRST_PLACE, Block, chain_hash
 from .checkpoints import Checkpoint, Checkpoints
 from .columns import check_columns
 from .errors import (
@@ -69,7 +69,6 @@ STALLED_S: Final = 120.0
 SINGLES_MAX: Final = 1_000
 """Blocks of one event that are checked together."""
 _CHAIN: Final = slice(CHAIN_SIZE_BYTES)
-_FIRST: Final = slice(40, 48)
 CURE: Final = (
     "keep this home as it is; `alphapulse replay --to {last} --into DIR` makes a home with the "
     "good events before it, or restore a backup"
@@ -90,6 +89,9 @@ _NO_VERDICT: Final[dict[str, type[AlphaPulseError]]] = {
 }
 """What the child raises that says nothing of the log."""
 _CHILD: Final = "import sys; from alphapulse.log import verify; sys.exit(verify.main(sys.argv[1:]))"
+
+
+Misplaced = Callable[[Sequence[int]], int | None]
 
 
 class Verdict(NamedTuple):
@@ -177,14 +179,16 @@ def cure_of_tail(head: int) -> str:
 def verify_blocks(
     blocks: Iterable[bytes], chain: bytes, checkpoints: Iterable[Checkpoint], *,
     first: int = 0, progress: Callable[[int], None] | None = None, elsewhere: range = range(0),
+    misplaced: Misplaced | None = None,
 ) -> list[Verdict]:  # fmt: skip
     """The three verdicts on blocks in order, the first of which must start at offset `first`.
 
-    chain: of the block before. elsewhere: events whose bytes somebody else checks.
+    chain: of the block before. elsewhere: events whose bytes somebody else checks. misplaced: finds
+    the first offset of some at which the store has another block than the one it lists, or none.
     Cost: 1.3 µs an event in blocks of 1,000, 2 µs in blocks of 1.
     """
     checkpoints = list(checkpoints)
-    audit = _Audit(first, chain, {at for at, _ in checkpoints}, elsewhere)
+    audit = _Audit(first, chain, {at for at, _ in checkpoints}, elsewhere, misplaced)
     reported, reported_at = 0, monotonic()
     for run in _runs(blocks):
         if not audit.take(run):
@@ -251,7 +255,10 @@ def _check_checkpoints(
 class _Audit:
     """The three checks, and what they remember from run to run."""
 
-    def __init__(self, first: int, chain: bytes, checkpoints: set[int], elsewhere: range) -> None:
+    def __init__(
+        self, first: int, chain: bytes, checkpoints: set[int], elsewhere: range,
+        misplaced: Misplaced | None,
+    ) -> None:  # fmt: skip
         self.bytes, self.continuity, self.chain = map(_Check, ("bytes", "continuity", "chain"))
         self.checks = (self.bytes, self.continuity, self.chain)
         self.next_offset = first
@@ -264,6 +271,7 @@ class _Audit:
         self._newest: dict[int, int] = {}
         self._from_start = first == 0
         self._elsewhere = elsewhere
+        self._misplaced = misplaced
 
     def take(self, blocks: list[bytes]) -> bool:
         """Checks the next blocks; False when one cannot be read, so that nothing after it can."""
@@ -291,6 +299,10 @@ class _Audit:
         if (at := self.next_offset) != run.first:
             after = f"follows offset {at - 1}" if at else "is the first that is there"
             raise Corrupt("auditing", problem=f"block {run.first} {after}", offset=at)
+        if self._misplaced is not None:
+            firsts = range(run.first, run.stop) if len(run.blocks) > 1 else (run.first,)
+            if (lost := self._misplaced(firsts)) is not None:
+                raise Corrupt("auditing", problem="its offset does not lead to it", offset=lost)
         sheet, newest = run.sheet, self._newest
         entities, spaces = sheet.entities.tolist(), sheet.spaces.tolist()
         previous, offsets = sheet.previous.tolist(), list(range(run.first, run.stop))
@@ -396,8 +408,9 @@ def verify_store(
         if last_blocks is not None and head > first:
             first, chain = _start_of_last(store, head, last_blocks, base)
         verify = partial(
-            verify_blocks, chain=chain, checkpoints=checkpoints, first=first, progress=progress
-        )
+            verify_blocks, chain=chain, checkpoints=checkpoints, first=first, progress=progress,
+            misplaced=store.misplaced,
+        )  # fmt: skip
         if first == 0 and (theirs := share(head)):
             with Helper(home.path, theirs) as helper:
                 verdicts = verify(all_blocks(store), elsewhere=helper.offsets)
@@ -448,7 +461,7 @@ def verify_bytes(home: Home, offsets: range, tell: Callable[[], None]) -> Verdic
 
 def _between(blocks: Iterable[bytes], offsets: range) -> Iterator[bytes]:
     for data in blocks:
-        first = int.from_bytes(data[_FIRST], "little")
+        first = int.from_bytes(data[FIRST_PLACE], "little")
         if first >= offsets.stop:
             return
         if first >= offsets.start:

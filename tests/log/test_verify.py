@@ -3,7 +3,10 @@ from __future__ import annotations
 import errno
 import os
 import random
+import struct
 import time
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from zlib import crc32
 
@@ -23,6 +26,7 @@ from alphapulse.log.eventlog import EventLog
 from alphapulse.log.frame import NO_PREVIOUS, Event, encode_body, encode_frame
 from alphapulse.log.home import Home
 from alphapulse.log.kinds import Kind, Space
+from alphapulse.log.lmdb_store import LmdbStore
 from alphapulse.log.verify import Verdict, cure_at, verify_blocks, verify_in_child, verify_store
 from tests.crash.children import verify_in_fork
 
@@ -34,6 +38,8 @@ pytestmark = pytest.mark.usefixtures("forked_interpreters")
 SIZES = [3, 1, 4, 2]
 HEAD = sum(SIZES)
 PAGE = 4096
+BRANCH, LEAF = 1, 2
+"""Flags of LMDB's pages."""
 
 
 @pytest.fixture
@@ -391,6 +397,48 @@ def test_flipped_bits_in_the_file_are_found_by_the_child(home: Home) -> None:
         assert bad is not None and block.first <= bad < block.stop
         (home.log / "data.mdb").write_bytes(good)
     assert fine(verify_in_fork(home.path))
+
+
+def keys_in(raw: bytes) -> Iterator[tuple[int, int]]:
+    """(flags of its page, place) of each key of eight bytes in an LMDB file, of freed pages too.
+
+    A page has its flags at 10, the end of its list of nodes at 12 and that list from 16 on; a node
+    has its key's size at 6, and then the key.
+    """
+    for page in range(2 * PAGE, len(raw), PAGE):
+        flags, end = struct.unpack_from("<HH", raw, page + 10)
+        if flags not in (BRANCH, LEAF) or not 16 <= end <= PAGE:
+            continue  # the rest of a block that has pages of its own
+        for (node,) in struct.iter_unpack("<H", raw[page + 16 : page + end]):
+            if raw[page + node + 6 : page + node + 8] == bytes([8, 0]):
+                yield flags, page + node + 8
+
+
+def read_by_offset(home: Home, stop: int) -> list[bytes | None]:
+    store = LmdbStore.open(home.log)
+    try:
+        return [store.frame_at(offset) for offset in range(stop)]
+    finally:
+        store.close()
+
+
+def test_a_changed_key_is_found_though_every_block_is_as_it_was(tmp_path: Path) -> None:
+    """Of a block, or of a branch on the way there: what is asked for by its offset is not found."""
+    count = 60
+    make_log(tmp_path / "home", [1] * count).close()
+    home = Home(tmp_path / "home")
+    good, frames = (home.log / "data.mdb").read_bytes(), read_by_offset(home, count)
+    lost = Counter[int]()
+    keys = list(keys_in(good))
+    for flags, place in [*keys[::5], *(key for key in keys if key[0] == BRANCH)]:
+        patch(home, {place + 6: bytes([good[place + 6] ^ 1])})
+        continuity = by_name(verify_store(home))["continuity"]
+        if read_by_offset(home, count) != frames:
+            assert not continuity.ok and "does not lead to it" in continuity.detail
+            lost[flags] += 1
+        patch(home, {place + 6: good[place + 6 : place + 7]})
+    assert lost[LEAF] >= 10 and lost[BRANCH] >= 3
+    assert fine(verify_store(home))
 
 
 @pytest.mark.parametrize("kept", [0, 1, PAGE, 2 * PAGE, 3 * PAGE + 100])
