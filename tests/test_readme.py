@@ -1,4 +1,6 @@
-"""The README's examples are run, in its order, as a reader would: nothing in it may be made up.
+"""The examples of README and of the guides are run, in their order, as a reader would.
+
+Nothing in them may be made up.
 
 Blocks marked `console` hold `$ command` lines and what they print; `...` stands for what differs
 from run to run (times, rates, hashes that depend on a home's random log id). Blocks marked
@@ -18,6 +20,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -29,7 +32,13 @@ from tests.crash.children import verification_here
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+GUIDES = (
+    "registry/INSTRUMENTS.md", "registry/discovery/FEEDS.md", "registry/venues/VENUES.md",
+)  # fmt: skip
+"""Those with examples. Each is read by itself, in a directory and a namespace of its own."""
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.M | re.S)
+LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.M)
 SHELLS = {"|", "&", "&&", ";", ">", "<"}
 REDIRECTIONS = {">", "&>"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -103,19 +112,50 @@ def _check_patterns(home: Path) -> None:
             assert 0 not in wanted
 
 
-def test_every_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "tools").symlink_to(ROOT / "tools")
-    monkeypatch.chdir(tmp_path)
+def _read(page: str, directory: Path) -> Counter[str]:
+    """Does what a page says, and counts its blocks by their kind."""
+    (directory / "tools").symlink_to(ROOT / "tools")
     namespace: dict[str, object] = {"__name__": "readme"}
-    kinds = []
-    for number, match in enumerate(BLOCK.finditer(README), 1):
+    kinds = Counter[str]()
+    for match in BLOCK.finditer((ROOT / page).read_text(encoding="utf-8")):
         kind, block = match.groups()
-        kinds.append(kind)
+        kinds[kind] += 1
         if kind == "python":
-            exec(compile(block, f"README block {number}", "exec"), namespace)
+            exec(compile(block, f"{page} block {kinds.total()}", "exec"), namespace)
             continue
         for command, output in _steps(block):
-            _check(output, _run(command, tmp_path), f"$ {command}")
+            _check(output, _run(command, directory), f"$ {command}")
+    return kinds
+
+
+def test_every_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kinds = _read("README.md", tmp_path)
     _check_patterns(tmp_path / "tour")
-    assert kinds.count("console") >= 5
-    assert kinds.count("python") >= 3
+    assert kinds["console"] >= 5 and kinds["python"] >= 3
+
+
+@pytest.mark.parametrize("page", GUIDES)
+def test_every_guide_does_what_it_says(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kinds = _read(page, tmp_path)
+    assert kinds["console"] and kinds["python"]
+
+
+def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
+    pages = [*ROOT.glob("*.md"), *(ROOT / "log").rglob("*.md"), *(ROOT / "registry").rglob("*.md")]
+    for page in (*pages, ROOT / "benchmarks/README.md"):
+        for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+            wanted = (page.parent / target).resolve() if target else page
+            assert wanted.is_file(), f"{page.name} leads to {target}, which is nowhere"
+            headings = HEADING.findall(wanted.read_text(encoding="utf-8"))
+            assert not anchor or anchor in {_anchor(each) for each in headings}, (page, anchor)
+    for guide in (*GUIDES, "registry/importers/FORMATS.md", "log/FORMAT.md"):
+        assert f"]({guide})" in README, f"README.md does not lead to {guide}"
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub names it."""
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")

@@ -17,7 +17,7 @@ class FeesUnknown(AlphaPulseError, LookupError):
 
 
 class NoSuchTransition(IllegalTransition):
-    cure = "see README, Venues"
+    cure = "see registry/venues/VENUES.md"
 
 
 class WindowClosed(AlphaPulseError, ValueError):
