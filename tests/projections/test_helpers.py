@@ -273,7 +273,7 @@ import time
 from alphapulse.projections import helpers
 real = helpers.fold_block
 def slowly(*arguments):
-    time.sleep(0.2)
+    time.sleep(0.1)
     real(*arguments)
 helpers.fold_block = slowly
 """
@@ -288,7 +288,7 @@ def test_a_helper_does_not_outlive_its_engine(home: Path) -> None:
     deadline = time.monotonic() + 30
     while start_time(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not start_time(pid), "left to itself it would go on for two minutes"
+    assert not start_time(pid), "left to itself it would go on for a minute"
     with Registry.open(home, durability="relaxed") as registry:
         assert all(each.equal for each in registry.rebuild())
 
