@@ -39,8 +39,8 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tests start interpreters by the hundred, each of which would compile all sources anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-_EXAMPLES = max(10, round(25 * SCALE**2))
-"""Of each test of hypothesis; `.ci/run` runs 100, at scale 2."""
+_EXAMPLES = max(10, round(13 * SCALE**3))
+"""Of each test of hypothesis; `.ci/run` runs 104, at scale 2."""
 # Deadlines are off because a timed assertion is a flaky test. print_blob: a failure prints the
 # @reproduce_failure line that replays it.
 settings.register_profile(
