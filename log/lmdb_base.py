@@ -20,6 +20,8 @@ from .block import BLOCK_HEADER, FIRST_PLACE
 from .errors import Corrupt
 from .store import Head
 
+GONE: Final = "its file data.mdb is gone or empty"
+CURE_RESTORE: Final = "move the home away, then `alphapulse restore BACKUP` in its place"
 BASE_KEY: Final = b"base"
 FORGOTTEN_BLOCKS_MAX: Final = 256
 """In one transaction."""
@@ -33,20 +35,30 @@ _COUNT: Final = struct.Struct("<I").unpack_from
 def check_size(path: Path, expected_bytes: int) -> None:
     """Raises Corrupt when the file is gone or cut short: in the place of one that is missing or
     empty LMDB would make a new one, and reading what is cut off would be a SIGBUS."""
-    doing, cure = f"opening {path}", "restore it from a backup"
     try:
-        size_bytes = os.stat(path / "data.mdb").st_size
-    except FileNotFoundError:
-        size_bytes = 0
+        size_bytes = _size_bytes(path)
     except PermissionError:
         return  # LMDB is refused as well, and says so
     if not size_bytes:
-        raise Corrupt(doing, problem="its file data.mdb is gone or empty", cure=cure)
+        raise Corrupt(f"opening {path}", problem=GONE, cure=CURE_RESTORE)
     if size_bytes < expected_bytes:
         raise Corrupt(
-            doing, problem="its file was cut short", size_bytes=size_bytes,
-            expected_bytes=expected_bytes, cure=cure,
+            f"opening {path}", problem="its file was cut short", size_bytes=size_bytes,
+            expected_bytes=expected_bytes, cure=CURE_RESTORE,
         )  # fmt: skip
+
+
+def is_gone(path: Path) -> bool:
+    """Whether the file of a log is missing or empty."""
+    return not _size_bytes(path)
+
+
+def _size_bytes(path: Path) -> int:
+    """0 when there is no file."""
+    try:
+        return os.stat(path / "data.mdb").st_size
+    except FileNotFoundError:
+        return 0
 
 
 def put_base(txn: lmdb.Transaction[Any], meta: lmdb._Database, base: Head) -> None:
@@ -119,4 +131,4 @@ def ends_by(cursor: lmdb.Cursor, offset: int) -> bool:
     """Whether the block here has no event from `offset` on. One cut short is not passed over."""
     with memoryview(cursor.value()) as value:
         count = count_of(value)
-    return 0 < count <= offset - int(BLOCK_KEY.unpack(cursor.key())[0])
+    return 0 < count <= offset - first_of(cursor)

@@ -135,6 +135,8 @@ class LmdbStore:
             raise Closed("using the log")
         self._shut = True
         self._env.close()
+        with _Refusals(f"opening {self._path}"):
+            check_size(self._path, 1)
         self._env = self._new_env()
         try:
             with _Refusals(f"opening {self._path}"):
@@ -199,7 +201,8 @@ class LmdbStore:
                     cls, path, sync=sync, durable=durable, reserve_size_bytes=reserve_size_bytes,
                     map_size_bytes=map_size_bytes,
                 )  # fmt: skip
-                check_size(path, 1)
+                with _Refusals(f"opening {path}"):
+                    check_size(path, 1)
                 try:
                     store = make()
                 except HomeUnsupported as refusal:

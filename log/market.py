@@ -27,6 +27,7 @@ from .errors import Corrupt, HomeExists, HomeMissing, InvalidInput, LogFull, Sys
 from .eventlog import EventLog, Mode, check_choices
 from .home import BUILDING, MARKET, Home, new_genesis, publish_log, sync_directory
 from .interrupts import opened
+from .lmdb_base import GONE, is_gone
 from .lmdb_store import RESERVE_SIZE_BYTES, LmdbStore, is_open_here
 from .lock import WriterLock
 from .refusals import SystemCalls
@@ -172,7 +173,7 @@ def _prepare(place: MarketHome, mode: Mode) -> str:
         place.make_directories()
         lock = WriterLock(place.writer_lock)
         try:
-            if place.exists() and not any(stale_markers(place)):
+            if place.exists() and not is_gone(place.log) and not any(stale_markers(place)):
                 return ""
             with lock.hold():
                 return _made_sound(place)
@@ -216,7 +217,10 @@ def _made_sound(place: MarketHome) -> str:
 
 
 def _damage(place: MarketHome) -> str:
-    """What is wrong with a log whose writer did not close; empty when nothing is."""
+    """What is wrong with a log that has no file, or whose writer did not close; empty when nothing
+    is."""
+    if is_gone(place.log):
+        return GONE
     stale = list(stale_markers(place))
     if not stale:
         return ""

@@ -203,17 +203,27 @@ def _register_venues(stage: _Stage) -> tuple[int, list[object]]:
 
 def _live_tail(stage: _Stage) -> tuple[int, list[object]]:
     """Starts `tail --follow`, registers something once it follows, shows what it printed."""
-    from alphapulse.registry import Equity, Registry
-
     command = [sys.executable, "-m", "alphapulse.tools.cli", "--home", stage.home, "tail",
                "--follow", "--limit", "1", "kind=instrument.registered"]  # fmt: skip
     if stage.cli.json:
         command.append("--json")
-    other = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as other:
+        lines = _followed(stage, other)
+    for line in lines:
+        stage.say(f"process {other.pid}: {line.strip()}")
+    caught = other.returncode == 0 and len(lines) == 1
+    return (FINE if caught else NO), [json.loads(x) for x in lines] if stage.cli.json else []
+
+
+def _followed(stage: _Stage, other: subprocess.Popen[bytes]) -> list[str]:
+    """What the other process printed of what is registered here once it follows; it has ended."""
+    from alphapulse.registry import Equity, Registry
+
     try:
         assert other.stderr is not None
-        ready, _, _ = select.select([other.stderr], [], [], WAIT_S_MAX)
-        said = other.stderr.readline().decode() if ready else ""
+        waiting = select.poll()  # not select(), which knows no descriptor above 1023
+        waiting.register(other.stderr, select.POLLIN)
+        said = other.stderr.readline().decode() if waiting.poll(WAIT_S_MAX * 1_000) else ""
         stage.say(f"process {other.pid}: {said.strip()}")
         with Registry.open(stage.home) as registry:
             receipt = registry.register(
@@ -227,11 +237,7 @@ def _live_tail(stage: _Stage) -> tuple[int, list[object]]:
         if other.poll() is None:
             other.kill()
             other.wait()
-    lines = printed.decode().splitlines()
-    for line in lines:
-        stage.say(f"process {other.pid}: {line.strip()}")
-    caught = other.returncode == 0 and len(lines) == 1
-    return (FINE if caught else NO), [json.loads(x) for x in lines] if stage.cli.json else []
+    return printed.decode().splitlines()
 
 
 def _collide(stage: _Stage, scratch: Path) -> None:

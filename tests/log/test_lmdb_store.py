@@ -21,6 +21,7 @@ from alphapulse.log.errors import (
     HomeUnsupported,
     InvalidInput,
     LogFull,
+    SystemRefused,
     TooManyReaders,
 )
 from alphapulse.log.lmdb_store import LmdbStore
@@ -514,3 +515,24 @@ def test_a_file_that_is_gone_is_not_made_anew(tmp_path: Path, is_there: bool) ->
         with pytest.raises(Corrupt, match="gone or empty"):
             LmdbStore.open(place, exacting=exacting)
     assert file.exists() is is_there and (not is_there or file.stat().st_size == 0)
+
+
+def test_a_file_that_is_gone_is_not_made_anew_by_who_opens_again(tmp_path: Path) -> None:
+    store, file = new_store(tmp_path / "log"), tmp_path / "log" / "data.mdb"
+    file.unlink()
+    with store._inside, pytest.raises(Corrupt, match="gone or empty"):
+        store._alone(store._reopen)
+    assert not file.exists()
+    with pytest.raises(Corrupt, match="gone or empty"):
+        store.head()
+    assert not file.exists()
+    store.close()
+
+
+def test_a_path_that_the_system_refuses_is_an_error_of_ours(tmp_path: Path) -> None:
+    place = tmp_path / "log"
+    new_store(place).close()
+    (place / "data.mdb").unlink()
+    (place / "data.mdb").symlink_to("data.mdb")
+    with pytest.raises(SystemRefused, match="symbolic links"):
+        LmdbStore.open(place)

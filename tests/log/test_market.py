@@ -237,6 +237,22 @@ def test_damage_empties_it_and_no_offset_is_given_twice(
     assert fine(home) and sorted(os.listdir(MarketHome(home).path)) == ["cursors", "log", "run"]
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_one_without_its_file_is_emptied(home: Path, is_there: bool) -> None:
+    """No backup has it, so nothing else would help."""
+    with MarketLog.of(home) as log:
+        fill(log, 9)
+    file = MarketHome(home).log / "data.mdb"
+    file.unlink()
+    if is_there:
+        file.touch()
+    with pytest.raises(Corrupt, match=r"gone or empty.*the next who writes to it empties it"):
+        MarketLog.of(home, mode="r")
+    with MarketLog.of(home) as log:
+        assert "gone or empty" in log.emptied and log.first > 1_700_000_000_000_000
+        assert add(log).first == log.first
+
+
 def test_damage_is_not_mended_under_somebody(home: Path, no_child: list[int | None]) -> None:
     with MarketLog.of(home) as log:
         fill(log, 9)

@@ -19,7 +19,9 @@ from alphapulse.log.checkpoints import Checkpoint
 from alphapulse.log.errors import (
     AlphaPulseError,
     ChainBroken,
+    Corrupt,
     HomeUnsupported,
+    NotDecodable,
     SystemRefused,
 )
 from alphapulse.log.eventlog import EventLog
@@ -439,6 +441,27 @@ def test_a_changed_key_is_found_though_every_block_is_as_it_was(tmp_path: Path) 
         patch(home, {place + 6: good[place + 6 : place + 7]})
     assert lost[LEAF] >= 10 and lost[BRANCH] >= 3
     assert fine(verify_store(home))
+
+
+def test_a_key_of_another_size_is_a_verdict(home: Home) -> None:
+    """It is no offset, which reading says in an error of ours."""
+    good, found = (home.log / "data.mdb").read_bytes(), 0
+    for _, place in keys_in(good):
+        patch(home, {place - 2: bytes([7])})
+        try:
+            reads_well = read_all(home) == list(range(HEAD))
+        except (Corrupt, NotDecodable):
+            reads_well = False
+        if not reads_well:
+            assert not fine(verify_in_child(home.path))
+            found += 1
+        patch(home, {place - 2: bytes([8])})
+    assert found >= len(SIZES) - 1 and fine(verify_store(home))
+
+
+def read_all(home: Home) -> list[int]:
+    with EventLog.open(home.path, mode="r") as log:
+        return [event.offset for event in log.read()]
 
 
 @pytest.mark.parametrize("kept", [0, 1, PAGE, 2 * PAGE, 3 * PAGE + 100])
