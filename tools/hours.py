@@ -159,7 +159,16 @@ def set_(
     source: str | None, request_id: str | None,
 ) -> int:  # fmt: skip
     """Say when a venue trades: all its rules and special days, from a file or from those that come
-    along. FILE is TOML or CSV as the README shows; of several venues in it, VENUE's are taken.
+    along. Of several venues in FILE, VENUE's are taken.
+
+    \b
+      hours set XTKS --bundled
+      hours set XCME FILE.toml
+
+    FILE.toml has venues, zone, holidays_to, always, [[rule]] (phase, weekdays, start, end, first,
+    last) and [[day]] (date or dates, reason, phases); FILE.csv a row for each rule and each phase
+    of a day, with the columns venue, zone, phase, weekdays, start, end, first, last, date, reason,
+    holidays_to, always. `hours show VENUE --toml` shows what hours look like so.
 
     Rules and days name their own dates, so without --valid-from they are the hours of all times; by
     --as-of one still sees what was known before.
