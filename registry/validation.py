@@ -104,10 +104,13 @@ def one_of(value: object, field: str, words: Iterable[str]) -> str:
 
 
 def refuse_others(given: Iterable[str], known: Iterable[str], of: str, hint: str = "") -> None:
-    """Raises InvalidInput, naming a given field that is none of the known ones. hint: more of the
-    cure."""
+    """Raises InvalidInput, naming a given field that is none of the known ones, and never what it
+    holds, which may be a secret. of: whose fields, with its article. hint: more of the cure."""
     if unknown := {*given} - {*known}:
-        refuse(of, "it has no such field", min(unknown), f"use {', '.join(known)}{hint}")
+        raise InvalidInput(
+            f"reading {of}", problem="there is no such field", field=shown(min(unknown)),
+            cure=f"use {', '.join(known)}{hint}",
+        )  # fmt: skip
 
 
 # --- text and numbers ------------------------------------------------------------------------

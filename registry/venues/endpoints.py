@@ -87,9 +87,7 @@ class Endpoint(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 def endpoint(fields: Mapping[str, object], *, stored: bool = False) -> Endpoint:
     """From fields by name, each validated; `limits` is a list of such. stored: it is in the log, so
     whether its address seems to hold a secret is not asked. Raises InvalidInput."""
-    refuse_others(
-        fields, Endpoint.__struct_fields__, "endpoint", "; secrets have no place"
-    )
+    refuse_others(fields, Endpoint.__struct_fields__, "an endpoint", "; secrets have no place")
     given = {name: value for name, value in fields.items() if value not in (None, "")}
     kind = one_of(given.get("kind"), "kind", KINDS)
     found = Endpoint(

@@ -147,7 +147,7 @@ class Doubt(NamedTuple):
 
 def fee_line(fields: Mapping[str, object]) -> FeeLine:
     """A line from its fields by name, each validated. Raises InvalidInput naming the field."""
-    refuse_others(fields, FeeLine.__struct_fields__, "fee line")
+    refuse_others(fields, FeeLine.__struct_fields__, "a fee line")
     given = {name: value for name, value in fields.items() if value not in (None, "")}
     if "value" not in given:
         refuse("value", "it is missing", "", "say what it costs, 0 when that is nothing")

@@ -118,7 +118,7 @@ def sample(fields: Mapping[str, object]) -> Sample:
     measure = MEASURES_BY_NAME[name]
     wanted = _VALUES[measure]
     allowed = {*_COMMON, wanted, *(("within_bps", "currency") if wanted == "depth" else ())}
-    refuse_others(fields, sorted(allowed), f"sample of {name}")
+    refuse_others(fields, sorted(allowed), f"a sample of {name}")
     depth = measure is Measure.DEPTH
     return Sample(
         venue(fields.get("venue")), measure, _time(fields.get("time")),

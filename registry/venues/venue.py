@@ -103,7 +103,7 @@ def venue_from(body: VenueBody) -> Venue:
 
 def field_from(name: str, value: object) -> object:
     """One field as the body has it; None and "" make it unknown. Raises InvalidInput."""
-    refuse_others((name,), FIELDS, "venue")
+    refuse_others((name,), FIELDS, "a venue")
     found = _CHECKS[name](_EMPTY.get(name, "") if value is None else value)
     if name == "links":
         _check_links(found)
