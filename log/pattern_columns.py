@@ -23,7 +23,6 @@ from .bodies import (
     BODY_TYPES,
     AcknowledgedBody,
     AnswerBody,
-    CollisionBody,
     ConflictBody,
     EndorsedBody,
     Extension,
@@ -54,9 +53,7 @@ _KINDS_WITH: Final = {
     "status": _kinds_of(Extension, ListingBody, TradingBody),
 }  # fmt: skip
 """Facets without a column that only these kinds have."""
-_OF_ANY_SPACE: Final = _kinds_of(
-    CollisionBody, ConflictBody, AcknowledgedBody, AnswerBody, EndorsedBody
-)
+_OF_ANY_SPACE: Final = _kinds_of(ConflictBody, AcknowledgedBody, AnswerBody, EndorsedBody)
 """Kinds whose instrument column holds the entity also where that is a venue or a feed."""
 if max(BODY_TYPES) > 255:
     raise ImportError("kinds over 255 need another search than their low byte")
