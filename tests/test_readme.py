@@ -37,6 +37,7 @@ GUIDES = (
 )  # fmt: skip
 """Those with examples. Each is read by itself, in a directory and a namespace of its own."""
 BLOCK = re.compile(r"^```(console|python)\n(.*?)^```$", re.M | re.S)
+FENCED = re.compile(r"^```.*?^```$", re.M | re.S)
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.M)
 SHELLS = {"|", "&", "&&", ";", ">", "<"}
@@ -95,7 +96,7 @@ def _run_here(words: list[str]) -> Result:
 def _check(wanted: str, got: str, what: str) -> None:
     checker = doctest.OutputChecker()
     if not checker.check_output(wanted.rstrip() + "\n", got.rstrip() + "\n", FLAGS):
-        pytest.fail(f"{what}\n--- README says\n{wanted}\n--- it prints\n{got}")
+        pytest.fail(f"{what}\n--- the page says\n{wanted}\n--- it prints\n{got}")
 
 
 def _check_patterns(home: Path) -> None:
@@ -145,15 +146,29 @@ def test_every_guide_does_what_it_says(
 
 
 def test_every_page_is_linked_and_every_link_leads_somewhere() -> None:
-    pages = [*ROOT.glob("*.md"), *(ROOT / "log").rglob("*.md"), *(ROOT / "registry").rglob("*.md")]
-    for page in (*pages, ROOT / "benchmarks/README.md"):
-        for target, anchor in LINK.findall(page.read_text(encoding="utf-8")):
+    rooms = [*(ROOT / "log").rglob("*.md"), *(ROOT / "registry").rglob("*.md")]
+    led_to = set()
+    for page in (*ROOT.glob("*.md"), *rooms, ROOT / "benchmarks/README.md"):
+        for target, anchor in LINK.findall(_prose(page)):
             wanted = (page.parent / target).resolve() if target else page
             assert wanted.is_file(), f"{page.name} leads to {target}, which is nowhere"
-            headings = HEADING.findall(wanted.read_text(encoding="utf-8"))
+            headings = HEADING.findall(_prose(wanted))
             assert not anchor or anchor in {_anchor(each) for each in headings}, (page, anchor)
-    for guide in (*GUIDES, "registry/importers/FORMATS.md", "log/FORMAT.md"):
-        assert f"]({guide})" in README, f"README.md does not lead to {guide}"
+            if page.name == "README.md" and page.parent == ROOT:
+                led_to.add(wanted)
+    missing = {page for page in rooms if page.name != "SOURCES.md"} - led_to
+    assert not missing, f"README.md does not lead to {missing}"
+
+
+def test_every_page_with_examples_is_run() -> None:
+    pages = (ROOT / "registry").rglob("*.md")
+    with_examples = {page for page in pages if BLOCK.search(page.read_text(encoding="utf-8"))}
+    assert with_examples == {ROOT / guide for guide in GUIDES}
+
+
+def _prose(page: Path) -> str:
+    """Without its blocks, whose comments are no headings and whose brackets are no links."""
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
 
 
 def _anchor(heading: str) -> str:
