@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from alphapulse.log import Home, MarketHome, MarketLog, verify_store
+from alphapulse.log import AnswerBody, Home, MarketHome, MarketLog, verify_store
 from alphapulse.registry import Registry
 from tests.crash.children import Child, complaints
 
@@ -169,20 +169,16 @@ class Soak:
 
     def _check_mixed(self, registry: Registry) -> list[str]:
         """What was answered is there, once; and so are the samples, which no power cut took."""
-        said: dict[str, list[int]] = {}
+        held: dict[int, list[int]] = {}
         for event in registry.read():
-            if request_id := event.metadata.request_id:
-                said.setdefault(request_id, []).append(event.offset)
+            prefix, _, number = event.metadata.request_id.partition("/")
+            if prefix == MIX:
+                body = event.body
+                answer = body.answer if isinstance(body, AnswerBody) else event.offset
+                held.setdefault(int(number), []).append(answer)
         answers = whole_lines(self._record(MIXER))
         wrong = [] if answers else [f"{MIXER} said nothing"]
-        wrong += [
-            f"request {number} is not there"
-            for number in range(len(answers)) if f"{MIX}/{number}" not in said
-        ]  # fmt: skip
-        wrong += [
-            f"{request_id} was carried out twice, at {offsets}"
-            for request_id, offsets in said.items() if offsets[-1] - offsets[0] >= len(offsets)
-        ]  # fmt: skip
+        wrong += misanswered(answers, held)
         with MarketLog.of(self.home, mode="r") as market:
             head = market.head
         sampled = whole_lines(self._record(MIXER).with_suffix(".samples"))
@@ -199,6 +195,26 @@ class Soak:
         verdicts = verify_store(place)
         wrong += [f"backup: {verdict.detail}" for verdict in verdicts if not verdict.ok]
         return min(verdict.checked for verdict in verdicts)
+
+
+def misanswered(answers: list[int], held: dict[int, list[int]]) -> list[str]:
+    """What is wrong with requests of which each leads to one event.
+
+    answers: the offset that each was answered with, by its number. held: for each event that the
+    log has of a request the offset to answer it with; the last request may be there without anybody
+    having heard of it, because a kill came between.
+    """
+    wrong = [
+        f"request {number} is not there" for number in range(len(answers)) if number not in held
+    ]
+    for number, offsets in held.items():
+        if len(offsets) > 1:
+            wrong.append(f"request {number} was carried out {len(offsets)} times: {offsets}")
+        elif number > len(answers):
+            wrong.append(f"request {number} is there, and only {len(answers)} were answered")
+        elif number < len(answers) and offsets != [answers[number]]:
+            wrong.append(f"request {number} was answered with {answers[number]}, not {offsets[0]}")
+    return wrong
 
 
 def misreceived(name: str, got: list[int], offsets: list[int], *, repeats: bool) -> list[str]:

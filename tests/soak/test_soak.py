@@ -8,7 +8,7 @@ from tests.crash.children import seeds
 
 from .__main__ import main
 from .slopes import LIMITS, Samples, per_minute
-from .soak import misreceived
+from .soak import misanswered, misreceived
 
 MINUTES = "0.03"
 
@@ -40,6 +40,20 @@ def test_what_a_subscriber_must_not_do() -> None:
     assert "after 2" in misreceived("s", [0, 2, 0, 2, 5], [0, 2, 5], repeats=False)[0]
     for got in ([0, 5], [2, 5], [0, 2], [0, 2, 3, 5], [0, 5, 2]):
         assert misreceived("s", got, [0, 2, 5], repeats=True), got
+
+
+def test_what_must_not_become_of_a_request() -> None:
+    good = {0: [7], 1: [7], 2: [9]}
+    assert misanswered([7, 7, 9], good) == []
+    assert misanswered([7, 7], good) == [], "the last one was killed before it was recorded"
+    for held, problem in (
+        ({0: [7], 2: [9]}, "request 1 is not there"),
+        ({**good, 1: [7, 12]}, "request 1 was carried out 2 times: [7, 12]"),
+        ({**good, 2: [9, 10]}, "request 2 was carried out 2 times: [9, 10]"),
+        ({**good, 2: [10]}, "request 2 was answered with 9, not 10"),
+        ({**good, 4: [12]}, "request 4 is there, and only 3 were answered"),
+    ):
+        assert misanswered([7, 7, 9], held) == [problem]
 
 
 def test_slopes_are_of_the_second_half_and_judged() -> None:
