@@ -23,7 +23,7 @@ from pathlib import Path
 from unittest import mock
 
 from alphapulse.log import Home, Verdict, cure_at, verify_in_child, verify_store
-from alphapulse.log.lmdb_store import _open_stores
+from alphapulse.log.lmdb_store import is_open_here
 from alphapulse.registry import audit
 
 Say = Callable[[str], None]
@@ -171,7 +171,7 @@ def verify_in_fork(
     Of a home that this process has open a forked child could not read the log: that is verified
     as users do it.
     """
-    if Home(home).log.resolve() in _open_stores:
+    if is_open_here(Home(home).log):
         return verify_in_child(home, last_blocks=last_blocks, progress=progress)
 
     def work(say: Say, _: Hear) -> None:
@@ -197,7 +197,7 @@ def verify_in_fork(
 
 def verify_here(home: Path, *, last_blocks: int | None = None, **_: object) -> list[Verdict]:
     """`verify_in_child` without one; of a home that this process has open, with one."""
-    if Home(home).log.resolve() in _open_stores:
+    if is_open_here(Home(home).log):
         return verify_in_child(home, last_blocks=last_blocks)
     return verify_store(Home(home), last_blocks=last_blocks)
 
@@ -225,9 +225,13 @@ def verification_here() -> AbstractContextManager[None]:
     return _verification(verify_here)
 
 
-def complaints(home: Path) -> list[str]:
-    """What an audit finds wrong; empty for a good home, whose log nobody damaged by hand."""
-    with verification_here():
+def complaints(home: Path, *, forked: bool = False) -> list[str]:
+    """What an audit finds wrong; empty for a good home, whose log nobody damaged by hand.
+
+    forked: a fork verifies, with its limits of time, for a log whose file may be torn: reading that
+    is a SIGBUS, or never ends.
+    """
+    with forked_verification() if forked else verification_here():
         return [f"{v.name}: {v.detail}" for v in audit(home) if not v.ok]
 
 
