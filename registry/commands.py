@@ -191,6 +191,7 @@ class Register(NamedTuple):
         today = dict[str, Value]()
         if not self.valid_from and state.is_pending(held):
             today = words_at(state.said_of(held), state.now)
+            today["class"] = CLASS_NAMES[AssetClass(int(today["class"]))]  # as `merge` has it
         changes = self._news(state, origin, held, known, today, conflicts)
         moves = self._moves(state, origin, held, today, conflicts)
         said = state.said_of(held) if self.valid_from else []

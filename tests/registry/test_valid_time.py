@@ -96,6 +96,22 @@ def test_what_is_announced_is_not_true_yet(calendar: Calendar) -> None:
         record.verify()
 
 
+def test_what_holds_today_takes_no_announcement_back(registry: Registry) -> None:
+    """Said again by the feed that announced it, as a file of every day does."""
+    words = Equity(isin=APPLE.isin, symbol="A", name="Old", status="active")
+    id = registry.register(words, source="feed").id
+    announced: dict[str, Any] = {"class": "etf", "name": "New", "status": "halted"}
+    registry.set_status(id, announced.pop("status"), source="feed", valid_from="2090-01-01")
+    registry.amend(id, source="feed", valid_from="2090-01-01", **announced)
+    for source in ("feed", "other"):
+        again = registry.register(words, source=source)
+        assert (again.outcome, again.conflicts) == ("unchanged", ())
+    then = registry.get(id, valid="2090-01-01")
+    assert then is not None and (then.asset_class.name, then.status.name) == ("ETF", "HALTED")
+    today = registry.get(id)
+    assert today is not None and (today.asset_class.name, today.status.name) == ("EQUITY", "ACTIVE")
+
+
 def test_nothing_is_there_before_its_registration_holds(calendar: Calendar) -> None:
     """Nor before the earliest day that is said of it: what corrects that day dates it back. A word
     without a date does not."""
