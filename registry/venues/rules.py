@@ -177,10 +177,18 @@ def _of_trading(state: State, entity: int, body: TradingBody) -> str:
         return "its status is unknown"
     if problem := _of_listing(state, body):
         return problem
-    before = status_before(state.trading_words(entity), body.valid_from)
-    if before is None or after == before or after in NEXT[before]:
+    words = list(state.trading_words(entity))
+    before = status_before(words, body.valid_from)
+    # Once it was judged by words that were corrected, too: logs of that time are legal as well.
+    readings = (before, _last_before(words, body.valid_from))
+    if before is None or any(is_allowed(each, after) for each in readings):
         return ""
     return f"{before.name.lower()} cannot become {after.name.lower()}"
+
+
+def is_allowed(before: TradingStatus | None, after: TradingStatus) -> bool:
+    """Whether a status may follow another one (None: nobody says which), or itself."""
+    return before is None or after == before or after in NEXT[before]
 
 
 def status_before(words: Iterable[TradingBody], at: int) -> TradingStatus | None:
@@ -190,10 +198,15 @@ def status_before(words: Iterable[TradingBody], at: int) -> TradingStatus | None
     newest: dict[int, TradingBody] = {}
     for word in words:
         newest.setdefault(word.valid_from, word)
-    known = [
-        word for word in newest.values()
-        if word.valid_from < at and not (word.until and word.until < at)
-    ]
+    return _last_before(newest.values(), at)
+
+
+def _last_before(words: Iterable[TradingBody], at: int) -> TradingStatus | None:
+    """Of the words that hold just before `at` (ns) the one that begins last; of those that begin
+    together, the first."""
+    known = (
+        word for word in words if word.valid_from < at and not (word.until and word.until < at)
+    )
     found = max(known, key=lambda word: word.valid_from, default=None)
     return None if found is None else TradingStatus(found.status)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterable
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from alphapulse.log import TradingStatus, parse_time
+from alphapulse.log import TradingBody, TradingStatus, parse_time
 from alphapulse.registry import Equity, Listing, Registry
 from alphapulse.registry.audit import audit_meaning
+from alphapulse.registry.venues import rules
 from alphapulse.registry.venues.errors import NoSuchTransition
 from alphapulse.registry.venues.trading_status import NEXT, SIDES
 from alphapulse.registry.venues.venue import Venue
@@ -108,6 +111,28 @@ def test_a_correction_that_ends_sooner_leaves_nothing_to_be_judged_by(registry: 
     venues.set_status("XNAS", "open", valid_from="2026-04-02", until="2026-04-03")
     with pytest.raises(NoSuchTransition, match="down cannot become auction"):
         venues.set_status("XNAS", "auction", valid_from="2026-04-04")
+
+
+def test_what_was_judged_by_corrected_words_once_is_legal_still(registry: Registry) -> None:
+    """Before corrections counted, the newest of all words that began before was asked."""
+
+    def once(words: Iterable[TradingBody], at: int) -> S | None:
+        held = [word for word in words if word.valid_from < at and not 0 < word.until < at]
+        return S(max(held, key=lambda word: word.valid_from).status) if held else None
+
+    venues = registry.venues
+    venues.add(XNAS)
+    venues.set_status("XNAS", "closed", valid_from="2020-06-01")
+    venues.set_status("XNAS", "down", valid_from="2021-01-01")
+    venues.set_status("XNAS", "open", valid_from="2021-01-01", until="2021-02-01")
+    with pytest.raises(NoSuchTransition, match="closed cannot become halted"):
+        venues.set_status("XNAS", "halted", valid_from="2021-06-01")
+    with mock.patch.object(rules, "status_before", once):
+        venues.set_status("XNAS", "halted", valid_from="2021-06-01")
+    assert audit_meaning(registry.log).ok
+    with mock.patch.object(rules, "status_before", return_value=None):
+        offset = venues.set_status("XNAS", "halted", valid_from="2020-09-01").offset
+    assert audit_meaning(registry.log).first_bad_offset == offset, "wrong by either reading"
 
 
 def test_a_venue_that_is_none_any_more_is_closed(registry: Registry) -> None:
