@@ -140,7 +140,7 @@ class Register(NamedTuple):
         facts = meant(state, self.facts, self.status)
         return self._replace(facts=facts, fingerprint=fingerprint_of(facts.key))
 
-    def unsaid(self, body: InstrumentBody) -> list[tuple[str, str]]:
+    def unsaid(self, body: InstrumentBody, _now: int) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
         known, facts = facts_from(body), self.facts
         if self.newest:

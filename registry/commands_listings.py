@@ -37,7 +37,7 @@ from .errors import UnknownListing
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import ORDER_FIELDS, Listing
-from .periods import DATES, Place, each_period, ended, flaw, flawed, has_date, place
+from .periods import DATES, Place, ended, flaw, flawed, has_date, place
 from .readers import normalised
 from .state import State
 from .terms import agree
@@ -85,15 +85,15 @@ class AddListing(NamedTuple):
         """Which orders are taken, as a body holds it: text, empty = not known."""
         return {field: str(getattr(self.listing, field) or "") for field in ORDER_FIELDS}
 
-    def unsaid(self, body: ListingBody) -> list[tuple[str, str]]:
-        """Its words that this state does not say: (field, value)."""
+    def unsaid(self, body: ListingBody, now: int) -> list[tuple[str, str]]:
+        """Its words that this state does not say: (field, value). now: ns, when it was decided."""
         begins, ends = self._dates()
-        is_dated = begins or ends  # else it was about the one that held then
-        then = [place(body, begins, ends).state(body, begins)] if is_dated else each_period(body)
+        then = place(body, begins, ends, now).state(body, begins)
+        is_taken = self.listing.symbol == then.symbol  # else its date was no word, see `_again`
         return [
             (field, str(value)) for field, value in self._offered().items()
-            if value and any(value != getattr(each, field) for each in then)
-        ]  # fmt: skip
+            if value and value != getattr(then, field) and (field != "symbol_from" or is_taken)
+        ]
 
     def _dates(self) -> tuple[int, int]:
         return int(self.listing.valid_from), int(self.listing.valid_to)

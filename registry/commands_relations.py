@@ -30,7 +30,7 @@ from .deciding import (
 from .errors import UnknownRelation
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, relation_key
-from .periods import DATES, each_period, ended, flaw, flawed, has_date, place
+from .periods import DATES, ended, flaw, flawed, has_date, place
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import State
 from .validation import is_backward, refuse, time_ns
@@ -83,15 +83,14 @@ class Relate(NamedTuple):
     def _key(self) -> bytes:
         return relation_key(self.relation, self.of, self.other)
 
-    def unsaid(self, body: RelationBody) -> list[tuple[str, str]]:
-        """Its words that this state does not say: (field, value)."""
+    def unsaid(self, body: RelationBody, now: int) -> list[tuple[str, str]]:
+        """Its words that this state does not say: (field, value). now: ns, when it was decided."""
         begins, ends = self.valid_from, self.valid_to
-        is_dated = begins or ends  # else it was about the one that held then
-        then = [place(body, begins, ends).state(body, begins)] if is_dated else each_period(body)
+        then = place(body, begins, ends, now).state(body, begins)
         return [
             (field, _text(value)) for field, value in self._words().items()
-            if any(value != _value(each, field) for each in then)
-        ]  # fmt: skip
+            if value != _value(then, field)
+        ]
 
     def _differs(self, known: RelationBody) -> bool:
         """Whether it says another ratio. Where it is not known since when it holds, one that is

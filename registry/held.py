@@ -82,3 +82,5 @@ class Past(NamedTuple):
     body: AnyBody
     command: bytes
     """Of its metadata."""
+    recorded: int
+    """ns; of one of this group the time of the group, before which it is not recorded."""

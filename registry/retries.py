@@ -55,7 +55,8 @@ def replayed(command: object, state: State, origin: Origin, first: int) -> Recei
     """The receipt of the command whose request began at `first`. Raises RequestReused when that was
     of another command.
 
-    `command.unsaid(body)`, where there is one: its words (field, value) that a state does not say.
+    `command.unsaid(body, now)`, where there is one: its words (field, value) that a state does not
+    say. now: ns, when that state was told.
     """
     events = state.events_of_request(origin.request_id, first)
     mine = [event for event in events if event.command == origin.command]
@@ -69,7 +70,7 @@ def replayed(command: object, state: State, origin: Origin, first: int) -> Recei
     unsaid = getattr(command, "unsaid", None)
     conflicts: tuple[int, ...] = ()
     if unsaid is not None:
-        words = unsaid(state.data_at(newest.offset))
+        words = unsaid(state.data_at(newest.offset), newest.recorded)
         conflicts = _conflicts(state, space, id, words, origin.source, events[-1].offset)
         raised = (event.offset for event in told if isinstance(event.body, ConflictBody))
         conflicts = tuple(dict.fromkeys((*conflicts, *raised)))

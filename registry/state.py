@@ -371,9 +371,11 @@ class State:
             )
             if metadata.request_id != request_id:
                 break
-            found.append(
-                Past(offset, event.kind, event.space, event.entity, event.body, metadata.command)
-            )
+            recorded = int(event.recorded) if isinstance(event, Event) else self.now
+            found.append(Past(
+                offset, event.kind, event.space, event.entity, event.body, metadata.command,
+                recorded,
+            ))  # fmt: skip
         if not found:
             raise ViewUnusable(
                 "looking for what a request led to", offset=first,

@@ -79,7 +79,7 @@ class AddVenue(NamedTuple):
         clean = normalised(venue)
         return cls(clean, bool(venue.operating) and not clean.operating)
 
-    def unsaid(self, body: VenueBody) -> list[tuple[str, str]]:
+    def unsaid(self, body: VenueBody, _now: int) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value)."""
         said = fields_of(self.venue).items()
         return [(f, _shown(f, v)) for f, v in said if v and v != getattr(body, f)]

@@ -414,6 +414,50 @@ def test_conflicts_of_old_are_in_the_receipt_while_they_were_open(registry: Regi
     assert carry_out(registry, *words) == first
 
 
+def test_words_without_a_date_are_of_the_period_that_held_then(tmp_path: Path) -> None:
+    """What another period says otherwise, and is in conflict, is no word of the request."""
+    with open_home(tmp_path / "home") as registry:
+        ids = [registry.register(each, source="a").id for each in tokens(2)]
+
+        def listed(symbol: str, source: str, **how: Any) -> Receipt:
+            request_id = how.pop("request_id", "")
+            listing = Listing(instrument=ids[0], venue="XETR", symbol=symbol, **how)
+            return registry.add_listing(listing, source=source, request_id=request_id)
+
+        def linked(ratio: str, source: str, **how: Any) -> Receipt:
+            return registry.relate(ids[0], "receipt_of", ids[1], ratio=ratio, source=source, **how)
+
+        for say, first, second, third in ((listed, "X", "Y", "Z"), (linked, "1/1", "1/2", "1/3")):
+            past = {"valid_from": "2010-01-01", "valid_to": "2015-01-01"}
+            say(first, "a", **past)
+            (conflict,) = say(second, "b", **past).conflicts
+            say(third, "b", valid_from="2018-01-01")
+            said = say(second, "b", request_id=first)
+            assert (said.outcome, said.conflicts) == ("amended", ())
+            assert say(second, "b", request_id=first) == said
+            of_old = say(second, "b", request_id=second, **past)
+            assert of_old.conflicts == (conflict,)
+            say(third, "b", valid_from="2090-01-01")  # another period comes
+            assert say(second, "b", request_id=first) == said
+            assert say(second, "b", request_id=second, **past) == of_old
+
+
+def test_the_date_of_a_symbol_that_was_not_taken_is_no_word_of_the_request(
+    registry: Registry,
+) -> None:
+    id = registry.register(APPLE).id
+
+    def said(symbol: str, since: str, source: str, request_id: str = "") -> Receipt:
+        listing = Listing(instrument=id, venue="XETR", symbol=symbol, symbol_from=since)
+        return registry.add_listing(listing, source=source, request_id=request_id)
+
+    said("X", "2012-01-01", "a")
+    (date,) = said("X", "2015-01-01", "b").conflicts
+    first = said("Y", "2015-01-01", "b", "r1")
+    assert len(first.conflicts) == 1 and date not in first.conflicts
+    assert said("Y", "2015-01-01", "b", "r1") == first
+
+
 def test_a_conflict_raised_later_is_no_word_of_the_request(registry: Registry) -> None:
     prepare(registry)
     apple = Equity(isin=APPLE.isin, symbol="S")
