@@ -118,6 +118,9 @@ class Lookup:
             other = self._views.recheck("instruments")
             if other is None or (position := (table := other).find(id)) < 0:
                 return None
+        return self._found(table, position, id, when)
+
+    def _found(self, table: TableReader, position: int, id: int, when: When) -> Match | None:
         found = self._state(table, position, id, when)
         if found is None and when.valid is not None and self._is_listed(id, when.known, when.valid):
             begins, _ = self.begins(id, when.known)
@@ -153,7 +156,7 @@ class Lookup:
         found = []
         for cell in cells:
             position = table.position_of(cell)
-            match = self._state(table, position, table.key_of(cell), when)
+            match = self._found(table, position, table.key_of(cell), when)
             if match is not None and wanted(match):
                 found.append(match)
         return found

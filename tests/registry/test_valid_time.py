@@ -193,6 +193,21 @@ def test_a_symbol_goes_from_one_to_another(calendar: Calendar) -> None:
     assert [r.id for r in registry.by_symbol("LUNA")] == [second]
 
 
+def test_who_was_listed_before_its_own_date_is_found_by_every_key(registry: Registry) -> None:
+    figi, cusip = "BBG000B9XRY4", APPLE.isin[2:-1]
+    id = registry.register(Equity(isin=APPLE.isin, figi=figi, symbol="AAPL")).id
+    registry.amend(id, isin=isin(7))
+    registry.add_listing(
+        Listing(instrument=id, venue="XNAS", symbol="AP", valid_from="2010", valid_to="2016")
+    )
+    for key in (f"0x{id:016x}", APPLE.isin, figi, cusip, "AAPL", "AP"):
+        for year, wanted in (("2009", []), ("2015", [id]), ("2017", [])):
+            found = registry.lookup.find(key, when=When(None, parse_time(year)))[1]
+            assert [match.id for match in found] == wanted, (key, year)
+    then = When(None, parse_time("2015"))
+    assert registry.lookup.by_isin(isin(7), then) == [], "it got that one only later"
+
+
 def test_every_way_to_ask_takes_both_times(calendar: Calendar) -> None:
     registry = calendar.at(MARCH)
     apple = registry.register(Equity(isin=APPLE.isin, symbol="A", valid_from=FEBRUARY)).id
