@@ -207,7 +207,8 @@ def _silence() -> None:
 )  # fmt: skip
 @click.option(
     "--home", metavar="DIR", envvar="ALPHAPULSE_HOME",
-    help="The registry's directory [else $ALPHAPULSE_HOME, else ./alphapulse-home].",
+    help="The registry's directory [else $ALPHAPULSE_HOME, unless that is"
+    " empty; else ./alphapulse-home].",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="JSON Lines on stdout.")
 @click.version_option(package_name="alphapulse", prog_name="alphapulse")

@@ -131,7 +131,9 @@ def settings(
         output = context.find_object(Output)
         if output is None:
             output = Output(json=as_json)
-        if home == "":  # as of a variable that is not set: not the home that was meant
+        # `--home "$DIR"` with DIR not set: not the home that was meant. An empty $ALPHAPULSE_HOME
+        # is no option that was given: like every variable of an environment it counts as not set.
+        if home == "":
             raise click.UsageError("--home names no directory")
         cli = Cli(home or above.params.get("home") or HOME_DEFAULT, output, home)
         code = function(cli, **arguments)

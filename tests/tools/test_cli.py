@@ -76,6 +76,7 @@ def test_the_home_is_named_or_in_the_environment_or_here(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run("init", "--json").rows[0]["home"] == str(home)
+    assert "else $ALPHAPULSE_HOME, unless that is empty" in " ".join(run("--help").out.split())
     assert run("init", "--json", env={"ALPHAPULSE_HOME": ""}).rows[0]["home"] == str(
         tmp_path / "alphapulse-home"
     )
