@@ -121,6 +121,7 @@ class Lookup:
         return self._found(table, position, id, when)
 
     def _found(self, table: TableReader, position: int, id: int, when: When) -> Match | None:
+        """As `match`, of one that stands at a position of the view."""
         found = self._state(table, position, id, when)
         if found is None and when.valid is not None and self._is_listed(id, when.known, when.valid):
             begins, _ = self.begins(id, when.known)
