@@ -129,6 +129,9 @@ def test_what_was_judged_by_corrected_words_once_is_legal_still(registry: Regist
         venues.set_status("XNAS", "halted", valid_from="2021-06-01")
     with mock.patch.object(rules, "status_before", once):
         venues.set_status("XNAS", "halted", valid_from="2021-06-01")
+    venues.set_status("XNAS", "closed", valid_from="2022-04-01")
+    venues.set_status("XNAS", "closed", valid_from="2022-04-01", until="2022-05-01")
+    venues.set_status("XNAS", "halted", valid_from="2022-06-01")  # and this only by what holds
     assert audit_meaning(registry.log).ok
     with mock.patch.object(rules, "status_before", return_value=None):
         offset = venues.set_status("XNAS", "halted", valid_from="2020-09-01").offset
