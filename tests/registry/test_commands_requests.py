@@ -440,6 +440,11 @@ def test_words_without_a_date_are_of_the_period_that_held_then(tmp_path: Path) -
             say(third, "b", valid_from="2090-01-01")  # another period comes
             assert say(second, "b", request_id=first) == said
             assert say(second, "b", request_id=second, **past) == of_old
+        more = Listing(instrument=ids[0], venue="XETR", symbol="Y", primary=True)
+        once = unit(AddListing.make(more), source="b", request_id="before what is announced")
+        said, again = carry_out(registry, once, once)  # in one group
+        assert (said.outcome, said.conflicts) == ("amended", ())
+        assert [again, *carry_out(registry, once)] == [said, said]
 
 
 def test_the_date_of_a_symbol_that_was_not_taken_is_no_word_of_the_request(
