@@ -87,7 +87,7 @@ class AddListing(NamedTuple):
 
     def unsaid(self, body: ListingBody, now: int) -> list[tuple[str, str]]:
         """Its words that this state does not say: (field, value). now: ns, when it was decided."""
-        begins, ends = self._dates()
+        begins, ends = self.dates()
         then = place(body, begins, ends, now).state(body, begins)
         is_taken = self.listing.symbol == then.symbol  # else its date was no word, see `_again`
         return [
@@ -95,7 +95,8 @@ class AddListing(NamedTuple):
             if value and value != getattr(then, field) and (field != "symbol_from" or is_taken)
         ]
 
-    def _dates(self) -> tuple[int, int]:
+    def dates(self) -> tuple[int, int]:
+        """Of the period that it is about (ns), 0 = it names none."""
         return int(self.listing.valid_from), int(self.listing.valid_to)
 
     def _differs(self, known: ListingBody, offered: Mapping[str, object]) -> bool:
@@ -109,7 +110,7 @@ class AddListing(NamedTuple):
     def _value_of(self, field: str, value: object, now: int) -> Callable[[DataBody], object]:
         """How to read a field from a state: of the period that it is about; of a date, whether a
         period has it."""
-        begins, ends = self._dates()
+        begins, ends = self.dates()
 
         def read(body: DataBody) -> object:
             assert isinstance(body, ListingBody)
@@ -128,7 +129,7 @@ class AddListing(NamedTuple):
     ) -> tuple[ListingBody, bool]:
         """As `Place.turned`; a symbol that came in the second part is not that of the first."""
         assert isinstance(held.body, ListingBody)
-        begins, ends = self._dates()
+        begins, ends = self.dates()
 
         def is_own(since: int) -> bool:
             value_of = self._value_of("valid_from", since, state.now)
@@ -200,7 +201,7 @@ class AddListing(NamedTuple):
         known = held.body
         assert isinstance(known, ListingBody)
         offered = self._offered()
-        begins, ends = self._dates()
+        begins, ends = self.dates()
         where = place(known, begins, ends, state.now)
         is_cut = False
         if self._differs(where.state(known, begins), offered):

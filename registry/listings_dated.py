@@ -1,9 +1,9 @@
 """Listings that an import says with a date: its rows name none for what they say of a listing.
 
 A listing has one date for its symbol, `symbol_from`, and none for its other words: those hold at
-once, or with its period. So the symbol counts from the date of the import on. One that lies ahead
-cannot be given to the other words, so a row that would change them is refused; a listing that is
-not known begins on that day.
+once, or with its period. So the symbol counts from the date of the import on, unless the period of
+the row is over by then. A date that lies ahead cannot be given to the other words, so a row that
+would change them is refused; a listing that is not known begins on that day.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .commands_listings import AddListing, change_listing
 from .deciding import DOING, Receipt
 from .held import DataBody, Held, Origin
 from .instruments import ORDER_FIELDS
-from .periods import at_time, place
+from .periods import place
 from .state import State
 
 _UNDATED: Final = ("primary", "figi", *ORDER_FIELDS)
@@ -36,20 +36,24 @@ class ListingSince(NamedTuple):
         if add.listing.symbol_from or int(add.listing.valid_from) >= since:
             return add.decide(state, origin)
         held, is_ahead = add.held(state), since > state.now
+        begins, ends = add.dates()
+        is_over = 0 < ends <= since
         if held is None:
-            field = "valid_from" if is_ahead and not add.listing.valid_from else "symbol_from"
-            if field == "valid_from" or add.listing.symbol:
+            field = "valid_from" if is_ahead and not begins else "symbol_from"
+            if is_over:
+                pass  # all of it holds with its period
+            elif field == "valid_from" or add.listing.symbol:
                 add = _dated(add, field, since)
             return add.decide(state, origin)
         assert isinstance(held.body, ListingBody)
-        known = at_time(held.body, state.now)
+        known = place(held.body, begins, ends, state.now).state(held.body, begins)
         if is_ahead:
             self._check_undated(known)
-        if add.listing.symbol not in ("", known.symbol):
+        if add.listing.symbol not in ("", known.symbol) and not is_over:
             return _dated(add, "symbol_from", since).decide(state, origin)
         receipt = add.decide(state, origin)
         if add.listing.symbol and since < known.symbol_from:
-            return _date_back(state, held, since, origin, receipt)
+            return self._date_back(state, held, origin, receipt)
         return receipt
 
     def _check_undated(self, known: ListingBody) -> None:
@@ -63,27 +67,25 @@ class ListingSince(NamedTuple):
                     since=format_time(self.since),
                 )  # fmt: skip
 
+    def _date_back(self, state: State, held: Held, origin: Origin, receipt: Receipt) -> Receipt:
+        """Says that the symbol was so earlier. Another source's date stands, and is no conflict: who
+        says since when he knows it does not say that it was otherwise before."""
+        newest = state.held(Space.LISTING, held.id)
+        assert newest is not None and isinstance(newest.body, ListingBody)
+        begins, ends = self.add.dates()
+        where = place(newest.body, begins, ends, state.now)
+
+        def known(body: DataBody) -> int:
+            assert isinstance(body, ListingBody)
+            return place(body, begins, ends, state.now).state(body, begins).symbol_from
+
+        said_by = state.said_by(newest, "symbol_from", known)
+        if said_by.source != origin.source or self.since >= known(newest.body):
+            return receipt
+        changes = where.said(newest.body, {"symbol_from": self.since}, begins)
+        offset = change_listing(state, newest, Kind.LISTING_AMENDED, changes, origin.metadata())
+        return receipt._replace(offset=offset, outcome="amended")
+
 
 def _dated(add: AddListing, field: str, since: int) -> AddListing:
     return add._replace(listing=replace(add.listing, **{field: since}))
-
-
-def _date_back(
-    state: State, held: Held, since: int, origin: Origin, receipt: Receipt
-) -> Receipt:
-    """Says that the symbol was so earlier. Another source's date stands, and is no conflict: who
-    says since when he knows it does not say that it was otherwise before."""
-    newest = state.held(Space.LISTING, held.id)
-    assert newest is not None and isinstance(newest.body, ListingBody)
-    where = place(newest.body, 0, 0, state.now)
-
-    def known(body: DataBody) -> int:
-        assert isinstance(body, ListingBody)
-        return at_time(body, state.now).symbol_from
-
-    said_by = state.said_by(newest, "symbol_from", known)
-    if said_by.source != origin.source or since >= known(newest.body):
-        return receipt
-    changes = where.said(newest.body, {"symbol_from": since}, 0)
-    offset = change_listing(state, newest, Kind.LISTING_AMENDED, changes, origin.metadata())
-    return receipt._replace(offset=offset, outcome="amended")

@@ -222,8 +222,14 @@ class Place(NamedTuple):
 
     def refuse_symbol_from(self, changes: Mapping[str, Any]) -> None:
         """Raises InvalidInput when it would be the symbol of an earlier period, too: each has its
-        own."""
-        since, own = changes.get("symbol_from", 0), self.date("valid_from")
+        own; and when the period is over by then, so that it never had it."""
+        since = changes.get("symbol_from", 0)
+        own, last = (changes.get(field) or self.date(field) for field in DATES)
+        if since and is_backward(since, last):
+            refuse(
+                "symbol_from", f"it ended before, {format_time(last)}", format_time(since),
+                "if it is there again, give the valid_from of that",
+            )  # fmt: skip
         for begins, ends in self.periods:
             if begins <= since < min(ends, own):
                 refuse(

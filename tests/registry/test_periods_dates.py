@@ -1,0 +1,83 @@
+"""What dates do to periods: none of them is lost, and no symbol begins where its period is over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alphapulse.log import InvalidInput
+from alphapulse.registry import ImportReport, Listing, Receipt, Registry, import_file
+from alphapulse.registry.audit import audit_meaning
+
+from .homes import APPLE
+
+
+def listed(registry: Registry, id: int, source: str = "s", **words: Any) -> Receipt:
+    return registry.add_listing(
+        Listing(instrument=id, venue="XNAS", currency="USD", **words), source=source
+    )
+
+
+def spans(registry: Registry, id: int) -> list[tuple[str, str, str]]:
+    """(since, until, symbol), of the dates the year alone."""
+    return [
+        (_year(body.valid_from), _year(body.valid_to), body.symbol)
+        for _, body in registry.listing_periods(id)
+    ]
+
+
+def _year(time: int) -> str:
+    return str(1970 + round(time / (365.2425 * 86_400 * 10**9))) if time else ""
+
+
+def test_a_dated_import_leaves_a_former_period_its_symbol(
+    registry: Registry, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+
+    def imported(*rows: str, since: str = "") -> ImportReport:
+        head = "isin,mic,symbol,currency,valid_from,valid_to"
+        file.write_text("\n".join([head, *(f"{APPLE.isin},XNAS,{row}" for row in rows), ""]))
+        return import_file(registry, file, source="s", valid_from=since)
+
+    former = "X,USD,2010-01-01,2015-01-01"
+    imported(former, "Y,USD,2018-01-01,")
+    apple = registry.by_isin(str(APPLE.isin))
+    assert apple is not None
+    for source_row in (former, "X2,USD,2010-01-01,2015-01-01"):
+        symbol = source_row.split(",")[0]
+        assert imported(source_row, since="2020-01-01").quarantined == 0
+        ((_, then),) = registry.listing_bodies(apple.id, valid="2012-01-01")
+        assert (then.symbol, then.symbol_from) == (symbol, 0)
+        found = registry.by_symbol(symbol, venue="XNAS", at="2012-01-01")
+        assert [match.id for match in found] == [apple.id]
+    (problem,) = imported("X3,USD,2010-01-01,", since="2020-01-01").problems
+    assert "symbol_from: it ended before, 2015-01-01" in problem.reason
+    assert imported("X2,USD,2010-01-01,2015-01-01", since="2012-01-01").quarantined == 0
+    assert spans(registry, apple.id) == [("2010", "2015", "X2"), ("2018", "", "Y")]
+    assert audit_meaning(registry.log).ok
+
+
+def test_a_dated_import_of_a_listing_that_is_over_and_not_known(
+    registry: Registry, tmp_path: Path
+) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text(
+        f"isin,mic,symbol,currency,valid_from,valid_to\n"
+        f"{APPLE.isin},XNAS,X,USD,2010-01-01,2015-01-01\n"
+    )
+    assert import_file(registry, file, source="s", valid_from="2020-01-01").new == 1
+    apple = registry.by_isin(str(APPLE.isin))
+    assert apple is not None
+    ((_, body),) = registry.listing_periods(apple.id)
+    assert (body.symbol, body.symbol_from) == ("X", 0)
+
+
+def test_a_symbol_cannot_come_when_its_period_is_over(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="X", valid_from="2010-01-01", valid_to="2015-01-01")
+    with pytest.raises(InvalidInput, match="it ended before, 2015-01-01"):
+        listed(registry, id, symbol="Y", symbol_from="2020-01-01", valid_from="2010-01-01")
+    assert spans(registry, id) == [("2010", "2015", "X")]
