@@ -127,7 +127,7 @@ class AddListing(NamedTuple):
     def _turned(
         self, state: State, origin: Origin, held: Held, where: Place
     ) -> tuple[ListingBody, bool]:
-        """As `Place.turned`; a symbol that came in the second part is not that of the first."""
+        """As `Place.turned`; a symbol that came in a later part is not that of one before."""
         assert isinstance(held.body, ListingBody)
         begins, ends = self.dates()
 
@@ -137,13 +137,14 @@ class AddListing(NamedTuple):
 
         known, is_cut = where.turned(held.body, begins, ends, state.now, is_own)
         then = where.state(held.body, begins)
-        if is_cut and then.symbol_from >= begins:
-            symbol, since = symbol_before(state.bodies_of(held), then, begins - 1)
-            parts = list(known.earlier)
-            first, last, words = parts[where.number]
-            words = replace(words, symbol=symbol, symbol_from=since)
-            parts[where.number] = first, last, words
-            known = replace(known, earlier=tuple(parts))
+        parts = list(known.earlier)
+        for number, until in ((where.number, begins), (where.number + 1, ends)):
+            if is_cut and until and then.symbol_from >= until:
+                symbol, since = symbol_before(state.bodies_of(held), then, until - 1)
+                first, last, words = parts[number]
+                words = replace(words, symbol=symbol, symbol_from=since if since > first else 0)
+                parts[number] = first, last, words
+                known = replace(known, earlier=tuple(parts))
         return known, is_cut
 
     def _symbol_now(self, state: State, held: Held, period: ListingBody) -> str:

@@ -178,8 +178,9 @@ class Relate(NamedTuple):
         conflicts: list[Disagreement] = []
         begins, ends = self.valid_from, self.valid_to
         where = place(known, begins, ends, state.now)
+        is_cut = False
         if self._differs(where.state(known, begins)):
-            known, _ = where.turned(
+            known, is_cut = where.turned(
                 known, begins, ends, state.now,
                 lambda since: origin.source == state.said_by(
                     held, "valid_from", self._value_of("valid_from", since, state.now)
@@ -196,7 +197,9 @@ class Relate(NamedTuple):
                 field, _text(before), said_by.source, _text(value), origin.source
             )
             word = Word.CORRECTS
-            if before and not where.is_new:
+            if where.is_new or (is_cut and said_by.source == origin.source):
+                pass  # it says how it was in a time of which nothing is known, or what came after
+            elif before:
                 word = weigh(state, Space.RELATION, held.id, said_by, origin, said)
             if word != Word.CONFLICTS:
                 changes[field] = value

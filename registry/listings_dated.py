@@ -68,8 +68,8 @@ class ListingSince(NamedTuple):
                 )  # fmt: skip
 
     def _date_back(self, state: State, held: Held, origin: Origin, receipt: Receipt) -> Receipt:
-        """Says that the symbol was so earlier. Another source's date stands, and is no conflict: who
-        says since when he knows it does not say that it was otherwise before."""
+        """Says that the symbol was so earlier. Another source's date stands, and is no conflict:
+        who says since when he knows it does not say that it was otherwise before."""
         newest = state.held(Space.LISTING, held.id)
         assert newest is not None and isinstance(newest.body, ListingBody)
         begins, ends = self.add.dates()

@@ -8,8 +8,8 @@ all others takes over what is not said of it; one before them has only what is s
 say the same of the same periods lead to the same state in whatever order they come.
 
 Who says of his own period since when something in it is otherwise ends it that day, and the next
-one begins; who says how it was before it ends that with its beginning. So neither what is announced
-nor what is told late changes anything else.
+one begins; where he says until when, it holds again after that. Who says how it was before it ends
+that with its beginning. So neither what is announced nor what is told late changes anything else.
 """
 
 from __future__ import annotations
@@ -134,6 +134,13 @@ def _date(time: int) -> str:
     return format_time(time) if time else "not known"
 
 
+def _known_from(words: Words, begins: int) -> Words:
+    """Of a period that begins then: a symbol that came before, it has from its beginning on."""
+    if isinstance(words, ListingWords) and words.symbol_from <= begins:
+        return replace(words, symbol_from=0)
+    return words
+
+
 class Place(NamedTuple):
     """Where words with dates belong."""
 
@@ -159,9 +166,7 @@ class Place(NamedTuple):
         if not self.is_new:
             return each_period(body)[self.number]
         words = words_of(body) if self.is_latest(begins) else type(words_of(body))()
-        if isinstance(words, ListingWords) and words.symbol_from <= begins:
-            words = replace(words, symbol_from=0)  # it has it from its beginning on
-        return _in(body, (0, 0, words))
+        return _in(body, (0, 0, _known_from(words, begins)))
 
     def is_latest(self, begins: int) -> bool:
         """Whether a new period comes after all that are known."""
@@ -186,32 +191,37 @@ class Place(NamedTuple):
         self, body: T, begins: int, ends: int, now: int, is_own: Callable[[int], bool]
     ) -> tuple[T, bool]:  # fmt: skip
         """The state once words that are otherwise have a period of their own from `begins` on, and
-        whether a known one was cut in two for it; as it is where the dates say no such thing.
+        whether a known one was cut for it; as it is where the dates say no such thing.
 
         What is announced of one that has no end begins anew. What is told of a time before all
-        others ends with that: of a single one only if who speaks said since when it holds
-        (`is_own`), else the two disagree. So do they about what is within one.
+        others ends with that. What is told of a time within one cuts it there. The latter two only
+        of who said himself since when the known one holds (`is_own`), else the two disagree. Where
+        it says until when, what was known holds again after it.
         """
-        if self._puts_off(begins, now) and self.is_newest and not body.valid_to:
+        first, last = self.date("valid_from"), self.date("valid_to")
+        is_ahead = self._puts_off(begins, now) and self.is_newest and not last
+        if is_ahead and not ends:
             return replace(body, valid_to=begins), False
-        if ends or not begins:
-            return body, False
         oldest = self.periods[0][0]
-        if oldest and begins < oldest:
+        if not ends and 0 != begins < oldest:
             if len(self.periods) == 1 and not is_own(oldest):
                 return body, False
             words = type(words_of(body))()  # nothing is known of it yet
             return replace(body, earlier=((begins, oldest, words), *body.earlier)), False
-        first, last = self.date("valid_from"), self.date("valid_to")
-        if not 0 != first < begins or (last and begins >= last) or not is_own(first):
+        is_within = 0 != first < begins and (not last or max(begins, ends) < last)
+        is_cut = is_within and is_own(first)
+        if not is_cut and not is_ahead:
             return body, False
         spans = _spans(body)
-        before = after = spans[self.number][2]
-        if isinstance(after, ListingWords) and after.symbol_from <= begins:
-            after = replace(after, symbol_from=0)  # it has it from its beginning on
-        spans[self.number : self.number + 1] = [(first, begins, before), (begins, last, after)]
+        words = spans[self.number][2]
+        parts: list[Span] = [(first, begins, words)]
+        if is_cut:
+            parts.append((begins, ends or last, _known_from(words, begins)))
+        if ends:
+            parts.append((ends, last, _known_from(words, ends)))
+        spans[self.number : self.number + 1] = parts
         *earlier, newest = spans
-        return replace(_in(body, newest), earlier=tuple(earlier)), True
+        return replace(_in(body, newest), earlier=tuple(earlier)), is_cut
 
     def _puts_off(self, begins: int, now: int) -> bool:
         """Whether the dates would put off the beginning of what holds now."""

@@ -81,3 +81,43 @@ def test_a_symbol_cannot_come_when_its_period_is_over(registry: Registry) -> Non
     with pytest.raises(InvalidInput, match="it ended before, 2015-01-01"):
         listed(registry, id, symbol="Y", symbol_from="2020-01-01", valid_from="2010-01-01")
     assert spans(registry, id) == [("2010", "2015", "X")]
+
+
+def test_what_is_told_from_to_leaves_the_rest(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="X", tick="0.01", valid_from="2010-01-01")
+    told = {"symbol": "Y", "valid_from": "2015-01-01", "valid_to": "2018-01-01"}
+    assert (listed(registry, id, **told).outcome, listed(registry, id, **told).outcome) == (
+        "amended", "unchanged")  # fmt: skip
+    assert spans(registry, id) == [
+        ("2010", "2015", "X"), ("2015", "2018", "Y"), ("2018", "", "X")]  # fmt: skip
+    assert [body.tick for _, body in registry.listing_periods(id)] == ["0.01"] * 3
+    listed(registry, id, symbol="Z", valid_from="2016-01-01", valid_to="2017-01-01")
+    assert [span[2] for span in spans(registry, id)] == ["X", "Y", "Z", "Y", "X"]
+    # a day that a period begins or ends on names it: so its dates and words are corrected
+    listed(registry, id, symbol="Z2", valid_from="2016-01-01", valid_to="2016-07-01")
+    assert [span[2] for span in spans(registry, id)] == ["X", "Y", "Z2", "Y", "X"]
+    assert audit_meaning(registry.log).ok
+
+
+@pytest.mark.parametrize("source", ["s", "t"])
+def test_what_is_announced_from_to_leaves_the_rest(registry: Registry, source: str) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="X", tick="0.01", valid_from="2010-01-01")
+    said = listed(
+        registry, id, source, symbol="Y", valid_from="2190-01-01", valid_to="2195-01-01"
+    )
+    assert said.conflicts == ()
+    assert spans(registry, id) == [
+        ("2010", "2190", "X"), ("2190", "2195", "Y"), ("2195", "", "X")]  # fmt: skip
+    assert audit_meaning(registry.log).ok
+
+
+def test_a_part_has_the_symbol_of_its_time(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="A", valid_from="2010-01-01")
+    listed(registry, id, symbol="B", symbol_from="2016-01-01")
+    listed(registry, id, symbol="C", symbol_from="2020-01-01")
+    listed(registry, id, tick="0.01", valid_from="2014-01-01", valid_to="2018-01-01")
+    parts = [(body.symbol, _year(body.symbol_from)) for _, body in registry.listing_periods(id)]
+    assert parts == [("A", ""), ("B", "2016"), ("C", "2020")]
