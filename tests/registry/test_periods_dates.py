@@ -8,10 +8,19 @@ from typing import Any
 import pytest
 
 from alphapulse.log import InvalidInput
-from alphapulse.registry import ImportReport, Listing, Receipt, Registry, import_file
+from alphapulse.registry import (
+    ImportReport,
+    Listing,
+    Origin,
+    Receipt,
+    Registry,
+    Relate,
+    Unit,
+    import_file,
+)
 from alphapulse.registry.audit import audit_meaning
 
-from .homes import APPLE
+from .homes import APPLE, receipts, token
 
 
 def listed(registry: Registry, id: int, source: str = "s", **words: Any) -> Receipt:
@@ -121,3 +130,33 @@ def test_a_part_has_the_symbol_of_its_time(registry: Registry) -> None:
     listed(registry, id, tick="0.01", valid_from="2014-01-01", valid_to="2018-01-01")
     parts = [(body.symbol, _year(body.symbol_from)) for _, body in registry.listing_periods(id)]
     assert parts == [("A", ""), ("B", "2016"), ("C", "2020")]
+
+
+def test_one_file_may_tell_that_a_ratio_changes(registry: Registry) -> None:
+    a, b = (registry.register(token(n)) for n in (1, 2))
+    origin = Origin("s", bytes(32))
+    said: list[tuple[str, str, str | int]] = [
+        ("1/2", "2010-01-01", 0), ("1/3", "2015-01-01", 0), ("1/5", "2016-01-01", "2017-01-01")
+    ]  # fmt: skip
+    for ratio, since, until in said:
+        relate = Relate.make(
+            a.fingerprint, "receipt_of", b.fingerprint, ratio=ratio, valid_from=since,
+            valid_to=until,
+        )  # fmt: skip
+        (outcome,) = registry.execute([Unit((relate,), origin)])
+        assert [receipt.conflicts for receipt in receipts(outcome)] == [()]
+    found = [(link.ratio, _year(link.valid_from)) for link in registry.related(a.id, ended=True)]
+    assert found == [((1, 2), "2010"), ((1, 3), "2015"), ((1, 5), "2016"), ((1, 3), "2017")]
+    assert audit_meaning(registry.log).ok
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_symbol_does_not_begin_in_a_period_before(registry: Registry, known: bool) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="X", valid_from="2010-01-01", valid_to="2015-01-01")
+    if known:
+        listed(registry, id, valid_from="2018-01-01")
+    with pytest.raises(InvalidInput, match="it is in an earlier period, which ends 2015-01-01"):
+        listed(registry, id, symbol="Y", symbol_from="2012-01-01", valid_from="2018-01-01")
+    listed(registry, id, symbol="Y", symbol_from="2019-01-01", valid_from="2018-01-01")
+    assert [span[2] for span in spans(registry, id)] == ["X", "Y"]
