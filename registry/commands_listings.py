@@ -26,6 +26,7 @@ from .deciding import (
     Word,
     allocate,
     announce_collision,
+    check_periods,
     endorse,
     found_instrument,
     held_instrument,
@@ -37,7 +38,7 @@ from .errors import UnknownListing
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, group_relation_key, listing_key, venue_fingerprint
 from .instruments import ORDER_FIELDS, Listing
-from .periods import DATES, Place, ended, flaw, flawed, has_date, place
+from .periods import DATES, Place, ended, has_date, place
 from .readers import normalised
 from .state import State
 from .terms import agree
@@ -259,13 +260,11 @@ def change_listing(
 ) -> int:
     assert isinstance(held.body, ListingBody)
     body = replace(held.body, revision=held.body.revision + 1, **changes)
-    if broken := flaw(body):
-        raise InvalidInput(
-            DOING, problem=f"the listing would be wrong: {broken}",
-            periods=flawed(body),
-            cure="`alphapulse listings KEY` shows what is known; give dates that agree, or of"
-            " another period both",
-        )  # fmt: skip
+    check_periods(
+        body, "listing",
+        "`alphapulse listings KEY` shows what is known; give dates that agree, or of another period"
+        " both",
+    )  # fmt: skip
     return state.emit(
         kind, Space.LISTING, held.id, body, metadata=metadata, valid_from=body.valid_from
     )

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
-from alphapulse.log import InvalidInput, Kind, RelationBody, RelationKind, Space, format_time
+from alphapulse.log import Kind, RelationBody, RelationKind, Space, format_time
 
 from .deciding import (
     DOING,
@@ -21,6 +21,7 @@ from .deciding import (
     Word,
     allocate,
     announce_collision,
+    check_periods,
     endorse,
     found_instrument,
     instrument_body,
@@ -30,7 +31,7 @@ from .deciding import (
 from .errors import UnknownRelation
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, relation_key
-from .periods import DATES, ended, flaw, flawed, has_date, place
+from .periods import DATES, ended, has_date, place
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
 from .state import State
 from .validation import is_backward, refuse, time_ns
@@ -316,12 +317,10 @@ def _change(
 ) -> int:
     known = _relation_body(held)
     body = replace(known, revision=known.revision + 1, **changes)
-    if broken := flaw(body):
-        raise InvalidInput(
-            DOING, problem=f"the relation would be wrong: {broken}",
-            periods=flawed(body),
-            cure="`alphapulse related KEY --ended` shows what is known; give dates that agree",
-        )  # fmt: skip
+    check_periods(
+        body, "relation",
+        "`alphapulse related KEY --ended` shows what is known; give dates that agree",
+    )  # fmt: skip
     return state.emit(
         kind, Space.RELATION, held.id, body, metadata=metadata, valid_from=body.valid_from
     )

@@ -18,6 +18,7 @@ from alphapulse.log import (
     EndorsedBody,
     FeedBody,
     InstrumentBody,
+    InvalidInput,
     Kind,
     ListingBody,
     ProposalBody,
@@ -47,6 +48,7 @@ from .identity import (
     venue_fingerprint,
     venue_key,
 )
+from .periods import flaw, flawed
 from .precedence import outranks
 from .state import State
 from .venue_state import key_of_aspect
@@ -272,3 +274,15 @@ def _conflict(
         offered=said.offered, offered_source=said.offered_source,
         instrument=owner_of(state, space, id),
     )  # fmt: skip
+
+
+def check_periods(body: ListingBody | RelationBody, what: str, cure: str) -> None:
+    """Raises InvalidInput when its periods break a rule. cure: of those whose dates do."""
+    if not (broken := flaw(body)):
+        return
+    problem = f"the {what} would be wrong: {broken}"
+    if periods := flawed(body):
+        raise InvalidInput(DOING, problem=problem, periods=periods, cure=cure)
+    raise InvalidInput(
+        DOING, problem=problem, cure="give dates of a period that is known; no other can be added"
+    )

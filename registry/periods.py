@@ -5,7 +5,9 @@ each with its own words: symbol, tick, ratio. They never overlap. Words with dat
 of them are about another period; all others are about the one that they overlap, and correct or
 contradict it. Words without dates are about the period that holds now, if any does. A period after
 all others takes over what is not said of it; one before them has only what is said. So files that
-say the same of the same periods lead to the same state in whatever order they come.
+say all of the same periods lead to the same state in whatever order they come. Where they leave out
+a tick, or say again later what held before, the order decides what the periods between have: who
+says X since 2010 and X since 2020 has corrected the date, so Y since 2015 then ends in 2020.
 
 Who says of his own period since when something in it is otherwise ends it that day, and the next
 one begins; where he says until when, it holds again after that. Who says how it was before it ends
@@ -116,7 +118,8 @@ def flaw(body: Dated) -> str:
 
 
 def flawed(body: Dated) -> str:
-    """For people: the periods that are wrong by themselves, else those that overlap."""
+    """For people: the periods that are wrong by themselves, else those that overlap; empty when
+    none of them is the reason."""
     periods = periods_of(body)
     wrong = [period for period in periods if is_backward(*period)] or [
         period for pair in pairwise(periods) if _overlap(*pair) for period in pair
@@ -204,7 +207,7 @@ class Place(NamedTuple):
             return replace(body, valid_to=begins), False
         oldest = self.periods[0][0]
         if not ends and 0 != begins < oldest:
-            if len(self.periods) == 1 and not is_own(oldest):
+            if not is_own(oldest):
                 return body, False
             words = type(words_of(body))()  # nothing is known of it yet
             return replace(body, earlier=((begins, oldest, words), *body.earlier)), False
@@ -278,7 +281,8 @@ def place(body: Dated, begins: int, ends: int, now: int = 0) -> Place:
     for number, period in enumerate(periods):
         if (begins and begins == period[0]) or (ends and ends == period[1]):
             return Place(periods, number)
-    for number in range(newest, -1, -1):
+    # the one that comes first after a beginning alone, else the newest
+    for number in range(newest, -1, -1) if ends else range(newest + 1):
         if not _apart(periods[number], begins, ends):
             return Place(periods, number)
     return Place(periods, newest + 1)

@@ -17,6 +17,7 @@ from alphapulse.registry import (
     Relate,
     Unit,
     import_file,
+    periods,
 )
 from alphapulse.registry.audit import audit_meaning
 
@@ -160,3 +161,40 @@ def test_a_symbol_does_not_begin_in_a_period_before(registry: Registry, known: b
         listed(registry, id, symbol="Y", symbol_from="2012-01-01", valid_from="2018-01-01")
     listed(registry, id, symbol="Y", symbol_from="2019-01-01", valid_from="2018-01-01")
     assert [span[2] for span in spans(registry, id)] == ["X", "Y"]
+
+
+def test_an_earlier_time_is_disputed_with_who_told_the_oldest_period(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="X", valid_from="2010-01-01", valid_to="2015-01-01")
+    listed(registry, id, "t", symbol="Y", valid_from="2018-01-01")
+    disputed = listed(registry, id, "t", symbol="W", valid_from="2005-01-01")
+    assert (disputed.outcome, len(disputed.conflicts)) == ("unchanged", 2)
+    assert spans(registry, id) == [("2010", "2015", "X"), ("2018", "", "Y")]
+    assert listed(registry, id, symbol="W", valid_from="2005-01-01").conflicts == ()
+    assert [span[2] for span in spans(registry, id)] == ["W", "X", "Y"]
+    assert audit_meaning(registry.log).ok
+
+
+def test_too_many_periods_are_not_a_matter_of_their_dates(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(periods, "PERIODS_MAX", 2)
+    id = registry.register(APPLE).id
+    a, b = (registry.register(token(n)).id for n in (1, 2))
+
+    def say(year: int, until: int) -> None:
+        dates = {"valid_from": f"{year}-01-01", "valid_to": f"{until}-01-01"}
+        listed(registry, id, symbol="X", **dates)
+        registry.relate(a, "wraps", b, **dates)
+
+    say(2000, 2001)
+    say(2002, 2003)
+    refusals = []
+    with pytest.raises(InvalidInput, match="over 2 periods") as found:
+        listed(registry, id, valid_from="2004-01-01")
+    refusals.append(str(found.value))
+    with pytest.raises(InvalidInput, match="over 2 periods") as found:
+        registry.relate(a, "wraps", b, valid_from="2004-01-01")
+    refusals.append(str(found.value))
+    for refusal in refusals:
+        assert "periods=" not in refusal and "no other can be added" in refusal

@@ -189,7 +189,9 @@ def test_what_was_before_several_periods_ends_with_them(registry: Registry) -> N
     id = registry.register(APPLE).id
     listed(registry, id, tick="0.0625", valid_from="1997-06-02")
     listed(registry, id, tick="0.01", valid_from="2001-04-09")
-    assert listed(registry, id, "t", tick="0.125", valid_from="1980-12-12").conflicts == ()
+    disputed = listed(registry, id, "t", tick="0.125", valid_from="1980-12-12")
+    assert (disputed.outcome, len(disputed.conflicts)) == ("unchanged", 2)  # as of a single one
+    assert listed(registry, id, tick="0.125", valid_from="1980-12-12").conflicts == ()
     assert ticks(registry, id, "1990-01-01", "1998-01-01", None) == ["0.125", "0.0625", "0.01"]
     a, b = (registry.register(token(n)).id for n in (1, 2))
     for ratio, since in (("2/1", "2010"), ("3/1", "2015"), ("1/1", "2005")):
