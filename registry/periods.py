@@ -240,8 +240,8 @@ class Place(NamedTuple):
         own, last = (changes.get(field) or self.date(field) for field in DATES)
         if since and is_backward(since, last):
             refuse(
-                "symbol_from", f"it ended before, {format_time(last)}", format_time(since),
-                "if it is there again, give the valid_from of that",
+                "symbol_from", f"its period is over by then, since {format_time(last)}",
+                format_time(since), "if it is there again, give the valid_from of that",
             )  # fmt: skip
         for begins, ends in self.periods:
             if begins <= since < min(ends, own):

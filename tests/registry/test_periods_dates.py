@@ -64,7 +64,7 @@ def test_a_dated_import_leaves_a_former_period_its_symbol(
         found = registry.by_symbol(symbol, venue="XNAS", at="2012-01-01")
         assert [match.id for match in found] == [apple.id]
     (problem,) = imported("X3,USD,2010-01-01,", since="2020-01-01").problems
-    assert "symbol_from: it ended before, 2015-01-01" in problem.reason
+    assert "symbol_from: its period is over by then, since 2015-01-01" in problem.reason
     assert imported("X2,USD,2010-01-01,2015-01-01", since="2012-01-01").quarantined == 0
     assert spans(registry, apple.id) == [("2010", "2015", "X2"), ("2018", "", "Y")]
     assert audit_meaning(registry.log).ok
@@ -88,7 +88,7 @@ def test_a_dated_import_of_a_listing_that_is_over_and_not_known(
 def test_a_symbol_cannot_come_when_its_period_is_over(registry: Registry) -> None:
     id = registry.register(APPLE).id
     listed(registry, id, symbol="X", valid_from="2010-01-01", valid_to="2015-01-01")
-    with pytest.raises(InvalidInput, match="it ended before, 2015-01-01"):
+    with pytest.raises(InvalidInput, match="its period is over by then, since 2015-01-01"):
         listed(registry, id, symbol="Y", symbol_from="2020-01-01", valid_from="2010-01-01")
     assert spans(registry, id) == [("2010", "2015", "X")]
 
@@ -123,14 +123,19 @@ def test_what_is_announced_from_to_leaves_the_rest(registry: Registry, source: s
     assert audit_meaning(registry.log).ok
 
 
-def test_a_part_has_the_symbol_of_its_time(registry: Registry) -> None:
+@pytest.mark.parametrize(
+    ("since", "parts"), [("2016", [("A", ""), ("B", "2016")]), ("2012", [("B", "2012"), ("B", "")])]
+)
+def test_a_part_has_the_symbol_of_its_time(
+    registry: Registry, since: str, parts: list[tuple[str, str]]
+) -> None:
     id = registry.register(APPLE).id
     listed(registry, id, symbol="A", valid_from="2010-01-01")
-    listed(registry, id, symbol="B", symbol_from="2016-01-01")
+    listed(registry, id, symbol="B", symbol_from=f"{since}-01-01")
     listed(registry, id, symbol="C", symbol_from="2020-01-01")
     listed(registry, id, tick="0.01", valid_from="2014-01-01", valid_to="2018-01-01")
-    parts = [(body.symbol, _year(body.symbol_from)) for _, body in registry.listing_periods(id)]
-    assert parts == [("A", ""), ("B", "2016"), ("C", "2020")]
+    found = [(body.symbol, _year(body.symbol_from)) for _, body in registry.listing_periods(id)]
+    assert found == [*parts, ("C", "2020")]
 
 
 def test_one_file_may_tell_that_a_ratio_changes(registry: Registry) -> None:
