@@ -140,7 +140,7 @@ class AddListing(NamedTuple):
         then = where.state(held.body, begins)
         parts = list(known.earlier)
         for number, until in ((where.number, begins), (where.number + 1, ends)):
-            if is_cut and until and then.symbol_from >= until:
+            if is_cut and until and 0 != then.symbol_from >= until:
                 symbol, since = symbol_before(state.bodies_of(held), then, until - 1)
                 first, last, words = parts[number]
                 words = replace(words, symbol=symbol, symbol_from=since if since > first else 0)

@@ -37,7 +37,7 @@ class ListingSince(NamedTuple):
             return add.decide(state, origin)
         held, is_ahead = add.held(state), since > state.now
         begins, ends = add.dates()
-        is_over = 0 < ends <= since
+        is_over = 0 != ends <= since
         if held is None:
             field = "valid_from" if is_ahead and not begins else "symbol_from"
             if is_over:

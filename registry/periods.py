@@ -201,17 +201,19 @@ class Place(NamedTuple):
         of who said himself since when the known one holds (`is_own`), else the two disagree. Where
         it says until when, what was known holds again after it.
         """
+        if not begins:
+            return body, False
         first, last = self.date("valid_from"), self.date("valid_to")
         is_ahead = self._puts_off(begins, now) and self.is_newest and not last
         if is_ahead and not ends:
             return replace(body, valid_to=begins), False
         oldest = self.periods[0][0]
-        if not ends and 0 != begins < oldest:
+        if not ends and oldest and begins < oldest:
             if not is_own(oldest):
                 return body, False
             words = type(words_of(body))()  # nothing is known of it yet
             return replace(body, earlier=((begins, oldest, words), *body.earlier)), False
-        is_within = 0 != first < begins and (not last or max(begins, ends) < last)
+        is_within = 0 != first < begins and (not last or (ends or begins) < last)
         is_cut = is_within and is_own(first)
         if not is_cut and not is_ahead:
             return body, False

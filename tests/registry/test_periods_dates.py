@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alphapulse.log import InvalidInput
+from alphapulse.log import InvalidInput, ListingBody
 from alphapulse.registry import (
     ImportReport,
     Listing,
@@ -203,3 +203,29 @@ def test_too_many_periods_are_not_a_matter_of_their_dates(
     refusals.append(str(found.value))
     for refusal in refusals:
         assert "periods=" not in refusal and "no other can be added" in refusal
+
+
+def test_days_before_1970_are_days_as_well(registry: Registry, tmp_path: Path) -> None:
+    id = registry.register(APPLE).id
+
+    def symbols() -> list[str]:
+        bodies = [event.body for event in registry.read()]
+        *_, newest = (body for body in bodies if isinstance(body, ListingBody))
+        return [each.symbol for each in periods.each_period(newest)]
+
+    listed(registry, id, symbol="X", valid_from="1950-01-01", valid_to="1965-01-01")
+    listed(registry, id, symbol="Y", valid_from="1960-01-01")
+    listed(registry, id, symbol="Z", valid_from="1955-01-01", valid_to="1957-01-01")
+    assert symbols() == ["X", "Z", "X", "Y"]
+    listed(registry, id, symbol="Y2", valid_to="1965-01-01")  # a day that names it
+    assert symbols() == ["X", "Z", "X", "Y2"]
+    file = tmp_path / "a.csv"
+    head = "isin,mic,symbol,currency,valid_from,valid_to"
+    file.write_text(f"{head}\n{APPLE.isin},XNAS,Z2,USD,1955-01-01,1957-01-01\n")
+    assert import_file(registry, file, source="s", valid_from="1958-01-01").amended == 1
+    assert symbols()[1] == "Z2"
+    other = registry.register(token(1)).id
+    listed(registry, other, symbol="X")  # since nobody knows when
+    listed(registry, other, symbol="Y", valid_from="1960-01-01")
+    assert spans(registry, other) == [("1960", "", "Y")]
+    assert audit_meaning(registry.log).ok
