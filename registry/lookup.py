@@ -307,7 +307,7 @@ class Lookup:
         at = max(at, period.valid_from)
         if period.valid_to:
             at = min(at, period.valid_to - 1)
-        if period.symbol_from <= at:
+        if not period.symbol_from or period.symbol_from <= at:
             return period
         bodies = (before.body for before in backwards(self._log, event.offset))
         return replace(period, symbol=symbol_before(bodies, period, at)[0])

@@ -158,8 +158,9 @@ def symbol_before(
             if where.is_new:
                 continue  # it tells nothing of this period
             body = where.state(body, period.valid_from)
-            if body.symbol != after and body.symbol_from <= valid:
-                return body.symbol, body.symbol_from
+            begins = body.symbol_from
+            if body.symbol != after and (not begins or begins <= valid):
+                return body.symbol, begins
             after = body.symbol
     return "", 0
 

@@ -229,3 +229,11 @@ def test_days_before_1970_are_days_as_well(registry: Registry, tmp_path: Path) -
     listed(registry, other, symbol="Y", valid_from="1960-01-01")
     assert spans(registry, other) == [("1960", "", "Y")]
     assert audit_meaning(registry.log).ok
+
+
+def test_a_period_that_ended_before_1970_has_its_symbol(registry: Registry) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="OLD", valid_from="1950-01-01", valid_to="1960-01-01")
+    (record,) = registry.listings(id, valid="1955-01-01")
+    assert record.symbol == "OLD"
+    assert [each.id for each in registry.by_symbol("OLD", venue="XNAS", at="1955-01-01")] == [id]
