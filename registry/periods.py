@@ -239,8 +239,10 @@ class Place(NamedTuple):
         """Raises InvalidInput when it would be the symbol of an earlier period, too: each has its
         own; and when the period is over by then, so that it never had it."""
         since = changes.get("symbol_from", 0)
+        if not since:
+            return
         own, last = (changes.get(field) or self.date(field) for field in DATES)
-        if since and is_backward(since, last):
+        if is_backward(since, last):
             refuse(
                 "symbol_from", f"its period is over by then, since {format_time(last)}",
                 format_time(since), "if it is there again, give the valid_from of that",

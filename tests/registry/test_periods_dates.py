@@ -231,6 +231,14 @@ def test_days_before_1970_are_days_as_well(registry: Registry, tmp_path: Path) -
     assert audit_meaning(registry.log).ok
 
 
+@pytest.mark.parametrize("since", ["", "1950-01-01"])
+def test_a_symbol_without_a_date_is_in_no_earlier_period(registry: Registry, since: str) -> None:
+    id = registry.register(APPLE).id
+    listed(registry, id, symbol="X", valid_from=since, valid_to="2015-01-01")
+    listed(registry, id, symbol="Y", valid_from="2018-01-01")
+    assert [symbol for _, _, symbol in spans(registry, id)] == ["X", "Y"]
+
+
 def test_a_period_that_ended_before_1970_has_its_symbol(registry: Registry) -> None:
     id = registry.register(APPLE).id
     listed(registry, id, symbol="OLD", valid_from="1950-01-01", valid_to="1960-01-01")
