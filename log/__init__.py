@@ -144,7 +144,14 @@ from .kinds import (
 from .live import Live, LiveStatistics
 from .lock import WriterLock
 from .markers import CaughtUp, Marked
-from .market import MarketHome, MarketLog, Retention, market_offset, market_offset_text
+from .market import (
+    MARKET_PREFIX,
+    MarketHome,
+    MarketLog,
+    Retention,
+    market_offset,
+    market_offset_text,
+)
 from .message import (
     BODY,
     DECIMALS_UNSET,
@@ -204,6 +211,7 @@ __all__ = [
     "LISTING_KINDS",
     "MANTISSA_UNSET",
     "MARKET_KINDS",
+    "MARKET_PREFIX",
     "MEASURES_BY_NAME",
     "MEASURE_NAMES",
     "MESSAGE_RESIDUE",

@@ -89,6 +89,7 @@ class CursorSubscription(Subscription):
         self._cursors = Cursors(log.home)
         self._cursor = cursor
         """What the file says."""
+        self._shown = log.home.cursor_shown(cursor.name)
         self._hold = hold
         self._auto = ack == "auto"
         self._last = -1
@@ -289,7 +290,7 @@ class CursorSubscription(Subscription):
         except CursorNotSaved as unsaved:
             problem += f"; it is not paused: {unsaved.why}"
         if self._cursor.state == "paused":  # else another thread closed it, or the disk is full
-            cure = f"mend the handler, then {pause_cure(self.cursor, event.offset)}"
+            cure = f"mend the handler, then {pause_cure(self._shown, event.offset)}"
         try:
             self.close()
         except CursorNotSaved as unsaved:
@@ -360,19 +361,20 @@ def open_cursor(
 
 def _resumed(log: EventLog, cursor: Cursor, pattern: Pattern | str) -> Pattern:
     """The pattern to go on with: the cursor's own, which text that is empty stands for."""
-    doing = f"subscribing with the cursor {cursor.name}"
+    shown = log.home.cursor_shown(cursor.name)
+    doing = f"subscribing with the cursor {shown}"
     check_fits(cursor, log)
     if cursor.state == "paused":
         assert cursor.error is not None
         if cursor.error.type == LOG_RESTORED:
             raise CursorPaused(
                 doing, problem=f"it is paused: {cursor.error}",
-                cure=f"`alphapulse cursors reset {cursor.name}` goes on at offset {cursor.offset},"
+                cure=f"`alphapulse cursors reset {shown}` goes on at offset {cursor.offset},"
                 " the head that was restored",
             )  # fmt: skip
         raise CursorPaused(
             doing, problem=f"it is paused, its handler raised {cursor.error}",
-            cure=pause_cure(cursor.name, cursor.error.offset),
+            cure=pause_cure(shown, cursor.error.offset),
         )  # fmt: skip
     given = Pattern.parse(pattern) if isinstance(pattern, str) else pattern
     if cursor.pattern is None:
@@ -382,13 +384,13 @@ def _resumed(log: EventLog, cursor: Cursor, pattern: Pattern | str) -> Pattern:
     except PatternError as error:
         raise CursorDamaged(
             doing, problem=f"its pattern cannot be read: {error.why}",
-            cure=f"`alphapulse cursors delete {cursor.name}`, then begin at offset {cursor.offset}",
+            cure=f"`alphapulse cursors delete {shown}`, then begin at offset {cursor.offset}",
         ) from error  # fmt: skip
     if given != kept and not (isinstance(pattern, str) and not pattern.strip()):
         raise CursorMismatch(
             doing, cursor_pattern=repr(str(kept)), pattern=repr(str(given)),
             cure=f"subscribe with its pattern or none, take another name, or `alphapulse cursors"
-            f" delete {cursor.name}` and begin at offset {cursor.offset}",
+            f" delete {shown}` and begin at offset {cursor.offset}",
         )  # fmt: skip
     return kept
 

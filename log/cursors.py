@@ -115,32 +115,35 @@ def encode_cursor(cursor: Cursor) -> bytes:
     return b"%08x %b\n" % (zlib.crc32(body), body)
 
 
-def decode_cursor(data: bytes, name: str) -> Cursor:
-    """Raises CursorDamaged for all that `encode_cursor` of this version did not write."""
-    body = data[_CRC_SIZE_BYTES:-1]
+def decode_cursor(data: bytes, name: str, shown: str = "") -> Cursor:
+    """Raises CursorDamaged for all that `encode_cursor` of this version did not write.
+
+    shown: what a person types for it, when that is not its name.
+    """
+    body, shown = data[_CRC_SIZE_BYTES:-1], shown or name
     if len(data) > CURSOR_SIZE_BYTES_MAX or data != b"%08x %b\n" % (zlib.crc32(body), body):
-        raise _damaged(name, "it was cut short or changed", size_bytes=len(data))
+        raise _damaged(shown, "it was cut short or changed", size_bytes=len(data))
     try:
         version = msgspec.json.decode(body)["format"]
         if version != CURSOR_FORMAT:
-            raise _damaged(name, "it was written by another version", format=version)
+            raise _damaged(shown, "it was written by another version", format=version)
         cursor = msgspec.json.decode(body, type=Cursor)
     except (msgspec.MsgspecError, KeyError, TypeError, UnicodeError) as error:
-        raise _damaged(name, f"it cannot be read: {error}") from error
+        raise _damaged(shown, f"it cannot be read: {error}") from error
     if cursor.name != name or cursor.offset < 0:
-        raise _damaged(name, "it is not this cursor's", says=cursor.name, offset=cursor.offset)
+        raise _damaged(shown, "it is not this cursor's", says=cursor.name, offset=cursor.offset)
     if cursor.state == "paused" and cursor.error is None:
-        raise _damaged(name, "it is paused without an error")
+        raise _damaged(shown, "it is paused without an error")
     return cursor
 
 
 def _damaged(name: str, problem: str, **facts: object) -> CursorDamaged:
     return CursorDamaged(
-        f"reading the cursor {name}", problem=problem, cure=position_cure(name), **facts
+        f"reading the cursor {name}", problem=problem, cure=_position_cure(name), **facts
     )
 
 
-def position_cure(name: str) -> str:
+def _position_cure(name: str) -> str:
     return f"give it a position: `alphapulse cursors reset {name} --to beginning|now|OFFSET|TIME`"
 
 
@@ -166,7 +169,8 @@ def behind(data: bytes, name: str, log_id: str, head: int) -> bytes:
 
 def check_fits(cursor: Cursor, log: EventLog) -> int:
     """The log's head. Raises CursorForeign when the position means nothing in this log."""
-    doing, cure = f"using the cursor {cursor.name}", position_cure(cursor.name)
+    shown = log.home.cursor_shown(cursor.name)
+    doing, cure = f"using the cursor {shown}", _position_cure(shown)
     log_id, head = log.genesis.log_id.hex(), log.head
     if cursor.log_id != log_id:
         raise CursorForeign(
@@ -178,11 +182,10 @@ def check_fits(cursor: Cursor, log: EventLog) -> int:
             doing, problem="it is ahead of the log, which was perhaps restored",
             offset=cursor.offset, head=head, cure=cure,
         )  # fmt: skip
-    if cursor.offset < log.first:  # of a market log, whose cursors no verb knows
+    if cursor.offset < log.first:  # of a market log
         raise CursorForeign(
             doing, problem="it is older than what is kept", offset=cursor.offset, first=log.first,
-            cure=f"`Cursors(log.home).reset({cursor.name!r}, log, 'beginning')` goes on with the"
-            " oldest that is kept",
+            cure=cure,
         )  # fmt: skip
     return head
 
@@ -273,7 +276,7 @@ class Cursors:
             raise CursorMissing(doing) from None
         except OSError as error:
             raise refused(doing, error) from error
-        return decode_cursor(data, name)
+        return decode_cursor(data, name, self._home.cursor_shown(name))
 
     def hold(self, name: str) -> CursorHold:
         """Takes the cursor, whether it exists or not. Raises CursorBusy, CursorNotSaved."""
@@ -350,8 +353,8 @@ class Cursors:
 
         to: as `start` of a subscription. It may move a cursor back, and makes one whose file is
         damaged, or that is of another log, good again.
-        Raises CursorMissing, CursorBusy, OffsetOutOfRange; CursorDamaged and CursorForeign when
-        `to` is needed and missing.
+        Raises CursorMissing, CursorBusy, OffsetOutOfRange, NoLongerKept; CursorDamaged and
+        CursorForeign when `to` is needed and missing.
         """
         self._require(name)
         with self.hold(name):
@@ -403,8 +406,11 @@ class Cursors:
 
 
 def position_at(log: EventLog, name: str, start: Start) -> int:
-    """The offset that `start` means. A cursor is never ahead: raises OffsetOutOfRange."""
-    offset, head = start_offset(log, start), log.head
+    """The offset that `start` means. A cursor is never ahead, nor before what a market log keeps:
+    raises OffsetOutOfRange, NoLongerKept."""
+    offset, head, first = start_offset(log, start), log.head, log.first
+    if offset < first:
+        raise NoLongerKept(f"placing the cursor {name}", offset=offset, first=first)
     if offset > head:
         raise OffsetOutOfRange(
             f"placing the cursor {name}", problem="the log has not come so far", offset=offset,

@@ -101,6 +101,10 @@ class Home:
         )  # fmt: skip
         """Made beside `log/`, the home itself first."""
 
+    def cursor_shown(self, name: str) -> str:
+        """What a person types for a cursor of this home."""
+        return name
+
     def exists(self) -> bool:
         with SystemCalls(f"looking for the home {self.path}"):
             return self.log.is_dir()

@@ -36,7 +36,7 @@ from .store import Head
 from .times import NS
 from .verify import verify_in_child
 
-PREFIX: Final = "m:"
+MARKET_PREFIX: Final = "m:"
 TRIM_S: Final = 1.0
 """How often a writer looks for what is to be forgotten."""
 _DAMAGED: Final = "log.damaged"
@@ -58,6 +58,9 @@ class MarketHome(Home):
         self.above = Home(home)
         self.damaged = self.path / _DAMAGED
         self.directories = (self.path, self.cursors, self.run)
+
+    def cursor_shown(self, name: str) -> str:
+        return f"{MARKET_PREFIX}{name}"
 
 
 class MarketLog(EventLog):
@@ -153,12 +156,12 @@ def _lmdb(log: MarketLog) -> LmdbStore:
 
 
 def market_offset_text(offset: int) -> str:
-    return f"{PREFIX}{offset}"
+    return f"{MARKET_PREFIX}{offset}"
 
 
 def market_offset(text: str) -> int:
     """The offset that `m:123` means. Raises InvalidInput."""
-    digits = text.removeprefix(PREFIX)
+    digits = text.removeprefix(MARKET_PREFIX)
     if digits == text or not (digits.isascii() and digits.isdecimal() and len(digits) <= 20):
         raise InvalidInput(
             "reading a market offset", problem="it is not m: and digits", value=repr(text[:40]),

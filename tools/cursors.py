@@ -1,7 +1,12 @@
-"""`cursors`: how far each named subscriber has come, and letting one go on."""
+"""`cursors`: how far each named subscriber has come, and letting one go on.
+
+Those of the market log are shown with `m:` before their names, as its offsets are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -10,7 +15,7 @@ from .output import Column
 from .verb import Cli, settings
 
 if TYPE_CHECKING:
-    from alphapulse.log import CursorState
+    from alphapulse.log import CursorState, EventLog
 
 _ACTIONS: Final = ("list", "show", "reset", "delete")
 
@@ -20,7 +25,8 @@ _ACTIONS: Final = ("list", "show", "reset", "delete")
 @click.argument("name", required=False)
 @click.option(
     "--to", metavar="beginning|now|OFFSET|TIME",
-    help="With reset: the event to go on with. A bare integer is an offset.",
+    help="With reset: the event to go on with. A bare integer is an offset, m:123 one"
+    " of the market log.",
 )  # fmt: skip
 @settings
 def cursors(cli: Cli, action: str, name: str | None, to: str | None) -> None:
@@ -34,8 +40,9 @@ def cursors(cli: Cli, action: str, name: str | None, to: str | None) -> None:
       cursors delete NAME      forget it
 
     States: active (somebody holds it now), idle, paused (its handler failed, or the log was
-    restored to before its position), unusable (its file is damaged, or of another log). One that
-    is active is neither reset nor deleted.
+    restored to before its position), unusable (its file is damaged, or of another log, or older
+    than what a market log keeps). One that is active is neither reset nor deleted. Names and
+    offsets of the market log begin with m:.
 
     \b
     JSON fields: name, pattern, offset, lag_events, lag_s, state, error; show
@@ -46,40 +53,72 @@ def cursors(cli: Cli, action: str, name: str | None, to: str | None) -> None:
         raise click.UsageError("write `cursors`, or `cursors show|reset|delete NAME`")
     if to is not None and action != "reset":
         raise click.UsageError("--to goes with reset")
+    if name is None:
+        _list(cli)
+        return
     from alphapulse.log import Cursors
 
-    with cli.log() as log:
+    with _log_of(cli, name) as (log, own_name):
         known = Cursors(log.home)
-        if name is None:
-            _list(cli, known.states(log))
-        elif action == "delete":
-            known.delete(name)
+        if action == "delete":
+            known.delete(own_name)
             if cli.json:
                 cli.out.records([{"name": name, "deleted": True}])
             else:
                 cli.out.line(f"deleted the cursor {name}")
         else:
             if action == "reset":
-                known.reset(name, log, None if to is None else to.strip())
-            _show(cli, known.state(log, name))
+                known.reset(own_name, log, _start(log, to))
+            _show(cli, log, known.state(log, own_name))
 
 
-def _list(cli: Cli, states: list[CursorState]) -> None:
+@contextmanager
+def _log_of(cli: Cli, name: str) -> Iterator[tuple[EventLog, str]]:
+    """The log that a cursor is of, and its name there."""
+    from alphapulse.log import MARKET_PREFIX, MarketLog
+
+    if name.startswith(MARKET_PREFIX):
+        with MarketLog.of(cli.home, mode="r") as market:
+            yield market, name.removeprefix(MARKET_PREFIX)
+    else:
+        with cli.log() as log:
+            yield log, name
+
+
+def _start(log: EventLog, to: str | None) -> int | str | None:
+    """What `reset --to` says, as `start` of a subscription. Raises InvalidInput."""
+    from alphapulse.log import MARKET_PREFIX, MarketLog, market_offset
+
+    if to is None:
+        return None
+    words = to.strip()
+    is_offset = words.isdecimal() or words.startswith(MARKET_PREFIX)
+    return market_offset(words) if is_offset and isinstance(log, MarketLog) else words
+
+
+def _list(cli: Cli) -> None:
+    from alphapulse.log import Cursors, MarketHome, MarketLog
+
+    with cli.log() as log:
+        rows = [_fields(log, state) for state in Cursors(log.home).states(log)]
+    if Cursors(MarketHome(cli.home)).names():
+        with MarketLog.of(cli.home, mode="r") as market:
+            rows += [_fields(market, state) for state in Cursors(market.home).states(market)]
     if cli.json:
-        cli.out.records(map(_fields, states))
-    elif states:
+        cli.out.records(rows)
+    elif rows:
         cli.out.table(
             [Column("name", whole=True), Column("state"), Column("offset", right=True, whole=True),
              Column("lag_events", right=True), Column("lag_s", right=True), Column("pattern"),
              Column("error")],
-            [_fields(state) for state in states],
+            rows,
         )  # fmt: skip
     else:
         cli.note("no cursors: `alphapulse tail --cursor NAME`, or subscribe with cursor=NAME")
 
 
-def _show(cli: Cli, state: CursorState) -> None:
-    fields = _fields(state) | _more(state)
+def _show(cli: Cli, log: EventLog, state: CursorState) -> None:
+    fields = _fields(log, state) | _more(log, state)
     if cli.json:
         cli.out.records([fields])
     else:
@@ -89,16 +128,16 @@ def _show(cli: Cli, state: CursorState) -> None:
         )
 
 
-def _fields(state: CursorState) -> dict[str, object]:
+def _fields(log: EventLog, state: CursorState) -> dict[str, object]:
     return {
-        "name": state.name, "pattern": state.pattern, "offset": state.offset,
-        "lag_events": state.lag_events,
+        "name": log.home.cursor_shown(state.name), "pattern": state.pattern,
+        "offset": _offset(log, state.offset), "lag_events": state.lag_events,
         "lag_s": None if state.lag_s is None else round(state.lag_s, 3),
         "state": state.state, "error": state.error,
     }  # fmt: skip
 
 
-def _more(state: CursorState) -> dict[str, object]:
+def _more(log: EventLog, state: CursorState) -> dict[str, object]:
     from alphapulse.log import format_time
 
     cursor = state.cursor
@@ -106,8 +145,16 @@ def _more(state: CursorState) -> dict[str, object]:
     return {
         "policy": None if cursor is None else cursor.policy,
         "skipped": None if cursor is None else cursor.skipped,
-        "error_offset": None if error is None else error.offset,
+        "error_offset": None if error is None else _offset(log, error.offset),
         "error_time": None if error is None else format_time(error.time),
         "saved": None if cursor is None else format_time(cursor.saved),
         "holder_pid": state.holder_pid,
     }
+
+
+def _offset(log: EventLog, offset: int | None) -> int | str | None:
+    from alphapulse.log import MarketLog, market_offset_text
+
+    if offset is None or not isinstance(log, MarketLog):
+        return offset
+    return market_offset_text(offset)

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.log import Cursors, Event, HandlerFailed, Home
+from alphapulse.log import (
+    Cursors,
+    Event,
+    HandlerFailed,
+    Home,
+    MarketHome,
+    MarketLog,
+    Retention,
+)
 from alphapulse.registry import Equity, Registry
+from tests.log.markets import add, fill
 
 from .conftest import Run, start
 
@@ -165,3 +174,36 @@ def test_reading_needs_no_right_to_write(run: Run, home: Path, apple: int) -> No
     before = {path: path.read_bytes() for path in (home / "cursors").iterdir()}
     assert run("cursors").code == 0 and run("cursors", "show", "a").code == 0
     assert {path: path.read_bytes() for path in (home / "cursors").iterdir()} == before
+
+
+def test_those_of_the_market_log_are_known_by_their_prefix(run: Run, home: Path) -> None:
+    run("init")
+    shown(run, "--cursor", "scores")
+    with MarketLog.of(home, retention=Retention(size_bytes_max=1 << 20)) as log:
+        add(log, 5)
+        log.subscribe("kind=sample", cursor="scores").close()
+        add(log, 2)
+        rows = run("cursors", "--json").rows
+        assert [(row["name"], row["offset"], row["lag_events"]) for row in rows] == [
+            ("scores", 0, 0), ("m:scores", "m:5", 2),
+        ]  # fmt: skip
+        table = run("cursors").out.splitlines()
+        assert table[2].split()[:4] == ["m:scores", "idle", "m:5", "2"]
+        (row,) = run("cursors", "reset", "m:scores", "--to", "m:1", "--json").rows
+        assert list(row) == FIELDS + MORE and (row["name"], row["offset"]) == ("m:scores", "m:1")
+        for wrong in ("1", "m:x", "m:8"):
+            refused = run("cursors", "reset", "m:scores", "--to", wrong)
+            assert refused.code == 2, refused.err
+        fill(log)
+        log.trim()
+        first = log.first
+    (_, late) = run("cursors", "--json").rows
+    assert (late["state"], late["offset"]) == ("unusable", "m:1")
+    assert run("cursors", "reset", "m:scores", "--to", "m:1").code == 2
+    (row,) = run("cursors", "reset", "m:scores", "--to", "beginning", "--json").rows
+    assert row["offset"] == f"m:{first}"
+    assert run("cursors", "show", "m:scores").code == 0
+    (row,) = run("cursors", "delete", "m:scores", "--json").rows
+    assert row == {"name": "m:scores", "deleted": True}
+    assert [row["name"] for row in run("cursors", "--json").rows] == ["scores"]
+    assert Cursors(MarketHome(home)).names() == []
