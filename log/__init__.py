@@ -182,7 +182,7 @@ from .sample import (
 from .session import Commit, Draft, Staged, WriteSession
 from .store import BlockStore, Head
 from .subscription import Spin, Start, Subscription, offset_given, start_offset
-from .times import format_time, parse_time
+from .times import format_time, is_during, parse_time
 from .upcast import VERSIONS
 from .verify import Verdict, cure_at, verify_in_child, verify_store
 
@@ -386,6 +386,7 @@ __all__ = [
     "facet_values",
     "format_time",
     "import_archive",
+    "is_during",
     "keep_mark",
     "make_backup",
     "market_offset",

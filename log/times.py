@@ -32,6 +32,12 @@ def _before_1970(seconds: int) -> datetime:
     return _EPOCH + timedelta(seconds=seconds)
 
 
+def is_during(at: int, begins: int, ends: int) -> bool:
+    """Whether a time (ns) lies from a beginning on, and before an end. 0 of either is not known,
+    and leaves that side open, before 1970 as after it."""
+    return (not begins or begins <= at) and (not ends or at < ends)
+
+
 def parse_time(text: str) -> int:
     """RFC 3339, or a date, a month or a year, which mean their first instant in UTC.
 

@@ -33,6 +33,7 @@ from alphapulse.log import (
     TradingStatus,
     VenueBody,
     VenueKind,
+    is_during,
 )
 
 from .keys import text_key
@@ -180,7 +181,7 @@ class ListingRecord(_LinkRecord):
     def current(self, at: int) -> bool:
         """Whether it is listed at `at` (ns): after it began, if that is known, and not ended. Of
         its newest period only, see `has_earlier`."""
-        return self.valid_from <= at and (self.valid_to == 0 or at < self.valid_to)
+        return is_during(at, self.valid_from, self.valid_to)
 
     def _text(self, at: int, size_at: int) -> str:
         start = self._at + at

@@ -23,6 +23,7 @@ from alphapulse.log import (
     Kind,
     Pattern,
     VenueBody,
+    is_during,
     where,
 )
 from alphapulse.projections import DATA_KINDS, backwards
@@ -193,7 +194,7 @@ def blamed_of_venue(events: Iterable[Event], at: int) -> list[Blame]:
             begins, until = 0, 0
             if isinstance(event.body, ASPECTS):
                 begins, until = word_of(event)[:2]
-            if begins <= at and (not until or at < until):
+            if is_during(at, begins, until):
                 chains.setdefault(event.entity, []).append((begins, event))
     known, setters = [], dict[str, Event]()
     for words in chains.values():

@@ -33,10 +33,10 @@ class ListingSince(NamedTuple):
 
     def decide(self, state: State, origin: Origin) -> Receipt:
         add, since = self.add, self.since
-        if add.listing.symbol_from or int(add.listing.valid_from) >= since:
+        begins, ends = add.dates()
+        if add.listing.symbol_from or 0 != begins >= since:
             return add.decide(state, origin)
         held, is_ahead = add.held(state), since > state.now
-        begins, ends = add.dates()
         is_over = 0 != ends <= since
         if held is None:
             field = "valid_from" if is_ahead and not begins else "symbol_from"
@@ -52,7 +52,7 @@ class ListingSince(NamedTuple):
         if add.listing.symbol not in ("", known.symbol) and not is_over:
             return _dated(add, "symbol_from", since).decide(state, origin)
         receipt = add.decide(state, origin)
-        if add.listing.symbol and since < known.symbol_from:
+        if add.listing.symbol:
             return self._date_back(state, held, origin, receipt)
         return receipt
 
@@ -68,8 +68,9 @@ class ListingSince(NamedTuple):
                 )  # fmt: skip
 
     def _date_back(self, state: State, held: Held, origin: Origin, receipt: Receipt) -> Receipt:
-        """Says that the symbol was so earlier. Another source's date stands, and is no conflict:
-        who says since when he knows it does not say that it was otherwise before."""
+        """Says that the symbol was so earlier, where its date is a later one. Another source's
+        stands, and is no conflict: who says since when he knows it does not say that it was
+        otherwise before."""
         newest = state.held(Space.LISTING, held.id)
         assert newest is not None and isinstance(newest.body, ListingBody)
         begins, ends = self.add.dates()
@@ -79,8 +80,10 @@ class ListingSince(NamedTuple):
             assert isinstance(body, ListingBody)
             return place(body, begins, ends, state.now).state(body, begins).symbol_from
 
-        said_by = state.said_by(newest, "symbol_from", known)
-        if said_by.source != origin.source or self.since >= known(newest.body):
+        dated = known(newest.body)
+        if not dated or dated <= self.since:
+            return receipt
+        if state.said_by(newest, "symbol_from", known).source != origin.source:
             return receipt
         changes = where.said(newest.body, {"symbol_from": self.since}, begins)
         offset = change_listing(state, newest, Kind.LISTING_AMENDED, changes, origin.metadata())

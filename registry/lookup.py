@@ -27,6 +27,7 @@ from alphapulse.log import (
     ListingBody,
     Status,
     format_time,
+    is_during,
     symbol_of,
 )
 from alphapulse.log.times import NS
@@ -135,7 +136,7 @@ class Lookup:
         cells = table.postings("instrument", id)
         events = (self._listing_event(table, cell, When(known)) for cell in cells)
         return any(
-            bool(begins) and begins <= at and (not ends or at < ends)
+            bool(begins) and is_during(at, begins, ends)
             for event in events if event is not None and isinstance(event.body, ListingBody)
             for begins, ends in periods_of(event.body)
         )  # fmt: skip
@@ -304,7 +305,8 @@ class Lookup:
         return [self._as_called(event, period, at) for period in each_period(event.body)]
 
     def _as_called(self, event: Event, period: ListingBody, at: int) -> ListingBody:
-        at = max(at, period.valid_from)
+        if period.valid_from:
+            at = max(at, period.valid_from)
         if period.valid_to:
             at = min(at, period.valid_to - 1)
         if not period.symbol_from or period.symbol_from <= at:

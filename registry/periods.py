@@ -28,6 +28,7 @@ from alphapulse.log import (
     RelationBody,
     RelationWords,
     format_time,
+    is_during,
 )
 
 from .validation import is_backward, refuse
@@ -84,14 +85,14 @@ def at_time(body: T, at: int) -> T:
     """The state as it is in the period that holds at `at` (ns), those before it as the earlier
     ones; as it is in the newest when none holds then."""
     for number, span in enumerate(body.earlier):
-        if span[0] <= at < span[1]:
+        if is_during(at, span[0], span[1]):
             return replace(_in(body, span), earlier=body.earlier[:number])
     return body
 
 
 def holds(body: Dated, at: int) -> bool:
     """Whether one of its periods includes `at` (ns); a date that is not known leaves it open."""
-    return any(begins <= at and (not ends or at < ends) for begins, ends in periods_of(body))
+    return any(is_during(at, *period) for period in periods_of(body))
 
 
 def has_date(body: Dated, field: str, value: int) -> bool:
@@ -248,7 +249,7 @@ class Place(NamedTuple):
                 format_time(since), "if it is there again, give the valid_from of that",
             )  # fmt: skip
         for begins, ends in self.periods:
-            if begins <= since < min(ends, own):
+            if 0 != ends <= own and is_during(since, begins, ends):
                 refuse(
                     "symbol_from", f"it is in an earlier period, which ends {format_time(ends)}",
                     format_time(since),
@@ -278,7 +279,7 @@ def place(body: Dated, begins: int, ends: int, now: int = 0) -> Place:
     newest = len(periods) - 1
     if not ends and (at := begins or now):
         for number, period in enumerate(periods[:-1]):
-            if period[0] <= at < period[1]:
+            if is_during(at, *period):
                 return Place(periods, number)
     if not begins and not ends:
         return Place(periods, newest)
@@ -287,13 +288,11 @@ def place(body: Dated, begins: int, ends: int, now: int = 0) -> Place:
             return Place(periods, number)
     # the one that comes first after a beginning alone, else the newest
     for number in range(newest, -1, -1) if ends else range(newest + 1):
-        if not _apart(periods[number], begins, ends):
+        if not apart(periods[number], (begins, ends)):
             return Place(periods, number)
     return Place(periods, newest + 1)
 
 
-def _apart(period: Period, begins: int, ends: int) -> bool:
+def apart(one: Period, other: Period) -> bool:
     """Whether the dates say that there is no time in both."""
-    comes_after = bool(period[1] and begins) and begins >= period[1]
-    comes_before = bool(period[0] and ends) and ends <= period[0]
-    return comes_after or comes_before
+    return is_backward(one[0], other[1]) or is_backward(other[0], one[1])

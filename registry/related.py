@@ -18,6 +18,7 @@ from alphapulse.log import (
     InstrumentRecord,
     RelationBody,
     RelationKind,
+    is_during,
     offset_given,
     parse_time,
 )
@@ -61,7 +62,7 @@ class Related(NamedTuple):
     base, quote, tokens, formula."""
 
     def holds(self, at: int) -> bool:
-        return self.valid_from <= at and (self.valid_to == 0 or at < self.valid_to)
+        return is_during(at, self.valid_from, self.valid_to)
 
     def far_from(self, instrument: int) -> int:
         return self.other if self.instrument == instrument else self.instrument

@@ -182,10 +182,8 @@ def way_back(state: Links, body: RelationBody) -> list[int] | None:
 
 def _together(link: Link, body: RelationBody) -> bool:
     """Whether there is a time at which both hold."""
-    return any(
-        (not link.valid_to or link.valid_to > begins) and (not ends or ends > link.valid_from)
-        for begins, ends in periods.periods_of(body)
-    )
+    known = link.valid_from, link.valid_to
+    return not all(periods.apart(known, period) for period in periods.periods_of(body))
 
 
 def _path(came_from: dict[int, int | None], end: int) -> list[int]:

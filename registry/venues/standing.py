@@ -140,10 +140,7 @@ class Standings:
         """Closed when the instrument is not listed there at `at`; None when it is."""
         table = self._views.table("listings")
         record = ListingRecord(table.arena, table.find(id))
-        if (
-            stop is None and not record.has_earlier and record.valid_from <= at
-            and (not record.valid_to or at < record.valid_to)
-        ):  # fmt: skip
+        if stop is None and not record.has_earlier and record.current(at):
             return None
         last_offset = table.last_offset(table.find(id))
         for event in backwards(self._log, last_offset, id):
@@ -154,8 +151,8 @@ class Standings:
             return None  # it was not known by then
         if holds(body, at):
             return None
-        since = max((ends for _, ends in periods_of(body) if 0 < ends <= at), default=0)
-        until = min((begins for begins, _ in periods_of(body) if begins > at), default=0)
+        since = max((ends for _, ends in periods_of(body) if ends and ends <= at), default=0)
+        until = min((begins for begins, _ in periods_of(body) if begins and begins > at), default=0)
         reason = "it is listed there no more" if since else "it is not listed there yet"
         return Standing(
             TradingStatus.CLOSED, "listing", "both", since, until, reason, event.source,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from alphapulse.log import VENUE_KIND_NAMES, VENUE_KINDS_BY_NAME, VenueBody
+from alphapulse.log import VENUE_KIND_NAMES, VENUE_KINDS_BY_NAME, VenueBody, is_during
 from alphapulse.registry import validation
 from alphapulse.registry.terms import slug
 from alphapulse.registry.validation import refuse, refuse_others
@@ -68,8 +68,7 @@ class Venue(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_valid(self, at: int) -> bool:
         """Whether it is a venue at `at` (ns); a date that is not known leaves that side open."""
-        begins, ends = int(self.valid_from), int(self.valid_to)
-        return (not begins or begins <= at) and (not ends or at < ends)
+        return is_during(at, int(self.valid_from), int(self.valid_to))
 
 
 def normalised(venue: Venue, *, stored: bool = False) -> Venue:

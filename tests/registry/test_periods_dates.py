@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from alphapulse.log import InvalidInput, ListingBody
 from alphapulse.registry import (
@@ -15,6 +16,7 @@ from alphapulse.registry import (
     Receipt,
     Registry,
     Relate,
+    RelationCycle,
     Unit,
     import_file,
     periods,
@@ -237,6 +239,47 @@ def test_a_symbol_without_a_date_is_in_no_earlier_period(registry: Registry, sin
     listed(registry, id, symbol="X", valid_from=since, valid_to="2015-01-01")
     listed(registry, id, symbol="Y", valid_from="2018-01-01")
     assert [symbol for _, _, symbol in spans(registry, id)] == ["X", "Y"]
+
+
+def test_what_began_nobody_knows_when_was_so_before_1970(registry: Registry) -> None:
+    """A date that is not known is no day of 1970."""
+    id = registry.register(replace(APPLE, valid_from="1940-01-01")).id
+    listing = listed(registry, id, symbol="OLD").id
+    at = "1955-01-01"
+    (record,) = registry.listings(id, valid=at)
+    assert [each.id for each in registry.listed(id, valid=at)] == [record.id] == [listing]
+    assert [each.instrument for each in registry.instruments_at("XNAS", valid=at)] == [id]
+    assert registry.cross("XNAS", "XNAS", valid=at).same == [id]
+    assert [each.id for each in registry.by_symbol("OLD", venue="XNAS", at=at)] == [id]
+    listed(registry, id, symbol="NEW", symbol_from="1960-01-01")
+    for year, symbol in ((1955, "OLD"), (1965, "NEW")):
+        ((_, body),) = registry.listing_periods(id, valid=f"{year}-01-01")
+        assert body.symbol == symbol
+    registry.end_listing(listing, valid_to="1965-01-01", source="s")
+    listed(registry, id, valid_from="1968-01-01")
+    ((_, body),) = registry.listing_bodies(id, valid=at)
+    assert (body.symbol, _year(body.valid_to)) == ("OLD", "1965")
+    with pytest.raises(InvalidInput, match="it is in an earlier period, which ends 1965"):
+        listed(registry, id, symbol="LAST", symbol_from="1964-01-01", valid_from="1968-01-01")
+    a, b = (registry.register(token(n)).id for n in (1, 2))
+    registry.relate(a, "wraps", b, valid_to="1960-01-01")
+    assert [link.other for link in registry.related(a, valid=at)] == [b]
+    with pytest.raises(RelationCycle):
+        registry.relate(b, "wraps", a, valid_to="1950-01-01")
+    assert audit_meaning(registry.log).ok
+
+
+def test_an_import_that_is_dated_before_1970_is_dated(registry: Registry, tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    found = list[tuple[str, str]]()
+    for symbol in ("X", "X", "Y"):
+        file.write_text(f"isin,mic,symbol,currency\n{APPLE.isin},XNAS,{symbol},USD\n")
+        import_file(registry, file, source="s", valid_from="1960-01-01" if found else "")
+        apple = registry.by_isin(str(APPLE.isin))
+        assert apple is not None
+        ((_, body),) = registry.listing_periods(apple.id)
+        found.append((body.symbol, _year(body.symbol_from)))
+    assert found == [("X", ""), ("X", ""), ("Y", "1960")]
 
 
 def test_a_period_that_ended_before_1970_has_its_symbol(registry: Registry) -> None:
