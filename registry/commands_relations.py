@@ -7,8 +7,8 @@ them may amend them, and another one's disagreement is a conflict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final, NamedTuple, cast
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, cast
 
 from msgspec.structs import replace
 
@@ -16,23 +16,19 @@ from alphapulse.log import Kind, RelationBody, RelationKind, Space, format_time
 
 from .deciding import (
     DOING,
-    Disagreement,
     Receipt,
-    Word,
     allocate,
     announce_collision,
     check_periods,
-    endorse,
     found_instrument,
     instrument_body,
-    raise_conflicts,
-    weigh,
 )
 from .errors import UnknownRelation
 from .held import DataBody, Held, Origin
 from .identity import fingerprint_of, relation_key
-from .periods import DATES, ended, has_date, place
+from .periods import ended, place
 from .relation_rules import Ratio, link_named, ratio_fields, ratio_in, ratio_of, ratio_text
+from .retelling import Retelling
 from .state import State
 from .validation import is_backward, refuse, time_ns
 from .waiting import complete
@@ -93,26 +89,6 @@ class Relate(NamedTuple):
             if value != _value(then, field)
         ]
 
-    def _differs(self, known: RelationBody) -> bool:
-        """Whether it says another ratio. Where it is not known since when it holds, one that is
-        said for the first time was not another one before."""
-        before = ratio_in(known)
-        return bool(self.ratio and self.ratio != before and (known.valid_from or before))
-
-    def _value_of(self, field: str, value: _Value, now: int) -> Callable[[DataBody], object]:
-        """How to read a field from a state: of the period that it is about; of a date, whether a
-        period has it."""
-        begins, ends = self.valid_from, self.valid_to
-
-        def read(body: DataBody) -> object:
-            assert isinstance(body, RelationBody)
-            if field in DATES:
-                assert isinstance(value, int)
-                return has_date(body, field, value)
-            return _value(place(body, begins, ends, now).state(body, begins), field)
-
-        return read
-
     def _words(self) -> dict[str, _Value]:
         """What it says of the relation, by field."""
         words: dict[str, _Value] = {
@@ -160,7 +136,7 @@ class Relate(NamedTuple):
     def _said_before(self, state: State, origin: Origin, held: Held) -> Receipt:
         """Of one that waits and need not any more, as when it led to a circle: tries again, now
         that its dates may be others."""
-        receipt = self._again(state, origin, held)
+        receipt = _RelationAgain(state, origin, held, self._words()).decide()
         missing = _relation_body(held).missing
         if not missing:
             return receipt
@@ -172,58 +148,22 @@ class Relate(NamedTuple):
         complete(state, held, end.id, origin)
         return receipt._replace(outcome="amended", offset=state.head - 1)
 
-    def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
-        """What is not given says nothing; the rest fills in, amends or conflicts."""
-        known = _relation_body(held)
-        changes: dict[str, object] = {}
-        conflicts: list[Disagreement] = []
-        begins, ends = self.valid_from, self.valid_to
-        where = place(known, begins, ends, state.now)
-        is_cut = False
-        if self._differs(where.state(known, begins)):
-            known, is_cut = where.turned(
-                known, begins, ends, state.now,
-                lambda since: origin.source == state.said_by(
-                    held, "valid_from", self._value_of("valid_from", since, state.now)
-                ).source,
-            )  # fmt: skip
-            where = place(known, begins, ends, state.now)
-        then = where.state(known, begins)
-        for field, value in self._words().items():
-            before = _value(then, field)
-            if value == before:
-                continue
-            said_by = state.said_by(held, field, self._value_of(field, before, state.now))
-            said = Disagreement(
-                field, _text(before), said_by.source, _text(value), origin.source
-            )
-            word = Word.CORRECTS
-            if where.is_new or (is_cut and said_by.source == origin.source):
-                pass  # it says how it was in a time of which nothing is known, or what came after
-            elif before:
-                word = weigh(state, Space.RELATION, held.id, said_by, origin, said)
-            if word != Word.CONFLICTS:
-                changes[field] = value
-            if word != Word.CORRECTS:
-                conflicts.append(said.turned() if word == Word.OUTRANKS else said)
-        where.refuse_to_put_off(changes, state.now)
-        agreed = (
-            (field, self._value_of(field, value, state.now))
-            for field, value in self._words().items() if value == _value(then, field)
-        )  # fmt: skip
-        endorsed = endorse(state, Space.RELATION, held, known.asset_class, agreed, origin)
-        offset, outcome = held.data_offset if endorsed is None else endorsed, "unchanged"
-        if changes:
-            changes = where.said(known, _fields(changes), begins)
-        if changes:
-            offset = _change(state, held, Kind.RELATION_AMENDED, changes, origin.metadata())
-            outcome = "amended"
-        raised = raise_conflicts(
-            state, Space.RELATION, held.id, known.asset_class, conflicts, origin
-        )
-        if outcome == "unchanged" and endorsed is None and raised:
-            offset = raised[0]
-        return Receipt(held.id, held.entity.fingerprint, offset, outcome, raised)
+
+class _RelationAgain(Retelling[RelationBody]):
+    space = Space.RELATION
+
+    def value(self, period: RelationBody, field: str) -> _Value:
+        return _value(period, field)
+
+    def text(self, value: object) -> str:
+        return _text(cast("_Value", value))
+
+    def fields(self, words: Mapping[str, Any]) -> dict[str, Any]:
+        return _fields(words)
+
+    def amend(self, fields: Mapping[str, Any]) -> int:
+        metadata = self.origin.metadata()
+        return _change(self.state, self.held, Kind.RELATION_AMENDED, fields, metadata)
 
 
 class Unrelate(NamedTuple):
@@ -259,16 +199,10 @@ class Unrelate(NamedTuple):
                 DOING, instrument=f"0x{of.id:016x}", relation=self.relation.name.lower(),
                 other=f"0x{other.id:016x}",
             )  # fmt: skip
-        known = _relation_body(held)
-        where = ended(known, self.valid_to)
-        ends = where.date("valid_to")
-        is_known = has_date(known, "valid_to", self.valid_to)
-        if is_known or (self.now and ends and ends < self.valid_to):
+        changes = ended(_relation_body(held), self.valid_to, self.now)
+        if not changes:
             return Receipt(held.id, fingerprint, held.data_offset, "unchanged")
-        offset = _change(
-            state, held, Kind.RELATION_ENDED,
-            where.said(known, {"valid_to": self.valid_to}, 0), origin.metadata(),
-        )  # fmt: skip
+        offset = _change(state, held, Kind.RELATION_ENDED, changes, origin.metadata())
         return Receipt(held.id, fingerprint, offset, "amended")
 
 

@@ -12,11 +12,11 @@ from typing import Final, NamedTuple
 
 from msgspec.structs import replace
 
-from alphapulse.log import InvalidInput, Kind, ListingBody, Space, format_time
+from alphapulse.log import InvalidInput, ListingBody, Space, format_time
 
-from .commands_listings import AddListing, change_listing
+from .commands_listings import AddListing, ListingAgain
 from .deciding import DOING, Receipt
-from .held import DataBody, Held, Origin
+from .held import Held, Origin
 from .instruments import ORDER_FIELDS
 from .periods import place
 from .state import State
@@ -72,21 +72,16 @@ class ListingSince(NamedTuple):
         stands, and is no conflict: who says since when he knows it does not say that it was
         otherwise before."""
         newest = state.held(Space.LISTING, held.id)
-        assert newest is not None and isinstance(newest.body, ListingBody)
-        begins, ends = self.add.dates()
-        where = place(newest.body, begins, ends, state.now)
-
-        def known(body: DataBody) -> int:
-            assert isinstance(body, ListingBody)
-            return place(body, begins, ends, state.now).state(body, begins).symbol_from
-
-        dated = known(newest.body)
+        assert newest is not None
+        again = ListingAgain(state, origin, newest, self.add.words())
+        dated = again.then.symbol_from
         if not dated or dated <= self.since:
             return receipt
-        if state.said_by(newest, "symbol_from", known).source != origin.source:
+        if again.said_by("symbol_from", dated).source != origin.source:
             return receipt
-        changes = where.said(newest.body, {"symbol_from": self.since}, begins)
-        offset = change_listing(state, newest, Kind.LISTING_AMENDED, changes, origin.metadata())
+        offset = again.amend(
+            again.where.said(again.known, {"symbol_from": self.since}, again.begins)
+        )
         return receipt._replace(offset=offset, outcome="amended")
 
 

@@ -312,7 +312,8 @@ class Lookup:
         if not period.symbol_from or period.symbol_from <= at:
             return period
         bodies = (before.body for before in backwards(self._log, event.offset))
-        return replace(period, symbol=symbol_before(bodies, period, at)[0])
+        symbol, since = symbol_before(bodies, period, at)
+        return replace(period, symbol=symbol, symbol_from=since)
 
     def _listing_event(self, table: TableReader, cell: int, when: When) -> Event | None:
         trailer, id = table.trailer(table.position_of(cell)), table.key_of(cell)

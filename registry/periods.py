@@ -10,17 +10,19 @@ a tick, or say again later what held before, the order decides what the periods 
 says X since 2010 and X since 2020 has corrected the date, so Y since 2015 then ends in 2020.
 
 Who says of his own period since when something in it is otherwise ends it that day, and the next
-one begins; where he says until when, it holds again after that. Who says how it was before it ends
-that with its beginning. So neither what is announced nor what is told late changes anything else.
+one begins; where he says until when, it holds again after that. Who says how it was before it, and
+not until when, ends that with its beginning. So neither what is announced nor what is told late
+changes anything else. A day on which a period begins names it, and says nothing of a day within it;
+dates that begin before a period and end in or after it are a correction of its dates.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from alphapulse.log import (
     ListingBody,
@@ -66,9 +68,18 @@ def _spans(body: Dated) -> list[Span]:
 
 
 def _in(body: T, span: Span) -> T:
+    return replace(body, earlier=(), **_fields(span))
+
+
+def _fields(span: Span) -> dict[str, Any]:
     begins, ends, words = span
-    said = {field: getattr(words, field) for field in words.__struct_fields__}
-    return replace(body, valid_from=begins, valid_to=ends, earlier=(), **said)
+    return {"valid_from": begins, "valid_to": ends, **asdict(words)}
+
+
+def _of(body: T, spans: list[Span]) -> T:
+    """The state with these periods, the oldest first."""
+    *earlier, newest = spans
+    return replace(_in(body, newest), earlier=tuple(earlier))
 
 
 def each_period(body: T) -> list[T]:
@@ -79,6 +90,20 @@ def each_period(body: T) -> list[T]:
     found: list[T] = [_in(body, span) for span in spans]
     found.append(replace(body, earlier=()))
     return found
+
+
+def with_symbols(
+    body: ListingBody, before: Callable[[ListingBody, int], tuple[str, int]]
+) -> ListingBody:  # fmt: skip
+    """A symbol that would come when its period is over is none of that: it keeps the one `before`,
+    at a time in this period, as `symbol_before` gives it."""
+    spans = _spans(body)
+    for number, (begins, ends, words) in enumerate(spans):
+        if is_backward(words.symbol_from, ends):
+            symbol, since = before(_in(body, spans[number]), ends - 1)
+            kept = _known_from(replace(words, symbol=symbol, symbol_from=since), begins)
+            spans[number] = begins, ends, kept
+    return _of(body, spans)
 
 
 def at_time(body: T, at: int) -> T:
@@ -140,9 +165,19 @@ def _date(time: int) -> str:
 
 def _known_from(words: Words, begins: int) -> Words:
     """Of a period that begins then: a symbol that came before, it has from its beginning on."""
-    if isinstance(words, ListingWords) and words.symbol_from <= begins:
+    if isinstance(words, ListingWords) and begins and words.symbol_from <= begins:
         return replace(words, symbol_from=0)
     return words
+
+
+class Turned(NamedTuple, Generic[T]):
+    """A state in which what is said otherwise has a period of its own."""
+
+    state: T
+    is_cut: bool = False
+    """That is a part of a known one."""
+    is_announced: bool = False
+    """That one holds now, and who said so named no end, so nobody is contradicted."""
 
 
 class Place(NamedTuple):
@@ -155,11 +190,6 @@ class Place(NamedTuple):
     @property
     def is_new(self) -> bool:
         return self.number == len(self.periods)
-
-    @property
-    def is_newest(self) -> bool:
-        """Whether all else that is said with the dates is about the state as it is now."""
-        return self.number == len(self.periods) - 1
 
     def date(self, field: str) -> int:
         """What is known of that period; 0 of a new one."""
@@ -174,7 +204,7 @@ class Place(NamedTuple):
 
     def is_latest(self, begins: int) -> bool:
         """Whether a new period comes after all that are known."""
-        return bool(begins) and all(begins > period[0] for period in self.periods)
+        return bool(begins) and begins > (self.periods[-1][0] or _ALWAYS)
 
     def said(self, body: T, changes: Mapping[str, Any], begins: int) -> dict[str, Any]:
         """The fields of the state once that period has these words and dates, and all else that
@@ -185,56 +215,43 @@ class Place(NamedTuple):
             del spans[self.number]
         spans.append((after.valid_from, after.valid_to, words_of(after)))
         *earlier, newest = sorted(spans, key=lambda span: span[0] or _ALWAYS)
-        whole = _in(body, newest)
-        words = {field: getattr(whole, field) for field in newest[2].__struct_fields__}
-        return {
-            "earlier": tuple(earlier), "valid_from": newest[0], "valid_to": newest[1], **words
-        }  # fmt: skip
+        return {"earlier": tuple(earlier), **_fields(newest)}
 
     def turned(
         self, body: T, begins: int, ends: int, now: int, is_own: Callable[[int], bool]
-    ) -> tuple[T, bool]:  # fmt: skip
-        """The state once words that are otherwise have a period of their own from `begins` on, and
-        whether a known one was cut for it; as it is where the dates say no such thing.
+    ) -> Turned[T]:
+        """The state once words that are otherwise have a period of their own from `begins` on; as
+        it is where the dates say no such thing.
 
-        What is announced of one that has no end begins anew. What is told of a time before all
-        others ends with that. What is told of a time within one cuts it there. The latter two only
-        of who said himself since when the known one holds (`is_own`), else the two disagree. Where
-        it says until when, what was known holds again after it.
+        What is told of a time within a known period cuts it there, until `ends` [its end], after
+        which what was known holds again. What is told of a time before one ends with its beginning.
+        Only of who said himself since when the known one holds (`is_own`), else the two disagree;
+        but one that has no end is cut by anybody who announces something.
         """
-        if not begins:
-            return body, False
         first, last = self.date("valid_from"), self.date("valid_to")
-        is_ahead = self._puts_off(begins, now) and self.is_newest and not last
-        if is_ahead and not ends:
-            return replace(body, valid_to=begins), False
-        oldest = self.periods[0][0]
-        if not ends and oldest and begins < oldest:
-            if not is_own(oldest):
-                return body, False
-            words = type(words_of(body))()  # nothing is known of it yet
-            return replace(body, earlier=((begins, oldest, words), *body.earlier)), False
-        is_within = 0 != first < begins and (not last or (ends or begins) < last)
-        is_cut = is_within and is_own(first)
-        if not is_cut and not is_ahead:
-            return body, False
+        is_announced = self._puts_off(begins, now) and not last
+        if not is_announced and (not begins or not first or not is_own(first)):
+            return Turned(body)
         spans = _spans(body)
         words = spans[self.number][2]
-        parts: list[Span] = [(first, begins, words)]
-        if is_cut:
-            parts.append((begins, ends or last, _known_from(words, begins)))
-        if ends:
-            parts.append((ends, last, _known_from(words, ends)))
+        if begins > first:
+            parts: list[Span] = [
+                (first, begins, words), (begins, ends or last, _known_from(words, begins))
+            ]  # fmt: skip
+            if ends and (not last or ends < last):
+                parts.append((ends, last, _known_from(words, ends)))
+        elif begins < first and not ends:
+            parts = [(begins, first, type(words)()), spans[self.number]]  # nothing is known of it
+        else:
+            return Turned(body)
         spans[self.number : self.number + 1] = parts
-        *earlier, newest = spans
-        return replace(_in(body, newest), earlier=tuple(earlier)), is_cut
+        return Turned(_of(body, spans), begins > first, is_announced)
 
     def _puts_off(self, begins: int, now: int) -> bool:
         """Whether the dates would put off the beginning of what holds now."""
-        ends = self.date("valid_to")
-        return (
-            not self.is_new and self.date("valid_from") <= now < begins and (not ends or now < ends)
-        )
+        if self.is_new or begins <= now:
+            return False
+        return is_during(now, *self.periods[self.number])
 
     def refuse_symbol_from(self, changes: Mapping[str, Any]) -> None:
         """Raises InvalidInput when it would be the symbol of an earlier period, too: each has its
@@ -266,11 +283,46 @@ class Place(NamedTuple):
             )  # fmt: skip
 
 
-def ended(body: Dated, at: int) -> Place:
-    """The period that is meant by who says that it ends at `at`: the newest that begins before."""
+class Followed:
+    """A period, followed back through older states: it may have had other dates there, and was part
+    of a longer one before it was cut. Ask about newer states first."""
+
+    def __init__(self, begins: int, ends: int) -> None:
+        self._dates = begins, ends
+        self._symbol = ("", 0)
+
+    def within(self, body: T) -> T | None:
+        """What was known of it then, what it took over from another one included; None when
+        nothing was. A symbol that came when it was over is none of it, as `with_symbols` has it."""
+        begins, ends = self._dates
+        where = place(body, begins, ends)
+        if where.is_new and not where.is_latest(begins):
+            return None
+        self._dates = where.periods[-1 if where.is_new else where.number]
+        then = where.state(body, begins)
+        if isinstance(then, ListingBody):
+            if is_backward(then.symbol_from, ends) and self._symbol[0]:
+                symbol, since = self._symbol
+                then = replace(then, symbol=symbol, symbol_from=since)
+            self._symbol = then.symbol, then.symbol_from
+        return then
+
+
+def ended(body: T, at: int, is_now: bool) -> dict[str, Any]:
+    """The fields of the state once it ends at `at`; empty when that is known.
+
+    The period that is meant is the newest that begins by then, and not one before it: who says of
+    one that is announced that it ends as it begins does not say that a former one held till then.
+    is_now: `at` is only when it was asked; one that had ended by then stays as it is.
+    """
+    if has_date(body, "valid_to", at):
+        return {}
     periods = periods_of(body)
-    before = [number for number, (begins, _) in enumerate(periods) if begins < at]
-    return Place(periods, before[-1] if before else 0)
+    before = [number for number, (begins, _) in enumerate(periods) if begins <= at]
+    where = Place(periods, before[-1] if before else 0)
+    if is_now and 0 != where.date("valid_to") < at:
+        return {}
+    return where.said(body, {"valid_to": at}, 0)
 
 
 def place(body: Dated, begins: int, ends: int, now: int = 0) -> Place:

@@ -175,10 +175,12 @@ def _rows(event: Event, line: Line) -> list[Row | Relation | Refused]:
 def _listings(body: ListingBody) -> Iterator[AddListing]:
     """The newest period first: another one before it takes over nothing that is said of it."""
     for period in reversed(each_period(body)):
+        never = validation.is_backward(period.symbol_from, period.valid_to)
+        symbol, since = ("", 0) if never else (period.symbol, period.symbol_from)
         listing = Listing(
-            instrument=0, venue=period.venue, symbol=period.symbol, currency=period.currency,
+            instrument=0, venue=period.venue, symbol=symbol, currency=period.currency,
             line=period.line, primary=period.primary, valid_from=period.valid_from,
-            valid_to=period.valid_to, figi=period.figi, symbol_from=period.symbol_from,
+            valid_to=period.valid_to, figi=period.figi, symbol_from=since,
             **{field: getattr(period, field) for field in ORDER_FIELDS},
         )  # fmt: skip
         yield AddListing.make(listing, of=period.instrument_fingerprint)

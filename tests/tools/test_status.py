@@ -89,3 +89,7 @@ def test_a_halt_of_the_instrument_and_the_end_of_a_listing_are_seen(run: Run, ap
         "2025-02-01T00:00:00.000000000Z", "it is listed there no more"
     )  # fmt: skip
     assert run(*show, "--at", "2025-01-31").rows[0]["status"] == "open"
+    run("venue", "add", "XPAR")
+    run("add-listing", APPLE, "--venue", "XPAR", "--valid-to", "1965-01-01")
+    (ended,) = run("status", "show", "XPAR", "--listing", APPLE, "--json").rows
+    assert ended["since"] == "1965-01-01T00:00:00.000000000Z"
