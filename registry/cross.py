@@ -314,21 +314,6 @@ class VenueMapQuestions:
         records = self.venue_map.of(validation.id64(id), asked)
         return list(dict.fromkeys(self.venue_map.venue_of(record, asked) for record in records))
 
-    def listed(
-        self, id: int, *, venue: str = "", as_of: int | str | None = None,
-        valid: int | str | None = None, known: int | str | None = None, ended: bool = False,
-    ) -> list[ListingRecord]:  # fmt: skip
-        """The listings of an instrument at all venues, or at one, as they were at the time asked.
-
-        `listings` gives all there are, as they are now. Raises InvalidInput. Cost: as `venues_for`.
-        """
-        asked = self._asked(as_of, valid, known, ended)
-        venue = validation.venue(venue) if venue else ""
-        return [
-            record for record in self.venue_map.of(validation.id64(id), asked)
-            if venue in ("", self.venue_map.venue_of(record, asked))
-        ]  # fmt: skip
-
     def instruments_at(
         self, venue: str, *, as_of: int | str | None = None, valid: int | str | None = None,
         known: int | str | None = None, ended: bool = False,

@@ -5,7 +5,7 @@ Both print line by line as they read, since a venue may have a hundred thousand 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -184,11 +184,17 @@ class _Asking:
     def pair(self, pair: Pair, venue_a: str, venue_b: str) -> dict[str, object]:
         from alphapulse.registry.render import pair_dict
 
-        found = (
-            self._registry.listed(id, venue=venue, **self.at)
-            for id, venue in ((pair.a, venue_a), (pair.b, venue_b))
-        )
-        return pair_dict(pair, *([self.row(record) for record in records] for records in found))
+        sides = (pair.a, venue_a), (pair.b, venue_b)
+        return pair_dict(pair, *([*self._rows(id, venue)] for id, venue in sides))
+
+    def _rows(self, id: int, venue: str) -> Iterator[dict[str, object]]:
+        """What is listed there, in all currencies and lines."""
+        from alphapulse.registry.validation import venue as key_of
+
+        key = key_of(venue)
+        for record in self._registry.listings(id, as_of=self.at["as_of"], valid=self.moment):
+            if self._whole(record).venue == key:
+                yield self.row(record)
 
     def _whole(self, record: ListingRecord) -> ListingRecord | ListingBody:
         """With text that did not fit into the record."""

@@ -141,7 +141,9 @@ def test_a_listing_that_came_back_counts_in_each_of_its_periods(registry: Regist
         assert registry.venues_for(id, valid=valid) == [
             venue for venue in ("XLON", "XETR") if id in there and (venue == "XETR" or both)
         ], valid
-    first, second = registry.listed(id, venue="XETR", ended=True)
+    (_, first), (_, second) = (
+        each for each in registry.listing_periods(id) if each[1].venue == "XETR"
+    )
     assert 0 < first.valid_to <= second.valid_from
 
 

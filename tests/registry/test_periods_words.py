@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def test_an_announced_period_changes_nothing_today(registry: Registry) -> None:
     assert [body.symbol for _, body in registry.listing_periods(id)] == ["AAPL", "AAPL"]
     ((_, now),) = registry.listing_bodies(id)
     assert (now.lot, now.earlier) == ("100", ())
-    (record,) = registry.listed(id)
+    (record,) = registry.listings(id, valid=time.time_ns())
     assert record.current(record.valid_from) and record.valid_to
     assert audit_meaning(registry.log).ok
 
@@ -104,7 +105,7 @@ def test_what_is_announced_of_an_open_one_ends_it_that_day(registry: Registry) -
     with pytest.raises(InvalidInput, match="it holds already"):
         listed(registry, id, valid_from=AHEAD)
     listed(registry, id, tick="0.005", valid_from=AHEAD)
-    assert len(registry.listed(id)) == 1
+    assert len(registry.listings(id, valid=time.time_ns())) == 1
     assert ticks(registry, id, None, "2199-01-02") == ["0.01", "0.005"]
     assert audit_meaning(registry.log).ok
 
