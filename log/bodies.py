@@ -14,8 +14,9 @@ import msgspec
 from .kinds import SAMPLE_KINDS, Kind
 
 
-class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """Base of the bodies: immutable values."""
+class Body(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
+    """Base of the bodies: immutable values. None can lead back to itself, so the collector of
+    garbage need not look at them, of which a block has a thousand."""
 
 
 class Extension(Body, frozen=True):
@@ -42,7 +43,7 @@ class Extension(Body, frozen=True):
     """Fields of other classes by name; exact numbers as decimal text; sorted by name."""
 
 
-class InstrumentBody(msgspec.Struct, frozen=True):
+class InstrumentBody(msgspec.Struct, frozen=True, gc=False):
     """Body of `instrument.*`: always the full state, so the newest frame is all a reader needs."""
 
     message: bytes
@@ -483,7 +484,7 @@ class SampleExtension(Body, frozen=True):
     """MIC, or the venue's slug in lower case."""
 
 
-class SampleBody(msgspec.Struct, frozen=True):
+class SampleBody(msgspec.Struct, frozen=True, gc=False):
     """Body of `sample.*`: one measurement of how a venue behaves."""
 
     message: bytes
