@@ -23,7 +23,7 @@ from alphapulse.log.interrupts import safe_point
 
 from .compare import differing
 from .errors import ViewUnusable
-from .folding import checked_blocks, count_for, fold_block, has_room
+from .folding import checked_blocks, count_for, fold_block, has_room, views_of
 from .generations import NO_CURRENT, Found, Generations, supersede_file
 from .helpers import Work, helping, shares
 from .layout import APPLIED, IN_PROGRESS, SUPERSEDED
@@ -271,16 +271,11 @@ class Views:
             self.rebuilt += [fold.view.schema.name for fold in built]
 
     def tables_locked(self, head: int) -> dict[str, TableReader]:
-        """The tables that the next events are folded into, all at the head: what to decide on.
+        """The tables that the next events are folded into, brought to the head: what to decide on.
 
-        Never those of `table`, which may be of another generation. Raises ViewUnusable.
+        Never those of `table`, which may be of another generation.
         """
-        for name, writer in self._writers.items():
-            if writer.applied != head:
-                raise ViewUnusable(
-                    "deciding", problem="a view is not at the head", view=name, head=head,
-                    applied=writer.applied,
-                )  # fmt: skip
+        self.catch_up_locked(head)
         return dict(self._writers)
 
     def _open_locked(self, view: View, found: Found) -> TableWriter | None:
@@ -372,10 +367,9 @@ class Views:
     def reserve_locked(self, kinds: Iterable[int]) -> None:
         """Makes room for events of these kinds, before they are committed. Raises ViewFull."""
         kinds = list(kinds)
-        for view in VIEWS:
+        for view in views_of(frozenset(kinds)):
             count = len(kinds) if view.sees_all else sum(map(view.kinds.__contains__, kinds))
-            if count:
-                self._room(view, self._writers[view.schema.name], count)
+            self._room(view, self._writers[view.schema.name], count)
 
     def _room(
         self, view: View, writer: TableWriter, count: int, *, building: bool = False,

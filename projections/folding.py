@@ -8,11 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
+from functools import lru_cache
+from typing import Final
 
 from alphapulse.log import AlphaPulseError, Block, Corrupt, EventLog, marking
 
 from .table import TableWriter
 from .view import Fetch, View
+from .views import VIEWS
+
+ROOM_EVENTS: Final = 1_000
 
 
 def checked_blocks(log: EventLog, start: int, stop: int) -> Iterator[tuple[Block, Counter[int]]]:
@@ -33,8 +38,29 @@ def count_for(view: View, block: Block, kinds: Mapping[int, int]) -> int:
     return block.count if view.sees_all else sum(kinds.get(kind, 0) for kind in view.kinds)
 
 
+@lru_cache(maxsize=1024)
+def views_of(kinds: frozenset[int]) -> tuple[View, ...]:
+    """Those that fold events of these kinds, or look at all."""
+    return tuple(view for view in VIEWS if view.sees_all or not view.kinds.isdisjoint(kinds))
+
+
 def has_room(view: View, writer: TableWriter, count: int) -> bool:
-    """Whether so many events fit for certain; `writer.refresh()` comes before."""
+    """Whether so many events fit for certain; `writer.refresh()` comes before.
+
+    Room for many is looked for at once, and counted down as it is promised.
+    """
+    if writer.events_left < count:
+        many = max(count, ROOM_EVENTS)
+        writer.events_left = (
+            many if _fit(view, writer, many) else count if _fit(view, writer, count) else 0
+        )
+    if writer.events_left < count:
+        return False
+    writer.events_left -= count
+    return True
+
+
+def _fit(view: View, writer: TableWriter, count: int) -> bool:
     most, each = view.links_per_event
     pending = count if view.dated else 0
     return writer.room_for(count, most * count, links_each_index=each * count, pending=pending)

@@ -135,7 +135,7 @@ class InstrumentView(EntityView):
         for number, keys in enumerate((isins, symbols, addresses)):
             if number == 1 and any(natives):
                 table.link_all(1, *interleaved(symbols, natives, cells))
-            else:
+            elif any(keys):
                 table.link_all(number, keys[:done], cells)
         for scheme, number in _NUMBERS if identified else ():
             said = [(at, value) for at, all_ in identified if (value := all_.get(scheme))]
@@ -143,8 +143,9 @@ class InstrumentView(EntityView):
             table.link_all(
                 number, [text_key(value) for _, value in said], [cells[at] for at, _ in said]
             )
-        used = [(key, row) for key, row in used if row < done]
-        table.link_all(_USES, [key for key, _ in used], [cells[row] for _, row in used])
+        if used:
+            used = [(key, row) for key, row in used if row < done]
+            table.link_all(_USES, [key for key, _ in used], [cells[row] for _, row in used])
         return done
 
 

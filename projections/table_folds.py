@@ -47,7 +47,7 @@ class TableFolds(TableReader):
     __slots__ = (
         "_arena_next", "_arena_stop", "_block_class_max", "_blocks", "_blocks_changed",
         "_boot_id", "_cells_max", "_cells_used", "_folding", "_keys_used", "_left_at", "_members",
-        "_members_cells", "_postings_used", "_repeat", "_row_count", "_total",
+        "_members_cells", "_postings_used", "_repeat", "_row_count", "_total", "events_left",
     )
 
     def __init__(
@@ -67,6 +67,8 @@ class TableFolds(TableReader):
         self._load()
 
     def _load(self) -> None:
+        self.events_left = 0
+        """For so many more of a view's events there is room for certain; see `folding`."""
         words = self.words
         applied, in_progress = words[APPLIED], words[IN_PROGRESS]
         self._arena_next = words[ARENA_NEXT]

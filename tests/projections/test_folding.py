@@ -12,7 +12,7 @@ import pytest
 from alphapulse.log import Block, Corrupt, EventLog, Kind
 from alphapulse.projections import VIEWS_BY_NAME
 from alphapulse.projections.compare import differing
-from alphapulse.projections.folding import checked_blocks, fold_block
+from alphapulse.projections.folding import ROOM_EVENTS, checked_blocks, fold_block, has_room
 from alphapulse.projections.table import Table, TableWriter
 from alphapulse.projections.view import View
 from alphapulse.registry import (
@@ -68,9 +68,9 @@ def blocks(log: EventLog) -> list[Block]:
     return found
 
 
-def make(path: Path, view: View, log: EventLog) -> TableWriter:
+def make(path: Path, view: View, log: EventLog, rows: int = 128) -> TableWriter:
     return Table.create(
-        path, view.schema, log_id=log.genesis.log_id, generation=1, rows=128, boot_id=BOOT_ID
+        path, view.schema, log_id=log.genesis.log_id, generation=1, rows=rows, boot_id=BOOT_ID
     )
 
 
@@ -157,3 +157,55 @@ def test_bytes_that_make_no_sense_are_refused(
     with make(tmp_path / "view", view, log) as table, pytest.raises(Corrupt) as caught:
         fold_block(view, table, Block(bytes(data)), 0, kinds, log.event)
     assert "cannot be understood" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_room_is_promised_as_far_as_there_is_some(
+    tmp_path: Path, log: EventLog, name: str
+) -> None:
+    view = VIEWS_BY_NAME[name]
+    most, each = view.links_per_event
+    fit = []
+    for count in range(1, 140):
+        with make(tmp_path / "one", view, log) as table:
+            pending = count if view.dated else 0
+            there = table.room_for(
+                count, most * count, links_each_index=each * count, pending=pending
+            )
+            assert has_room(view, table, count) == there
+            fit.append(there)
+    assert fit[0] and not fit[-1]
+
+
+def test_room_for_many_is_looked_for_once(
+    tmp_path: Path, log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    real = TableWriter.room_for
+
+    def noted(self: TableWriter, rows: int, *given: int, **named: int) -> bool:
+        looks.append(rows)
+        return real(self, rows, *given, **named)
+
+    monkeypatch.setattr(TableWriter, "room_for", noted)
+    view = VIEWS_BY_NAME["instruments"]
+    with make(tmp_path / "one", view, log, rows=8_192) as table:
+        assert all(has_room(view, table, 300) for _ in range(4))
+        assert looks == [ROOM_EVENTS, ROOM_EVENTS], "three times 300 of a thousand, and again"
+        assert has_room(view, table, ROOM_EVENTS + 1)
+        assert looks[2:] == [ROOM_EVENTS + 1]
+
+
+def test_room_is_looked_for_again_once_another_process_wrote(
+    tmp_path: Path, log: EventLog, blocks: Sequence[Block]
+) -> None:
+    view = VIEWS_BY_NAME["instruments"]
+    with make(tmp_path / "one", view, log) as table:
+        left = table.events_left = 50
+        other = TableWriter.open(
+            tmp_path / "one", view.schema, log.genesis.log_id, boot_id=BOOT_ID
+        )
+        with other:
+            fold(view, other, blocks, log)
+        table.refresh()
+        assert table.events_left < left, "of what it was promised some is gone"
