@@ -167,6 +167,7 @@ from .message import (
     encode_message,
     pack_currency,
     pack_symbol,
+    summary_of,
     verify_message,
 )
 from .numbers import MANTISSA_UNSET, UNSET, Number, canonical, number
@@ -402,6 +403,7 @@ __all__ = [
     "restore_log",
     "start_offset",
     "stop_offset",
+    "summary_of",
     "symbol_of",
     "text_number",
     "verify_in_child",

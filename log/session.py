@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from .block import (
     BLOCK_EVENTS_MAX,
@@ -28,6 +28,9 @@ from .frame import NO_PREVIOUS, encode_body, encode_frame
 from .kinds import SEVERITIES
 from .lock import Holding
 from .store import Head
+
+_FRAMES_SIZE_BYTES_SURE: Final = BLOCK_SIZE_BYTES_MAX - block_overhead_bytes(BLOCK_EVENTS_MAX)
+"""Frames of so many bytes fit a block, however many they are."""
 
 if TYPE_CHECKING:
     from .eventlog import EventLog
@@ -117,27 +120,31 @@ class WriteSession:
                 events_max=BLOCK_EVENTS_MAX,
             )  # fmt: skip
         time = self._time if self._frames else self._log.clock.next_time(self._base.time)
-        frames, columns = [], []
+        frames: list[bytes] = []
+        columns: list[Columns] = []
+        size_bytes = 0
         for offset, draft in enumerate(drafts, head):
-            fixed, rest = encode_body(draft.body)
-            frames.append(
-                encode_frame(
-                    kind=draft.kind, space=draft.space, offset=offset, recorded=time,
-                    valid_from=draft.valid_from, entity=draft.entity,
-                    previous=NO_PREVIOUS if draft.previous is None else draft.previous,
-                    fixed=fixed, rest=rest, metadata=draft.metadata, codec=codec,
-                )
+            kind, space, entity, previous, body, metadata, valid_from = draft
+            fixed, rest = encode_body(body)
+            frame = encode_frame(
+                kind=kind, space=space, offset=offset, recorded=time, valid_from=valid_from,
+                entity=entity, previous=NO_PREVIOUS if previous is None else previous,
+                fixed=fixed, rest=rest, metadata=metadata, codec=codec,
             )  # fmt: skip
-            severity = SEVERITIES[draft.kind]
-            columns.append(columns_of(draft.kind, severity, draft.entity, draft.body))
-        return Staged(head, time, frames, columns, sum(map(len, frames)))
+            frames.append(frame)
+            size_bytes += len(frame)
+            columns.append(columns_of(kind, SEVERITIES[kind], entity, body))
+        return Staged(head, time, frames, columns, size_bytes)
 
     def has_room(self, staged: Staged) -> bool:
         """Whether these fit the pending block; else `commit` first. An empty block takes any."""
         count = len(self._frames) + len(staged.frames)
-        size_bytes = self._size_bytes + staged.size_bytes + block_overhead_bytes(count)
+        size_bytes = self._size_bytes + staged.size_bytes
+        if count <= BLOCK_EVENTS_MAX and size_bytes <= _FRAMES_SIZE_BYTES_SURE:
+            return True
         return not self._frames or (
-            count <= BLOCK_EVENTS_MAX and size_bytes <= BLOCK_SIZE_BYTES_MAX
+            count <= BLOCK_EVENTS_MAX
+            and size_bytes + block_overhead_bytes(count) <= BLOCK_SIZE_BYTES_MAX
         )
 
     def add(self, staged: Staged) -> None:

@@ -8,7 +8,6 @@ by one, statuses follow the table, links name things that exist.
 
 from __future__ import annotations
 
-import struct
 from typing import Final, NamedTuple, NoReturn, Protocol
 
 import msgspec
@@ -44,7 +43,7 @@ from alphapulse.log import (
     Space,
     Status,
     VenueBody,
-    verify_message,
+    summary_of,
 )
 
 from . import periods, precedence, proposal_rules, snapshots, synthetics
@@ -104,8 +103,10 @@ _KEY_BEGINS: Final = {
 }
 """The first field of the key, its domain. Only classes of one domain become each other."""
 CONTENT_HASH_SIZE_BYTES: Final = 32
-_SUMMARY: Final = struct.Struct("<3xB4xQ16s52xI40x").unpack
-"""Status, id, fingerprint and revision of an instrument message."""
+_INSTRUMENT: Final = Space.INSTRUMENT
+_REGISTERED: Final = Kind.INSTRUMENT_REGISTERED
+_SYNTHETIC: Final = AssetClass.SYNTHETIC
+"""Members of an enum are looked up by a function of Python's, which takes as long as a probe."""
 
 
 class Entity(NamedTuple):
@@ -154,7 +155,7 @@ def entity_of(
 ) -> Entity:  # fmt: skip
     """The entity whose newest full state is `body`."""
     if isinstance(body, InstrumentBody):
-        status, _, fingerprint, revision = _SUMMARY(body.message)
+        _, status, _, fingerprint, revision = summary_of(body.message)
         return Entity(fingerprint, last_offset, revision, status, body.extension.counter)
     if isinstance(body, ListingBody):
         return Entity(body.fingerprint, last_offset, body.revision, body.status, body.counter)
@@ -235,20 +236,20 @@ def refuse(kind: int, rule: str, **facts: object) -> NoReturn:
 def _instrument(
     state: Before, kind: int, space: int, entity: int, held: Entity | None, body: InstrumentBody
 ) -> Entity:
-    message, key = body.message, body.extension.key
-    verify_message(message)
-    status, id, fingerprint, revision = _SUMMARY(message)
-    if space != Space.INSTRUMENT or id != entity or fingerprint != fingerprint_of(key):
+    extension = body.extension
+    key, counter = extension.key, extension.counter
+    asset_class, status, id, fingerprint, revision = summary_of(body.message)
+    if space != _INSTRUMENT or id != entity or fingerprint != fingerprint_of(key):
         refuse(kind, "id, fingerprint and key do not belong together")
-    begins = _KEY_BEGINS.get(message[2])
+    begins = _KEY_BEGINS.get(asset_class)
     if begins is None or not key.startswith(begins):
-        refuse(kind, "its class is not one of its key", asset_class=message[2])
-    if message[2] == AssetClass.SYNTHETIC:
+        refuse(kind, "its class is not one of its key", asset_class=asset_class)
+    if asset_class == _SYNTHETIC:
         _check_formula(state, kind, entity, held, body)
-    if kind == Kind.INSTRUMENT_REGISTERED:
-        check_new(state, kind, space, entity, held, fingerprint, body.extension.counter, revision)
-        return Entity(fingerprint, -1, revision, status, body.extension.counter)
-    held = check_next(kind, held, fingerprint, body.extension.counter, revision)
+    if kind == _REGISTERED:
+        check_new(state, kind, space, entity, held, fingerprint, counter, revision)
+        return tuple.__new__(Entity, (fingerprint, -1, revision, status, counter))
+    held = check_next(kind, held, fingerprint, counter, revision)
     if kind == Kind.INSTRUMENT_STATUS:
         if status not in NEXT[Status(held.status)]:
             refuse(kind, f"{Status(held.status).name} cannot become {Status(status).name}")

@@ -75,6 +75,10 @@ from .validation import offset, text
 from .waiting import met
 
 REASON_SIZE_BYTES_MAX: Final = 512
+_INSTRUMENT: Final = Space.INSTRUMENT
+_REGISTERED: Final = Kind.INSTRUMENT_REGISTERED
+_ACTIVE: Final = Status.ACTIVE
+"""Members of an enum are looked up by a function of Python's, which takes as long as a probe."""
 
 
 class Command(Protocol):
@@ -127,11 +131,13 @@ class Register(NamedTuple):
     @classmethod
     def of(cls, instrument: AnyInstrument, *, newest: bool = False) -> Register:
         """Raises InvalidInput, naming the field. Cost: 5 µs for a token."""
-        facts = facts_of(instrument)
-        return cls(
-            facts, fingerprint_of(facts.key), status_of(instrument), valid_from_of(instrument),
+        facts, valid_from = facts_of(instrument), instrument.valid_from
+        if valid_from.__class__ is not int or valid_from:
+            valid_from = valid_from_of(instrument)
+        return tuple.__new__(cls, (
+            facts, fingerprint_of(facts.key), status_of(instrument), valid_from,
             newest and "generation" in facts.values,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def meant(self, state: State) -> Register:
         """The same about the generation that it means. Raises GenerationOver."""
@@ -152,8 +158,8 @@ class Register(NamedTuple):
         return words + [(name, str(fact(name, said))) for name, said in filled.items()]
 
     def decide(self, state: State, origin: Origin) -> Receipt:
-        register = self.meant(state)
-        held = state.find(Space.INSTRUMENT, register.fingerprint)
+        register = self.meant(state) if self.newest else self
+        held = state.find(_INSTRUMENT, register.fingerprint)
         if held is None:
             return register.first(state, origin)
         check_not_over(state, held, register.facts, register.status)
@@ -167,23 +173,27 @@ class Register(NamedTuple):
     ) -> Receipt:
         """Of what is not registered yet. confirmed_by: who confirmed the proposal to register it
         [who registers it]."""
-        counter, id, holder = allocate(state, Space.INSTRUMENT, self.fingerprint)
-        metadata, facts = origin.metadata(), self.facts
+        facts, fingerprint, status, valid_from, _ = self
+        counter, id, holder = allocate(state, _INSTRUMENT, fingerprint)
+        metadata = origin.metadata()
         body = body_of(
-            facts, id=id, fingerprint=self.fingerprint, counter=counter,
-            status=self.status or Status.ACTIVE, valid_from=self.valid_from,
-        )  # fmt: skip
-        offset = state.emit(
-            Kind.INSTRUMENT_REGISTERED, Space.INSTRUMENT, id, body, metadata=metadata,
-            valid_from=self.valid_from,
-        )  # fmt: skip
-        announce_collision(
-            state, Space.INSTRUMENT, facts.asset_class, id, facts.key, counter, holder, metadata
+            facts, id=id, fingerprint=fingerprint, counter=counter, status=status or _ACTIVE,
+            valid_from=valid_from,
         )
-        registered(state, id, self.fingerprint, (confirmed_by or origin).metadata())
+        offset = state.emit(
+            _REGISTERED, _INSTRUMENT, id, body, metadata=metadata, valid_from=valid_from
+        )
+        if holder is not None:
+            announce_collision(
+                state, _INSTRUMENT, facts.asset_class, id, facts.key, counter, holder, metadata
+            )
+        if state.has_proposals:
+            registered(state, id, fingerprint, (confirmed_by or origin).metadata())
         outcome = "collision" if holder else "new"
-        count = met(state, id, self.fingerprint, origin)
-        return Receipt(id, self.fingerprint, offset, outcome, met=count)
+        count = met(state, id, fingerprint, origin) if state.any_waits else 0
+        return tuple.__new__(
+            Receipt, (id, fingerprint, offset, outcome, (), count, (), state.durable)
+        )
 
     def _again(self, state: State, origin: Origin, held: Held) -> Receipt:
         known = facts_from(instrument_body(held))

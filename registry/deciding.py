@@ -40,7 +40,6 @@ from .identity import (
     group_relation_key,
     id_candidates,
     listing_key,
-    primary_id,
     proposal_key,
     relation_key,
     rules_key,
@@ -80,9 +79,8 @@ class Receipt(NamedTuple):
 
 def allocate(state: State, space: int, fingerprint: bytes) -> tuple[int, int, Held | None]:
     """(counter, id, first holder) for a fingerprint that is not registered in `space`."""
-    primary = primary_id(fingerprint, state.id_bits)
-    if state.is_free(space, primary):
-        return 0, primary, None
+    if id := state.vacant(space, fingerprint):
+        return 0, id, None
     holder = None
     for counter, id in id_candidates(fingerprint, state.id_bits):
         held = state.held(space, id)
@@ -96,6 +94,7 @@ def announce_collision(
     state: State, space: int, asset_class: int, id: int, key: bytes, counter: int,
     holder: Held | None, metadata: bytes,
 ) -> None:  # fmt: skip
+    """holder: who has the id that the key derives to; None = nobody, so there is none."""
     if holder is None:
         return
     state.emit(

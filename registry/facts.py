@@ -79,11 +79,12 @@ def body_of(
     expiry goes before the chain number, strike before multiplier, and a currency code of up to
     four ASCII characters before another one.
     """
+    key, asset_class = facts.key, facts.asset_class
     values: dict[str, Any] = facts.values
     get = values.get
-    quoted = facts.asset_class in _QUOTED
+    quoted = asset_class in _QUOTED
     placed, code = (_QUOTED_FIELDS, "quote") if quoted else (_MESSAGE_FIELDS, "currency")
-    others = values.keys() - placed
+    others = set() if placed.issuperset(values) else values.keys() - placed
     currency = get(code, "")
     if len(currency) > 4 or not currency.isascii():
         others.add(code)
@@ -92,7 +93,7 @@ def body_of(
         others.add("multiplier")
     terms: dict[str, Value] = {}
     identifiers: dict[str, str] = {}
-    for field in sorted(others):
+    for field in sorted(others) if others else ():
         if field in _IDENTIFIER_FIELDS:
             identifiers[field] = values[field]
         else:
@@ -109,19 +110,19 @@ def body_of(
         at_72 = number(values["strike"])
     else:
         at_72 = number(values["multiplier"]) if "multiplier" in values else UNSET
-    tick = number(values["tick"]) if "tick" in values else UNSET
-    lot = number(values["lot"]) if "lot" in values else UNSET
+    tick, tick_exponent = number(values["tick"]) if "tick" in values else UNSET
+    lot, lot_exponent = number(values["lot"]) if "lot" in values else UNSET
     mic = venue if venue and check.venue_parts(venue)[0] == "mic" else ""
     message = encode_message(
-        facts.asset_class, status, flags, get("decimals", DECIMALS_UNSET), tick[1], id, fingerprint,
-        get("underlying", 0), valid_from, tick[0], lot[0], at_64, at_72[0], lot[1], at_72[1],
+        asset_class, status, flags, get("decimals", DECIMALS_UNSET), tick_exponent, id, fingerprint,
+        get("underlying", 0), valid_from, tick, lot, at_64, at_72[0], lot_exponent, at_72[1],
         len(raw_symbol), revision, mic.encode(), currency.encode(), get("isin", "").encode(),
         raw_symbol,
     )  # fmt: skip
     return InstrumentBody(
         message,
         Extension(
-            key=facts.key, counter=counter, symbol=long_symbol, name=get("name", ""), chain=chain,
+            key=key, counter=counter, symbol=long_symbol, name=get("name", ""), chain=chain,
             namespace=get("namespace", ""), address=get("address", ""),
             venue="" if mic else venue, identifiers=identifiers, terms=terms,
         ),

@@ -40,6 +40,7 @@ from alphapulse.log import (
 )
 from alphapulse.log.times import NS
 from alphapulse.projections import (
+    ALL_MISSING,
     AlertRecord,
     ProposalRecord,
     RelationRecord,
@@ -59,7 +60,7 @@ from alphapulse.projections import (
 from .check import NEW_KINDS, Entity, check_body, entity_of, evidence_hash
 from .formula import components_of
 from .held import DATA_BODIES, DataBody, Held, Origin, Past
-from .identity import fingerprint_of, id_candidates, primary_id, rules_key, snapshots_key
+from .identity import fingerprint_of, id_candidates, id_mask, rules_key, snapshots_key
 from .precedence import outranks
 from .relation_rules import Link, links_in
 from .snapshots import Members
@@ -75,13 +76,22 @@ _VIEW_OF_SPACE = {Space.INSTRUMENT: "instruments", Space.LISTING: "listings",
 _RULES: Final = fingerprint_of(rules_key())
 _NO_RULES: Final = RulesBody(fingerprint=_RULES, revision=0)
 _NOTHING: Final = object()
+_as: Final = tuple.__new__
+"""Of a NamedTuple: half of what calling it costs."""
 
 
 class State:
-    """Made inside a write session, for one group. Not thread-safe, and not kept."""
+    """Made inside a write session, for one group. Not thread-safe, and not kept.
 
-    def __init__(self, log: EventLog, views: Views, head: int) -> None:
+    Brings the views to the head first.
+    """
+
+    def __init__(
+        self, log: EventLog, views: Views, head: int, *, durable: bool = False
+    ) -> None:
         self._log = log
+        self.durable = durable
+        """Of what is decided here, once it is committed."""
         tables = views.tables_locked(head)
         self._tables: dict[int, TableReader] = {
             space: tables[name] for space, name in _VIEW_OF_SPACE.items()
@@ -106,14 +116,16 @@ class State:
         """Those in force, once they were asked for."""
         self._members: dict[str, tuple[int, Members]] = {}
         """By source, with the offset of the snapshot that was folded last."""
-        self.has_proposals = self._tables[Space.PROPOSAL].row_count > 0
+        self._any_waited = len(tables["relations"].postings("missing", ALL_MISSING)) > 0
+        self.has_proposals = tables["proposals"].arena_used > 0
         """Whether there may be any, so that nobody else pays for them."""
         self._pending: dict[int, Draft] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         """What the unit has set: in which dict, the key, and what was there before."""
         self.id_bits = log.genesis.id_bits
-        self._seen_free = (0, 0)
-        """The last id that the views did not know, while they stand still."""
+        self._id_mask = id_mask(self.id_bits)
+        self._free_space = self._free_id = 0
+        """The last id that nobody had. It is asked for at each step on the way of a new entity."""
         self.head = head
         """Offset of the next event that is emitted."""
         self.drafts: list[Draft] = []
@@ -137,6 +149,8 @@ class State:
 
     def entity(self, space: int, id: int) -> Entity | None:
         """As `held`, without the body. Cost: 1 µs when nobody has the id."""
+        if id == self._free_id and space == self._free_space:
+            return None
         found = self._overlay.get((space, id))
         if found is not None:
             return found.entity
@@ -153,18 +167,21 @@ class State:
 
     def is_free(self, space: int, id: int) -> bool:
         """Whether nobody has this id, which is not 0. Cost: 1 µs."""
-        if id == 0 or (space, id) in self._overlay:
+        if id == 0 or (space, id) in self._overlay or self._tables[space].find(id) >= 0:
             return False
-        if self._seen_free == (space, id):  # asked at each step on the way of a new entity
-            return True
-        free = self._tables[space].find(id) < 0
-        if free:
-            self._seen_free = (space, id)
-        return free
+        self._free_space, self._free_id = space, id
+        return True
+
+    def vacant(self, space: int, fingerprint: bytes) -> int:
+        """The id that a fingerprint derives to, if nobody has it; else 0. Cost: 1 µs."""
+        id = int.from_bytes(fingerprint[:8], "little") & self._id_mask
+        if id == self._free_id and space == self._free_space and id:
+            return id
+        return id if self.is_free(space, id) else 0
 
     def find(self, space: int, fingerprint: bytes) -> Held | None:
         """Whoever is registered under this fingerprint, collisions included."""
-        if self.is_free(space, primary_id(fingerprint, self.id_bits)):
+        if self.vacant(space, fingerprint):
             return None
         for _, id in id_candidates(fingerprint, self.id_bits):
             held = self.held(space, id)
@@ -489,6 +506,11 @@ class State:
         event = event_named(self._log, offset)
         return event.body, event.metadata, event.previous
 
+    @property
+    def any_waits(self) -> bool:
+        """Whether a relation may wait for an end, so that nobody else pays for them."""
+        return self._any_waited or bool(self._new_waiting)
+
     # Emitting
 
     def emit(
@@ -498,15 +520,21 @@ class State:
         """Checks the event, adds it to the unit and to the overlay; returns its offset."""
         before = self.entity(space, entity)
         previous = before.last_offset if before else None
-        after = check_body(self, kind, space, entity, before, body)
+        fingerprint, _, revision, status, counter = check_body(
+            self, kind, space, entity, before, body
+        )
         offset = self.head
-        draft = Draft(kind, space, entity, previous, body, metadata, valid_from)
+        draft = _as(Draft, (kind, space, entity, previous, body, metadata, valid_from))
         self.drafts.append(draft)
-        self.head += 1
-        after = Entity(after.fingerprint, offset, after.revision, after.status, after.counter)
-        self._set(self._pending, offset, draft)
+        self.head = offset + 1
+        self._free_id = 0
+        after = _as(Entity, (fingerprint, offset, revision, status, counter))
+        self._pending[offset] = draft
         if isinstance(body, DATA_BODIES):
-            self._set(self._overlay, (space, entity), Held(entity, after, body, offset))
+            held = _as(Held, (entity, after, body, offset))
+            self._set(self._overlay, (space, entity), held)
+            if isinstance(body, InstrumentBody):
+                return offset
             if isinstance(body, RelationBody):
                 self._file_relation(entity, body)
             elif isinstance(body, FeedBody):
@@ -561,6 +589,8 @@ class State:
                 del where[key]
             else:
                 where[key] = old
+        for offset in range(self.head - len(self.drafts), self.head):
+            del self._pending[offset]
         self._members.clear()
         self._rules = None
         self.head -= len(self.drafts)

@@ -82,8 +82,10 @@ class ThreadTicket(Ticket):
 
     def wake(self) -> None:
         """It leads, or is done."""
-        with suppress(RuntimeError):  # woken already: by the leader as its own time ended
+        try:  # noqa: SIM105  # a third of what `suppress` costs
             self._asleep.release()
+        except RuntimeError:
+            pass  # woken already: by the leader as its own time ended
 
     def sleep(self, timeout_s: float) -> bool:
         """Until it is woken, True, or the time is over, False."""

@@ -28,11 +28,9 @@ from alphapulse.log import (
     AlphaPulseError,
     AnyBody,
     Closed,
-    Draft,
     EventLog,
     ForkedProcess,
     HeadMoved,
-    Staged,
     WriteSession,
 )
 from alphapulse.log.interrupts import HeldInterrupts, safe_point
@@ -191,7 +189,6 @@ class Writer:
             self._rehearsals += 1
         try:
             with self._log.writing(self._wait_s) as session:
-                self._views.catch_up_locked(session.head)
                 yield Rehearsal(State(self._log, self._views, session.head))
         finally:
             with self._lock:
@@ -326,9 +323,9 @@ class _Group:
         self._log = log
         self._session = session
         self._views = views
-        views.catch_up_locked(session.head)
-        self._state = State(log, views, session.head)
-        self._in_flight: list[tuple[Ticket, int, list[Receipt], Staged]] = []
+        self._state = State(log, views, session.head, durable=session.durable)
+        self._in_flight: list[tuple[Ticket, int, list[Receipt], int, int]] = []
+        """Ticket and place of a unit, its receipts, its first offset and how many events it has."""
         self._kinds: list[int] = []
 
     def run(self, tickets: Iterable[Ticket]) -> None:
@@ -338,11 +335,11 @@ class _Group:
         self._flush()
 
     def _unit(self, ticket: Ticket, index: int, unit: Unit) -> None:
-        state = self._state
+        state, session = self._state, self._session
         state.begin_unit()
         try:
             receipts = _decided(unit, state)
-            staged = self._session.stage(state.drafts)
+            staged = session.stage(state.drafts)
         except AlphaPulseError as error:
             state.abandon_unit()
             ticket.outcomes[index] = error
@@ -351,14 +348,12 @@ class _Group:
             state.abandon_unit()
             ticket.mistake = ticket.mistake or error
             return
-        self._append(staged, state.drafts)
-        self._in_flight.append((ticket, index, receipts, staged))
-
-    def _append(self, staged: Staged, drafts: list[Draft]) -> None:
-        if not self._session.has_room(staged):
+        if not session.has_room(staged):
             self._flush()
-        self._session.add(staged)
-        self._kinds += [draft.kind for draft in drafts]
+        session.add(staged)
+        for draft in state.drafts:
+            self._kinds.append(draft.kind)
+        self._in_flight.append((ticket, index, receipts, staged.first, len(staged.frames)))
 
     def _flush(self) -> None:
         """Reserves space in the views, commits, folds the block, and only then answers."""
@@ -374,8 +369,11 @@ class _Group:
                 finally:
                     self._log.ring()  # who hears of an event finds it in the views
             durable = self._session.durable
-            for ticket, index, receipts, _ in self._in_flight:
-                ticket.outcomes[index] = [Receipt(*each[:-1], durable) for each in receipts]
+            for ticket, index, receipts, _, _ in self._in_flight:
+                ticket.outcomes[index] = [
+                    each if each.durable == durable else each._replace(durable=durable)
+                    for each in receipts
+                ]
         except BaseException as error:
             if self._session.committed != before:
                 self._tell_written(error)
@@ -384,25 +382,28 @@ class _Group:
 
     def _tell_written(self, error: BaseException) -> None:
         """What failed came after the commit: nobody may take it for "not written"."""
-        for ticket, index, _, staged in self._in_flight:
+        for ticket, index, _, first, count in self._in_flight:
             if ticket.outcomes[index] is None:
-                ticket.outcomes[index] = _written(error, staged)
+                ticket.outcomes[index] = _written(error, first, count)
 
 
 def _decided(unit: Unit, state: State) -> list[Receipt]:
-    commands, origin = unit.commands, unit.origin
-    return [decide(command, state, origin, index) for index, command in enumerate(commands)]
+    receipts: list[Receipt] = []
+    for command in unit.commands:
+        receipts.append(decide(command, state, unit.origin, len(receipts)))
+    return receipts
 
 
-def _written(error: BaseException, staged: Staged) -> AlphaPulseError:
-    """The error for a unit whose events are in the log: of the same class where it is ours."""
+def _written(error: BaseException, first: int, count: int) -> AlphaPulseError:
+    """The error for a unit whose events are in the log, so many from `first` on: of the same class
+    where it is ours."""
     if isinstance(error, AlphaPulseError):
         told = type(error)(error.doing, problem=error.why, cure=error.advice, **error.facts)
     else:
         problem, cure = f"the thread that wrote for all failed: {error!r}", "mend what failed"
         told = Closed("folding what was written", problem=problem, cure=cure)
-    last = staged.first + len(staged.frames) - 1
-    told.facts["written"] = f"{staged.first}..{last}" if staged.frames else "nothing was to write"
+    written = f"{first}..{first + count - 1}" if count else "nothing was to write"
+    told.facts["written"] = written
     told.why += "; it came after the commit: the events are written, and stay"
     told.advice = f"do not take it for not written, the next writer folds it; then {told.advice}"
     told.__cause__ = error

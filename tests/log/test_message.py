@@ -24,6 +24,7 @@ from alphapulse.log.message import (
     encode_message,
     pack_currency,
     pack_symbol,
+    summary_of,
     verify_message,
 )
 from alphapulse.log.numbers import MANTISSA_UNSET, Number
@@ -61,6 +62,8 @@ def test_what_is_written_is_read(fields: InstrumentFields) -> None:
     verify_message(message)
     assert decode_message(message) == fields
     assert decode_message(memoryview(message)) == fields
+    summary = summary_of(message)
+    assert summary == tuple(getattr(fields, name) for name in summary._fields)
 
 
 @given(FIELDS, st.integers(0, 40))
@@ -113,17 +116,19 @@ def test_every_field_stands_where_the_format_says() -> None:
 def test_any_flipped_bit_is_refused() -> None:
     message = encode_message(*InstrumentFields(AssetClass.TOKEN, symbol_size=3, symbol=b"abc"))
     for bit, changed in flips(message):
-        try:
-            verify_message(changed)
-        except Corrupt:
-            continue
-        pytest.fail(f"bit {bit} was called fine")
+        for read in (verify_message, summary_of):
+            try:
+                read(changed)
+            except Corrupt:
+                continue
+            pytest.fail(f"bit {bit} was called fine by {read.__name__}")
 
 
 @pytest.mark.parametrize("size", [0, 127, 129, 256])
 def test_another_size_is_refused(size: int) -> None:
-    with pytest.raises(NotDecodable):
-        verify_message(bytes(size))
+    for read in (verify_message, summary_of):
+        with pytest.raises(NotDecodable):
+            read(bytes(size))
 
 
 @pytest.mark.parametrize(
@@ -139,6 +144,8 @@ def test_an_unknown_value_under_a_right_crc_is_refused(at: int, value: int) -> N
         verify_message(sealed(message))
     with pytest.raises(NotDecodable):
         decode_message(sealed(message))
+    with pytest.raises(NotDecodable):
+        summary_of(sealed(message))
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from alphapulse.log.block import BLOCK_SIZE_BYTES_MAX, Block
+from alphapulse.log.block import BLOCK_SIZE_BYTES_MAX, Block, block_overhead_bytes
 from alphapulse.log.bodies import AcknowledgedBody, Extension, InstrumentBody
 from alphapulse.log.codec import Codec
 from alphapulse.log.errors import Closed, HeadMoved, LogBusy, LogFull, ReadOnly, TooLarge
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.kinds import Kind
+from alphapulse.log.session import Draft
 
 from .builders import TIME, instrument_body
 from .logs import draft, fill, finish, make_log, python
@@ -105,6 +106,22 @@ def test_room_counts_events_and_bytes(log: EventLog) -> None:
         assert session.has_room(few)
         assert not session.has_room(many), "it would be larger than a block may be"
     assert log.head == 1001
+
+
+def test_room_ends_at_the_last_byte_of_a_block(log: EventLog) -> None:
+    def sized(key_size_bytes: int) -> Draft:
+        extension = Extension(key=b"k" * key_size_bytes)
+        return draft(1, body=InstrumentBody(instrument_body(1).message, extension))
+
+    with log.writing() as session:
+        session.add(first := session.stage([sized(500_000)], Codec.NONE))
+        left = BLOCK_SIZE_BYTES_MAX - block_overhead_bytes(2) - first.size_bytes
+        size_bytes = left // 8 * 8
+        more = size_bytes - session.stage([sized(500_000)], Codec.NONE).size_bytes
+        for beyond in (0, 8):
+            staged = session.stage([sized(500_000 + more + beyond)], Codec.NONE)
+            assert staged.size_bytes == size_bytes + beyond
+            assert session.has_room(staged) == (not beyond)
 
 
 def test_no_block_is_larger_than_a_block_may_be(log: EventLog) -> None:

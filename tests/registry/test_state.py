@@ -110,6 +110,15 @@ def test_an_abandoned_unit_leaves_no_trace(registry: Registry, first: bool) -> N
         assert again.offset == listed.offset + 1
 
 
+def test_the_time_of_a_group_is_none_of_an_abandoned_unit(registry: Registry) -> None:
+    registry.register(token(9))
+    with deciding(registry) as state:
+        refused(state, Register.of(token(1)), Register.of(token(2)), Amend(1, {"symbol": "no"}))
+        assert state.now >= registry.log.event(0).recorded
+        decided(state, Register.of(token(1)))
+        assert state.head == 2
+
+
 def test_an_alert_and_its_end_within_a_group(registry: Registry) -> None:
     known = registry.register(APPLE, source="a")
     other = Register.of(Equity(isin=APPLE.isin, symbol="X"))
