@@ -69,7 +69,7 @@ def scale() -> float:
 
 ON_DISK = {
     "test_readme.py",
-    *(f"benchmarks/test_{name}.py" for name in ("benchmarks", "log")),
+    "benchmarks/test_log.py",
     *(f"crash/test_{name}.py" for name in (
         "cursor_sink", "disk_full", "failed_meta_write", "kill_group", "nth_call", "subscribers",
     )),
