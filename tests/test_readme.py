@@ -8,8 +8,9 @@ from run to run (times, rates, hashes that depend on a home's random log id). Bl
 the project's own, so the paths of the samples are those of a clone. The table of patterns is
 counted in the home that the tour leaves behind.
 
-A command that needs no shell runs in this process, which has imported what a hundred new
-interpreters would import one after the other; the others show that the installed command does.
+A command that needs no shell but before or after it runs in this process, which has imported what
+a hundred new interpreters would import one after the other; the others show that the installed
+command does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from alphapulse.log import EventLog, Pattern
+from alphapulse.registry.discovery import discovery
+from alphapulse.registry.discovery.folder import Folder
 from alphapulse.tools.cli import main
 from tests.crash.children import verification_here
 
@@ -68,6 +71,13 @@ def _run(command: str, directory: Path) -> str:
     words = list(shlex.shlex(command, posix=True, punctuation_chars=True))
     if ";" in words and "&" not in words:
         return "".join(_run(part, directory) for part in command.split("; "))
+    first, then, last = command.rpartition(" && ")
+    if then and last.startswith("alphapulse ") and "alphapulse" not in first:
+        return _run_in_bash(first, directory, check=True) + _run(last, directory)
+    first, pipe, rest = command.partition(" | ")
+    if pipe and first.startswith("alphapulse ") and "alphapulse" not in rest:
+        ran = _run_here(shlex.split(first)[1:])
+        return ran.stderr + _run_in_bash(rest, directory, ran.stdout)
     *before, redirection, name = ["", *words]
     if redirection not in REDIRECTIONS:
         before, redirection = words, ""
@@ -77,9 +87,14 @@ def _run(command: str, directory: Path) -> str:
             return ran.output
         (directory / name).write_text(ran.output if redirection == "&>" else ran.stdout)
         return "" if redirection == "&>" else ran.stderr
+    return _run_in_bash(command, directory)
+
+
+def _run_in_bash(command: str, directory: Path, stdin: str = "", *, check: bool = False) -> str:
+    """What it prints. check: it must end well."""
     done = subprocess.run(
-        ["bash", "-c", command], cwd=directory, env=_environment(), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=False,
+        ["bash", "-c", command], cwd=directory, env=_environment(), input=stdin,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120, check=check,
     )  # fmt: skip
     return done.stdout
 
@@ -129,6 +144,7 @@ def _read(page: str, directory: Path) -> Counter[str]:
     return kinds
 
 
+@pytest.mark.usefixtures("forked_interpreters")
 def test_every_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     kinds = _read("README.md", tmp_path)
@@ -140,6 +156,8 @@ def test_every_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.Mon
 def test_every_guide_does_what_it_says(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A file settles in a tenth of the second that the guide tells of, which it does five times."""
+    monkeypatch.setattr(discovery, "Folder", lambda path, settle_s: Folder(path, settle_s / 10))
     monkeypatch.chdir(tmp_path)
     kinds = _read(page, tmp_path)
     assert kinds["console"] and kinds["python"]

@@ -10,6 +10,8 @@ from alphapulse.registry import importing
 
 from .conftest import APPLE, Run
 
+pytestmark = pytest.mark.usefixtures("forked_interpreters")
+
 
 def test_the_demo_shows_everything_and_leaves_nothing(
     run: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
