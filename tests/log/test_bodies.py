@@ -34,10 +34,11 @@ from alphapulse.log.bodies import (
 )
 from alphapulse.log.frame import encode_body
 from alphapulse.log.kinds import Kind
+from tests.texts import texts
 
 from .builders import body_of, make_event
 
-TEXT = st.text(max_size=12)
+TEXT = texts(max_size=12)
 U64 = st.integers(0, 2**64 - 1)
 I64 = st.integers(-(2**63), 2**63 - 1)
 PLAIN = st.lists(st.dictionaries(TEXT, TEXT | st.lists(TEXT), max_size=3), max_size=3)

@@ -4,7 +4,6 @@ from zlib import crc32
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from alphapulse.log.bodies import AnyBody
@@ -18,6 +17,7 @@ from alphapulse.log.facets import (
     text_number,
 )
 from alphapulse.log.kinds import AssetClass, Kind, Status, TradingStatus
+from tests.texts import texts
 
 from .builders import (
     acknowledged_body,
@@ -40,7 +40,7 @@ TOKEN = instrument_body(
 )  # fmt: skip
 
 
-@given(st.text())
+@given(texts())
 def test_text_numbers_are_crcs_and_only_empty_text_is_0(text: str) -> None:
     assert text_number(text) == ((crc32(text.encode()) or 1) if text else 0)
     assert 0 <= text_number(text) < 1 << 32

@@ -21,6 +21,7 @@ from alphapulse.log.frame import (
     encode_metadata,
 )
 from alphapulse.log.kinds import INSTRUMENT_KINDS, LISTING_KINDS, SEVERITIES, Kind, Space
+from tests.texts import texts
 
 from .builders import (
     TIME,
@@ -37,9 +38,9 @@ U64 = st.integers(0, (1 << 64) - 1)
 I64 = st.integers(-(1 << 63), (1 << 63) - 1)
 METADATA = st.builds(
     Metadata,
-    source=st.text(max_size=30),
+    source=texts(max_size=30),
     content_hash=st.binary(max_size=32),
-    request_id=st.text(max_size=30),
+    request_id=texts(max_size=30),
     registry_head=st.integers(-1, (1 << 63) - 1),
 )
 
@@ -57,7 +58,7 @@ def resealed(frame: bytes, at: int, *values: int) -> bytes:
 
 @given(
     st.sampled_from(Kind), U64, I64, U64, st.integers(0, NO_PREVIOUS), U64, METADATA,
-    st.sampled_from(Codec), st.text(max_size=900),
+    st.sampled_from(Codec), texts(max_size=900),
 )  # fmt: skip
 def test_what_is_written_is_read(
     kind: Kind, offset: int, valid_from: int, entity: int, previous: int, recorded: int,

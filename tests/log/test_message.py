@@ -28,6 +28,7 @@ from alphapulse.log.message import (
     verify_message,
 )
 from alphapulse.log.numbers import MANTISSA_UNSET, Number
+from tests.texts import texts
 
 from .logs import flips
 
@@ -157,7 +158,7 @@ def test_a_value_that_does_not_fit_is_not_written(wrong: dict[str, int]) -> None
         encode_message(**InstrumentFields(AssetClass.TOKEN)._asdict() | wrong)
 
 
-@given(st.text(max_size=24))
+@given(texts(max_size=24))
 def test_a_long_symbol_is_cut_at_a_character(symbol: str) -> None:
     raw = symbol.encode()
     stored, flag = pack_symbol(symbol)

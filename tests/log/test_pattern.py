@@ -15,6 +15,7 @@ from alphapulse.log.kinds import AssetClass, Kind, Severity, Status, TradingStat
 from alphapulse.log.numbers import number
 from alphapulse.log.pattern import Pattern, facet, where
 from alphapulse.log.pattern_tree import Node, Value, all_of, any_of, negate, term
+from tests.texts import texts
 
 from .builders import (
     acknowledged_body,
@@ -74,7 +75,7 @@ def test_text_parses_back_to_an_equal_pattern(tree: Node) -> None:
     assert str(pattern).isprintable()
 
 
-@given(st.text(min_size=1, max_size=30), st.booleans())
+@given(texts(min_size=1, max_size=30), st.booleans())
 def test_any_text_survives_as_a_value(text: str, prefix: bool) -> None:
     pattern = Pattern(term("symbol", "=", [Value(text, prefix)]))
     assert Pattern.parse(str(pattern)) == pattern

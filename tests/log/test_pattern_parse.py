@@ -8,6 +8,7 @@ from alphapulse.log.errors import PatternError
 from alphapulse.log.pattern import Pattern
 from alphapulse.log.pattern_parse import parse_text
 from alphapulse.log.pattern_tree import DEPTH_MAX, TEXT_SIZE_BYTES_MAX, Term, Value
+from tests.texts import texts
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ _WORDS = st.sampled_from(
 )  # fmt: skip
 
 
-@given(st.lists(_WORDS, max_size=25).map("".join) | st.text(max_size=30))
+@given(st.lists(_WORDS, max_size=25).map("".join) | texts(max_size=30))
 @example("\ud800")
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:

@@ -20,6 +20,7 @@ from alphapulse.projections.records import (
     pack_request,
 )
 from alphapulse.registry.relation_rules import ratio_in
+from tests.texts import texts
 
 PRINT = bytes(range(16))
 U64 = st.integers(0, (1 << 64) - 1)
@@ -41,7 +42,7 @@ def fits(text: str, size_bytes: int) -> bool:
 @given(
     id=U64, instrument=U64, valid_from=I64, valid_to=I64, revision=st.integers(1, (1 << 32) - 1),
     line=st.integers(0, (1 << 16) - 1), primary=st.booleans(), status=st.sampled_from(Status),
-    symbol=st.text(max_size=40), venue=st.text(max_size=30), currency=st.text(max_size=14),
+    symbol=texts(max_size=40), venue=texts(max_size=30), currency=texts(max_size=14),
     before=st.integers(0, 3),
 )  # fmt: skip
 def test_a_listing_reads_as_it_was_packed(id: int, before: int, **fields: Any) -> None:

@@ -38,6 +38,7 @@ from alphapulse.registry.formula import (
     formula_hash,
     parse,
 )
+from tests.texts import texts
 
 A, B, C = Component(0xA), Component(0xB), Component(0xFEDCBA9876543210)
 NAMED = {"AAPL@XNAS": 0xA, "MSFT": 0xB, "BTC-26DEC25-100000-C@deribit": 0xC, "600519": 0xD}
@@ -255,7 +256,7 @@ def test_it_is_worth_what_python_says(text: str, values: dict[int, Fraction]) ->
     )
 
 
-@given(st.text("0x1a9.+-*/(),min e\"'@:$é×÷−\t\n", max_size=40) | st.text(max_size=20))
+@given(st.text("0x1a9.+-*/(),min e\"'@:$é×÷−\t\n", max_size=40) | texts(max_size=20))
 def test_whatever_the_text_the_error_is_typed(text: str) -> None:
     found: Formula | AlphaPulseError
     try:

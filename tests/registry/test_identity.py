@@ -26,9 +26,10 @@ from alphapulse.registry.identity import (
 )
 from alphapulse.registry.instruments import CLASSES, from_mapping
 from alphapulse.registry.readers import facts_of
+from tests.texts import texts
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "identity.json").read_text())
-FIELDS = st.lists(st.text(max_size=20), min_size=1, max_size=6)
+FIELDS = st.lists(texts(max_size=20), min_size=1, max_size=6)
 
 
 @pytest.mark.parametrize("row", GOLDEN["instruments"], ids=lambda row: row["key"])

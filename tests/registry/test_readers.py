@@ -72,7 +72,7 @@ _NUMBER = st.builds(
     st.integers(1, (1 << 63) - 1), st.integers(-30, 3),
 )  # fmt: skip
 _CODE = st.text(
-    st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1, max_size=16
+    st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=16
 ).filter(lambda text: not text.isspace())  # fmt: skip
 _OTHERS: dict[str, st.SearchStrategy[Any]] = {
     **dict.fromkeys(("lot", "multiplier", "min_notional", "fee_bps"), _NUMBER),

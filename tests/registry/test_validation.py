@@ -10,6 +10,7 @@ from stdnum import isin as stdnum_isin
 
 from alphapulse.log import InvalidInput, Status
 from alphapulse.registry import validation as check
+from tests.texts import texts
 
 UPPER = string.ascii_uppercase + string.digits
 
@@ -60,7 +61,7 @@ def test_a_huge_symbol_is_refused_and_not_echoed() -> None:
     refused(check.decimals, 1 << 10_000_000)
 
 
-@given(st.text(max_size=300))
+@given(texts(max_size=300))
 def test_text_is_taken_whole_or_refused(text: str) -> None:
     try:
         found = check.symbol(text)

@@ -5,7 +5,6 @@ import json
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 
 from alphapulse.registry import UnknownInstrument
 from alphapulse.tools.output import (
@@ -18,6 +17,7 @@ from alphapulse.tools.output import (
     short_time,
     width_of,
 )
+from tests.texts import texts
 
 
 @pytest.mark.parametrize(
@@ -36,13 +36,13 @@ def test_what_could_move_a_cursor_is_shown(text: str, safe: str) -> None:
     assert escape(text) == safe
 
 
-@given(st.text())
+@given(texts())
 def test_escaped_text_is_printable_and_escaping_is_stable(text: str) -> None:
     assert escape(text).isprintable()
     assert escape(escape(text)) == escape(text)
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
+@given(texts())
 def test_json_keeps_the_value_and_holds_nothing_that_a_terminal_obeys(text: str) -> None:
     line = json_line({"name": text})
     assert line.endswith(b"\n")
