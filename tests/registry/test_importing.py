@@ -145,18 +145,6 @@ def test_the_samples_in_two_orders_say_the_same(tmp_path: Path) -> None:
     assert told("less", files[:-1]) != whole
 
 
-@pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
-def test_the_same_file_again_adds_no_event(registry: Registry, path: Path) -> None:
-    first = import_file(registry, path)
-    head = registry.statistics().head
-    again = import_file(registry, path)
-    assert registry.statistics().head == head
-    assert (again.new, again.amended, again.conflicts) == (0, 0, 0)
-    assert (again.rows, again.quarantined) == (first.rows, first.quarantined)
-    assert (again.relations, again.relations_new) == (first.relations, 0)
-    assert again.relations_quarantined == first.relations_quarantined
-
-
 @pytest.mark.parametrize(
     "text, says",
     [
@@ -514,14 +502,6 @@ def test_others_write_between_the_chunks_of_an_import(registry: Registry, tmp_pa
 
     assert import_file(registry, path, progress=start).new == 2_000
     assert registry.resolve(mine) is not None
-
-
-@pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
-def test_progress_ends_at_the_total(registry: Registry, path: Path) -> None:
-    calls: list[tuple[int, int]] = []
-    import_file(registry, path, progress=lambda done, total: calls.append((done, total)))
-    assert calls == sorted(calls)
-    assert calls[-1][0] == calls[-1][1] > 0
 
 
 def test_valid_from_is_also_of_the_symbols_of_listings(

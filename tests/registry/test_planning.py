@@ -74,9 +74,22 @@ def import_as_planned(registry: Registry, path: Path, **how: Any) -> ImportRepor
 
 
 @pytest.mark.parametrize("path", ALL, ids=lambda path: path.name)
-def test_a_dry_run_says_what_an_import_does(tmp_path: Path, path: Path) -> None:
+def test_a_dry_run_says_what_an_import_does_and_the_next_adds_no_event(
+    tmp_path: Path, path: Path
+) -> None:
+    calls: list[tuple[int, int]] = []
     with Registry.open(tmp_path / "home", durability="relaxed") as registry:
-        assert import_as_planned(registry, path).new
+        first = import_as_planned(registry, path)
+        assert first.new
+        head = registry.log.head
+        again = import_file(registry, path, progress=lambda done, of: calls.append((done, of)))
+        assert registry.log.head == head
+    assert (again.new, again.amended, again.conflicts) == (0, 0, 0)
+    assert (again.rows, again.quarantined) == (first.rows, first.quarantined)
+    assert (again.relations, again.relations_new) == (first.relations, 0)
+    assert again.relations_quarantined == first.relations_quarantined
+    assert calls == sorted(calls)
+    assert calls[-1][0] == calls[-1][1] > 0
 
 
 def test_a_dry_run_needs_no_home(tmp_path: Path) -> None:
