@@ -434,10 +434,18 @@ def test_a_source_is_checked(registry: Registry) -> None:
 # --- what stops an import --------------------------------------------------------------------
 
 
+@pytest.fixture
+def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit for each hundred rows."""
+    assert importing.CHUNK_ROWS_MAX == 1_000
+    monkeypatch.setattr(importing, "CHUNK_ROWS_MAX", 100)
+
+
+@pytest.mark.usefixtures("_small_chunks")
 def test_a_full_disk_stops_the_import_and_says_how_far_it_came(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 2_501)], {})
+    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 251)], {})
     whole, appends = registry.log.store.append, []
 
     def append(data: bytes, offset: int) -> None:
@@ -449,11 +457,11 @@ def test_a_full_disk_stops_the_import_and_says_how_far_it_came(
     monkeypatch.setattr(registry.log.store, "append", append)
     with pytest.raises(LogFull) as caught:
         import_file(registry, path)
-    assert caught.value.facts == {"file": str(path), "rows_done": 2_000}
-    assert registry.statistics().instruments == 2_000
+    assert caught.value.facts == {"file": str(path), "rows_done": 200}
+    assert registry.statistics().instruments == 200
     assert not list(registry.log.home.quarantine.iterdir())
     report = import_file(registry, path)
-    assert (report.unchanged, report.new, report.quarantined) == (2_000, 500, 1)
+    assert (report.unchanged, report.new, report.quarantined) == (200, 50, 1)
 
 
 def test_a_registry_that_only_reads_stops_the_import(tmp_path: Path) -> None:
@@ -476,31 +484,33 @@ def test_a_busy_log_stops_the_import(tmp_path: Path) -> None:
         assert import_file(registry, APPLE).new == 6
 
 
+@pytest.mark.usefixtures("_small_chunks")
 def test_an_interrupted_import_is_completed_by_the_next(registry: Registry, tmp_path: Path) -> None:
-    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 1_501)], {})
+    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 151)], {})
 
     def interrupt(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         import_file(registry, path, progress=interrupt)
-    assert registry.statistics().instruments == 1_000
+    assert registry.statistics().instruments == 100
     assert not list(registry.log.home.quarantine.iterdir())
     report = import_file(registry, path)
-    assert (report.unchanged, report.new, report.quarantined) == (1_000, 500, 1)
+    assert (report.unchanged, report.new, report.quarantined) == (100, 50, 1)
 
 
+@pytest.mark.usefixtures("_small_chunks")
 def test_others_write_between_the_chunks_of_an_import(registry: Registry, tmp_path: Path) -> None:
-    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 2_001)])
+    path = token_list(tmp_path / "a.json", *[token(number) for number in range(1, 201)])
     mine = Token(chain="eip155:10", address=f"0x{1:040x}")
     writer = threading.Thread(target=registry.register, args=(mine,))
 
     def start(done: int, total: int) -> None:
-        if done == 1_000:
+        if done == 100:
             writer.start()
             writer.join()
 
-    assert import_file(registry, path, progress=start).new == 2_000
+    assert import_file(registry, path, progress=start).new == 200
     assert registry.resolve(mine) is not None
 
 
