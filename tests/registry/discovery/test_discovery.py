@@ -14,6 +14,7 @@ from alphapulse.log import FeedBody, InvalidInput, Kind, LogBusy
 from alphapulse.registry import Discovery, Feed, FeedsFile, Found, Registry, import_file
 from alphapulse.registry.audit import audit_meaning
 from alphapulse.registry.discovery import discovery as module
+from alphapulse.registry.discovery.folder import Folder
 from tests.registry.discovery.drops import content, drop, problem, told
 from tests.registry.homes import open_home, rows
 
@@ -284,7 +285,7 @@ def test_run_hears_of_files_and_ends_when_told(registry: Registry, feeds: Path) 
 
 def drop_soon(feeds: Path, name: str) -> None:
     """Once the watcher waits; if it does not yet, it sees the file at its look all the same."""
-    threading.Timer(0.3, drop, (feeds, name, content(int(name[0])))).start()
+    threading.Timer(0.1, drop, (feeds, name, content(int(name[0])))).start()
 
 
 def no_watches(*_: object, **__: object) -> Iterator[object]:
@@ -317,7 +318,11 @@ def test_bad_times(registry: Registry, feeds: Path) -> None:
             discovery(registry, feeds, **bad)
 
 
-def test_the_facade(registry: Registry, feeds: Path, tmp_path: Path) -> None:
+def test_the_facade(
+    registry: Registry, feeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file settles in a twentieth of the second that this door gives it."""
+    monkeypatch.setattr(module, "Folder", lambda path, settle_s: Folder(path, settle_s / 20))
     drop(feeds, "a.csv", content(1))
     (tmp_path / "feeds.toml").write_text('[[feed]]\npattern = "*.csv"\nsource = "desk"\n')
     os.utime(feeds / "a.csv", (0, 0))
