@@ -134,7 +134,7 @@ def _read_fifo(path: str) -> list[int]:
     file, seen = os.open(path, os.O_RDONLY), []
     poll = select.poll()
     poll.register(file, select.POLLIN)
-    while poll.poll() and os.read(file, 4_096):
+    while poll.poll() and os.read(file, 1):
         seen.append(perf_counter_ns())
     os.close(file)
     return seen
