@@ -55,25 +55,26 @@ _NO_MIC: Final = bytes(4)
 _FIXED_END: Final = FRAME_HEADER_SIZE_BYTES + MESSAGE_SIZE_BYTES
 
 
-def check_columns(sheet: Sheet) -> None:
+def check_columns(sheet: Sheet, stop: int) -> None:
     """Raises Corrupt or NotDecodable, naming the offset, where a column is not its frame's.
 
-    For frames whose sizes, CRCs, kinds and versions are right. Cost: 0.5 µs an event.
+    Of the first `stop` frames, whose sizes, CRCs, kinds and versions are right; what comes after
+    them may be anything. Cost: 0.5 µs an event.
     """
     entities, instruments, chains, venues, kinds, classes, severities = sheet.columns
     said = memoryview(sheet.flags.tobytes().translate(_SEVERITY_OF_FLAGS))
-    _same(sheet, "kinds", kinds, sheet.kinds)
-    _same(sheet, "entity ids", entities, sheet.entities)
-    _same(sheet, "severities", severities, said)
-    marks, numbers = sheet.marks.tolist(), _numbers
+    _same(sheet, stop, "kinds", kinds, sheet.kinds)
+    _same(sheet, stop, "entity ids", entities, sheet.entities)
+    _same(sheet, stop, "severities", severities, said)
+    marks, numbers = sheet.marks[:stop].tolist(), _numbers
     layouts = {mark: _layout_of(mark) for mark in set(marks)}
     offset = sheet.first
     try:
         for (
-            buffer, start, end, mark, entity, instrument, chain, venue, asset_class,
+            mark, buffer, start, end, entity, instrument, chain, venue, asset_class,
         ) in zip(
-            sheet.buffers, sheet.starts, sheet.ends, marks, entities.tolist(),
-            instruments.tolist(), chains.tolist(), venues.tolist(), classes.tolist(), strict=True,
+            marks, sheet.buffers, sheet.starts, sheet.ends, entities.tolist(),
+            instruments.tolist(), chains.tolist(), venues.tolist(), classes.tolist(), strict=False,
         ):  # fmt: skip
             layout, tail = layouts[mark]
             if layout == _INSTRUMENT:
@@ -133,9 +134,9 @@ def _columns_of_event(buffer: bytes, start: int, offset: int) -> Columns:
         raise
 
 
-def _same(sheet: Sheet, what: str, stored: memoryview, says: memoryview) -> None:
+def _same(sheet: Sheet, stop: int, what: str, stored: memoryview, says: memoryview) -> None:
     index = first_difference(stored, says)
-    if index < sheet.event_count:
+    if index < stop:
         raise _differ(sheet.first + index, sheet.kinds[index], what)
 
 

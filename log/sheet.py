@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, reduce
-from operator import or_
+from operator import ne, or_
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -92,13 +92,6 @@ class Sheet(NamedTuple):
     def stop(self) -> int:
         return self.first + len(self.starts)
 
-    def before(self, index: int) -> Sheet:
-        """The same of the events up to this index."""
-        first, blocks, buffers, starts, ends, times, columns, *headers = self
-        frames = (field[:index] for field in (buffers, starts, ends, times))
-        shorter = tuple(column[:index] for column in columns)
-        return Sheet._make([first, blocks, *frames, shorter, *(field[:index] for field in headers)])
-
 
 @lru_cache(maxsize=4096)
 def mark_of(number: int) -> Mark:
@@ -172,5 +165,4 @@ def first_difference(left: Sequence[int], right: Sequence[int]) -> int:
     """The index of the first item that is another; their length when all are equal."""
     if left == right:
         return len(left)
-    pairs = enumerate(zip(left, right, strict=True))
-    return next((i for i, (one, other) in pairs if one != other), len(left))
+    return list(map(ne, left, right)).index(True)

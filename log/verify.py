@@ -367,7 +367,8 @@ def _check_bytes(run: _Run) -> None:
     ]
     sizes = list(map(sub, sheet.ends, sheet.starts))
     marks = sheet.marks.tolist()
-    strange = {mark: problem for mark in set(marks) if (problem := _strange(mark))}
+    known = set(marks)
+    strange = {m: problem for m, problem in zip(known, map(_strange, known)) if problem}
     unknown = min((marks.index(mark) for mark in strange), default=sheet.event_count)
     index, error, problem = min(
         (first_difference(crcs, sheet.crcs.tolist()), Corrupt, "a frame's CRC32 is wrong"),
@@ -375,12 +376,12 @@ def _check_bytes(run: _Run) -> None:
         (unknown, NotDecodable, ""), key=itemgetter(0),
     )  # fmt: skip
     if index < sheet.event_count:
-        check_columns(sheet.before(index))
+        check_columns(sheet, index)
         problem = problem or strange[marks[index]]
         raise error("auditing", problem=problem, offset=sheet.first + index)
     if sheet.ends[-1] != len(sheet.buffers[-1]):
         raise NotDecodable("auditing", problem="bytes after the last frame", offset=sheet.stop - 1)
-    check_columns(sheet)
+    check_columns(sheet, sheet.event_count)
 
 
 @lru_cache(maxsize=4096)

@@ -125,7 +125,7 @@ def test_the_block() -> None:
     assert (block.first, block.time, len(block)) == (0, TIME, 1)
     event = block.event(0)
     assert event.body == AcknowledgedBody(alert=8, asset_class=1)
-    check_columns(sheet_of(block))
+    check_columns(sheet_of(block), len(block))
 
 
 def test_the_frames() -> None:

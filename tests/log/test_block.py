@@ -57,7 +57,7 @@ def test_what_is_written_is_read(events: list[Event], before: bytes) -> None:
         assert block.event(index) == event
     assert block.bounds is not None
     assert [*zip(*block.bounds, strict=True)] == [*map(block.frame_bounds, range(len(block)))]
-    check_columns(sheet_of(block))
+    check_columns(sheet_of(block), len(block))
 
 
 def test_the_bytes_stand_where_the_format_says() -> None:
@@ -217,7 +217,7 @@ def test_a_column_that_lies_is_found_though_the_chain_holds(column: int, width: 
         assert chain.ok and continuity.ok
         assert not bytes_.ok and bytes_.first_bad_offset == index
         with pytest.raises(Corrupt, match=r"do not repeat"):
-            check_columns(sheet_of(Block(bytes(data))))
+            check_columns(sheet_of(Block(bytes(data))), len(good))
 
 
 def test_a_frame_end_that_lies_is_refused() -> None:
