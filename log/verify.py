@@ -367,8 +367,9 @@ def _check_bytes(run: _Run) -> None:
     ]
     sizes = list(map(sub, sheet.ends, sheet.starts))
     marks = sheet.marks.tolist()
-    known = set(marks)
-    strange = {m: problem for m, problem in zip(known, map(_strange, known)) if problem}
+    kinds = set(marks)
+    problems = zip(kinds, map(_strange, kinds), strict=True)
+    strange = {mark: problem for mark, problem in problems if problem}
     unknown = min((marks.index(mark) for mark in strange), default=sheet.event_count)
     index, error, problem = min(
         (first_difference(crcs, sheet.crcs.tolist()), Corrupt, "a frame's CRC32 is wrong"),

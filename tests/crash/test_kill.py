@@ -314,9 +314,9 @@ def test_stopped_writer_control_without_a_limit_nobody_goes_on(tmp_path: Path) -
         os.waitpid(holder.pid, os.WUNTRACED)
         with Child(waiting) as writer:  # not before, or it may be the first to hold the lock
             assert writer.hear() == "waiting"
-            time.sleep(0.5)  # ten times what the writer of the test above waits
+            time.sleep(0.25)  # five times what the writer of the test above waits
             assert writer.is_running(), "it went on, or gave up"
-            report("SIGSTOP, control: no limit", waited_ms=500, hangs=1)
+            report("SIGSTOP, control: no limit", waited_ms=250, hangs=1)
             holder.send(signal.SIGCONT)
             assert holder.wait() == 0
             assert writer.hear() == "registered"

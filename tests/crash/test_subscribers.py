@@ -166,7 +166,7 @@ _rings = itertools.count()
 def ring_slowly(ringer: Ringer, *, real: Callable[[Ringer], None] = Ringer.ring) -> None:
     """After three in a hundred commits, so that it takes no minute."""
     if next(_rings) % 100 < 3:
-        time.sleep(0.02 * len(list(ringer)))
+        time.sleep(0.01 * len(list(ringer)))
     real(ringer)
 
 

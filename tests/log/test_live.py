@@ -201,10 +201,10 @@ def test_threads_that_come_and_go_are_each_given_exactly_what_matches(
 def _race(log: EventLog, choose: random.Random) -> None:
     total, got = 600, dict[int, list[int]]()
     plans = [
-        (choose.choice(PATTERNS), choose.randrange(total // 2), choose.random() ** 3 / 300)
+        (choose.choice(PATTERNS), choose.randrange(total // 2), choose.random() ** 3 / 600)
         for _ in range(6)
     ]
-    plans.append(("", 0, 0.002))  # there from the beginning, and soon behind
+    plans.append(("", 0, 0.001))  # there from the beginning, and soon behind
     sizes = [choose.choice((1, 1, 2, 30)) for _ in range(total)]
 
     def follow(number: int) -> None:

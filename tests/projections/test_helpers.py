@@ -273,7 +273,7 @@ import time
 from alphapulse.projections import helpers
 real = helpers.fold_block
 def slowly(*arguments):
-    time.sleep(0.1)
+    time.sleep(0.05)
     real(*arguments)
 helpers.fold_block = slowly
 """
@@ -285,10 +285,10 @@ def test_a_helper_does_not_outlive_its_engine(home: Path) -> None:
     )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     pid = int(ended.stdout)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 15
     while start_time(pid) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not start_time(pid), "left to itself it would go on for a minute"
+    assert not start_time(pid), "left to itself it would go on for half a minute"
     with Registry.open(home, durability="relaxed") as registry:
         assert all(each.equal for each in registry.rebuild())
 
