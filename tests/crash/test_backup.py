@@ -90,7 +90,7 @@ def test_backups_during_a_load_are_prefixes(tmp_path: Path, scale: float) -> Non
         Child(writing) as child,
         mock.patch("alphapulse.log.backup.verify_in_child", verify_in_fork),
     ):
-        for number in range(max(3, round(6 * scale))):
+        for number in range(max(3, round(3 * scale**2))):
             for _ in range(40):
                 assert child.hear()
             with EventLog.open(home, mode="r") as log:

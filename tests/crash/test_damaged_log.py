@@ -115,7 +115,7 @@ def flip(home: Path, data: bytes, bit: int) -> None:
 
 def test_any_bit_of_a_live_copy_in_the_file(home: Path, scale: float) -> None:
     blocks = stored(home)
-    for seed in seeds(max(4, round(30 * scale))):
+    for seed in seeds(max(4, round(15 * scale**2))):
         rng = random.Random(seed)
         target = Block(rng.choice(blocks))
         index = rng.randrange(target.count)
@@ -260,7 +260,7 @@ def test_each_page_zeroed(home: Path, scale: float) -> None:
     file = home / "log" / "data.mdb"
     good = file.read_bytes()
     pages = range(0, len(good), PAGE_SIZE_BYTES)
-    step = max(1, round(len(pages) / (24 * scale)))
+    step = max(1, round(len(pages) / (12 * scale**2)))
     found = []
     for at in pages[::step]:
         file.write_bytes(good[:at] + bytes(PAGE_SIZE_BYTES) + good[at + PAGE_SIZE_BYTES :])
@@ -281,7 +281,7 @@ def test_a_missing_file(home: Path) -> None:
 def test_noise_anywhere_never_ends_the_auditor(home: Path, scale: float) -> None:
     file = home / "log" / "data.mdb"
     good = file.read_bytes()
-    for seed in seeds(max(5, round(20 * scale))):
+    for seed in seeds(max(5, round(10 * scale**2))):
         rng, noisy = random.Random(seed), bytearray(good)
         for _ in range(rng.choice((1, 10, 1000))):
             noisy[rng.randrange(len(noisy))] = rng.randrange(256)

@@ -186,7 +186,7 @@ def test_every_amount_of_space_left(disk: Path, scale: float) -> None:
     ), mock.patch("alphapulse.log.checkpoints.INTERVAL_S", 0.0):  # fmt: skip
         with Registry.open(home, reserve_size_bytes=0) as registry:
             registry.register(instruments[0])
-        for left_pages in range(0, 120, max(1, round(8 / scale))):
+        for left_pages in range(0, 120, max(1, round(16 / scale**2))):
             ballast.leave(left_pages * 4096)
             with contextlib.ExitStack() as stack:
                 try:

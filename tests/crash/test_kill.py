@@ -183,7 +183,7 @@ def test_ctrl_c_while_importing_leaves_a_good_home(tmp_path: Path, scale: float)
     """Wherever it comes: between rows, in a commit, in a fold of a view."""
     file = write_list(tmp_path / "list.json", ROWS[:150])
     interrupted = 0
-    for number, seed in enumerate(seeds(max(1, round(8 * scale)))):
+    for number, seed in enumerate(seeds(max(1, round(4 * scale**2)))):
         rng = random.Random(seed)
         home = tmp_path / str(number)
         work = Work(home, file, rng.choice((1, 10, 50)), "relaxed")

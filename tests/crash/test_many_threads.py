@@ -15,7 +15,7 @@ from .children import report
 
 THREADS = 64
 EACH = 200
-"""At ALPHAPULSE_TEST_SCALE=2; half of it by default."""
+"""At ALPHAPULSE_TEST_SCALE=2; a quarter of it by default."""
 
 
 def token(thread: int, number: int) -> Token:
@@ -23,7 +23,7 @@ def token(thread: int, number: int) -> Token:
 
 
 def test_64_threads_share_commits(tmp_path: Path, scale: float) -> None:
-    each = max(10, min(EACH, round(EACH / 2 * scale)))
+    each = max(10, min(EACH, round(EACH / 4 * scale**2)))
     got: dict[tuple[int, int], Receipt] = {}
     with Registry.open(tmp_path / "home") as registry:
 

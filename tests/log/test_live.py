@@ -192,7 +192,7 @@ def test_threads_that_come_and_go_are_each_given_exactly_what_matches(
     """Followers of all speeds, small buffers, one writer; some begin while others are behind."""
     monkeypatch.setattr(live, "BUFFER_EVENTS_MAX", 4)
     monkeypatch.setattr(live, "BUFFER_SPAN_MAX", 40)
-    for number, seed in enumerate(seeds(max(1, round(2 * scale)))):
+    for number, seed in enumerate(seeds(max(1, round(scale**2)))):
         with make_log(tmp_path / str(number)) as log:
             _race(log, random.Random(seed))
             assert log.live.statistics().detached > 0, "nobody fell behind: nothing was tested"

@@ -109,7 +109,7 @@ def test_growth_waits_for_readers_of_this_process(tmp_path: Path) -> None:
     stop, failures = threading.Event(), []
 
     def read() -> None:
-        while not stop.is_set():
+        while not stop.wait(0.0005):
             try:
                 for data in store.blocks(0, 3000):
                     Block(data).event(0)

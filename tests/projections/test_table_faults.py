@@ -96,7 +96,7 @@ def test_cut_off_control_without_the_recomputed_digest(
 
 def test_kill_9_while_writing(tmp_path: Path, scale: float) -> None:
     path, stop = tmp_path / "v", 1 << 15
-    for _ in range(max(1, round(20 * scale))):
+    for _ in range(max(1, round(10 * scale**2))):
         seed = random.randrange(1 << 30)
         print(f"seed {seed}")
         create(path, rows=stop).close()
@@ -120,7 +120,7 @@ def test_kill_9_while_writing(tmp_path: Path, scale: float) -> None:
 
 def test_a_reader_in_another_process_survives_growth(tmp_path: Path, scale: float) -> None:
     """It finds every key at each moment, through all generations, in whole records."""
-    growths = max(5, round(30 * scale))
+    growths = max(5, round(15 * scale**2))
     known = range(1, 101)
 
     def path_of(generation: int) -> Path:
