@@ -37,6 +37,8 @@ class Disk:
         self.blocks: list[bytes] = []
         self.firsts: list[int] = []
         """The first offset of each block."""
+        self.heads: list[Head] = []
+        """Of the log that ends with each block."""
         self.commits: list[int] = [0]
         """Counts of blocks after each commit: a transaction is kept whole or lost whole."""
         self.visible = 0
@@ -72,13 +74,16 @@ class Disk:
 
     def drop_invisible(self) -> None:
         """The transaction of a process that died is as if it had never begun."""
-        del self.blocks[self.visible :], self.firsts[self.visible :]
+        dropped = slice(self.visible, None)
+        del self.blocks[dropped], self.firsts[dropped], self.heads[dropped]
         self.commits = [count for count in self.commits if count <= self.visible]
 
     def store(self, blocks: Sequence[bytes]) -> None:
         """Into the cache of the drive, as one commit."""
-        self.blocks += blocks
-        self.firsts += [Block(data).first for data in blocks]
+        for block in map(Block, blocks):
+            self.blocks.append(block.data)
+            self.firsts.append(block.first)
+            self.heads.append(Head(block.stop, block.chain, block.time))
         self.commits.append(len(self.blocks))
 
     def pause(self) -> None:
@@ -109,7 +114,7 @@ class MemoryStore:
         self._check_open()
         disk = self._disk
         index = bisect_right(disk.firsts, offset, hi=disk.visible) - 1
-        return index if index >= 0 and offset < Block(disk.blocks[index]).stop else None
+        return index if index >= 0 and offset < disk.heads[index].offset else None
 
     def base(self) -> Head:
         """Nothing is forgotten here."""
@@ -118,10 +123,8 @@ class MemoryStore:
     def head(self) -> Head:
         self._check_open()
         with self._disk.lock:
-            if not self._disk.visible:
-                return Head(0, self._seed, 0)
-            last = Block(self._disk.blocks[self._disk.visible - 1])
-        return Head(last.stop, last.chain, last.time)
+            visible = self._disk.visible
+            return self._disk.heads[visible - 1] if visible else Head(0, self._seed, 0)
 
     def append(self, block: bytes, expected_head: int) -> None:
         self.append_all([block], expected_head)
@@ -168,7 +171,7 @@ class MemoryStore:
             index = self._index(start)
             while index is not None and index < self._disk.visible and events < events_max:
                 found.append(self._disk.blocks[index])
-                events += Block(found[-1]).count
+                events += self._disk.heads[index].offset - self._disk.firsts[index]
                 index += 1
         return found
 

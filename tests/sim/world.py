@@ -21,6 +21,7 @@ import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -63,6 +64,9 @@ WEIGHTS = {
 }  # fmt: skip
 MEANWHILE = ("register", "amend", "poll", "poll", "poll", "read", "look")
 """What others may do while a commit is under way."""
+
+
+parsed = cache(Pattern.parse)
 
 
 class Killed(BaseException):
@@ -170,7 +174,8 @@ class World:
             finally:
                 for process in self._processes:
                     process.die()
-                gc.collect()  # the dead left cycles, and in them mapped files by the dozen
+                # The dead left cycles, young ones, and in them mapped files by the dozen.
+                gc.collect(1)
 
     def _boot_id(self) -> bytes:
         return self._boot.to_bytes(16, "little")
@@ -311,7 +316,7 @@ class World:
     def _log(self) -> list[Event]:
         """All events as the disk has them; the blocks that came since the last look are decoded."""
         disk = self.disk
-        head = Block(disk.blocks[disk.visible - 1]).stop if disk.visible else 0
+        head = disk.heads[disk.visible - 1].offset if disk.visible else 0
         del self._events[head:]
         while len(self._events) < head:
             block = Block(disk.blocks[bisect_right(disk.firsts, len(self._events)) - 1])
@@ -320,7 +325,7 @@ class World:
 
     def _read(self) -> object:
         registry, events = self._one(), self._log()
-        pattern = Pattern.parse(self.rng.choice(PATTERNS))
+        pattern = parsed(self.rng.choice(PATTERNS))
         start = self.rng.randint(0, len(events))
         if registry is None:
             return "nobody"
@@ -488,7 +493,7 @@ class World:
                 pass
             assert subscriber.position == len(events)
             expected = self._matching(
-                Pattern.parse(subscriber.pattern), subscriber.start, len(events)
+                parsed(subscriber.pattern), subscriber.start, len(events)
             )
             assert subscriber.frames == expected, f"a subscriber to {subscriber.pattern!r}"
         self._agree(registries)
