@@ -459,8 +459,11 @@ class Views:
         self, fold: _Fold, block: Block, start: int, kinds: Counter[int], locked: bool
     ) -> None:
         view, count = fold.view, count_for(fold.view, block, kinds)
-        fold.writer = self._room(view, fold.table, count, building=fold.building, locked=locked)
-        fold_block(view, fold.writer, block, start, kinds.keys(), self._log.event)
+        if count:
+            fold.writer = self._room(
+                view, fold.table, count, building=fold.building, locked=locked
+            )
+        fold_block(view, fold.table, block, start, kinds.keys(), self._log.event)
 
     # Rebuilding by hand
 

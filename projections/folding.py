@@ -35,7 +35,10 @@ def checked_blocks(log: EventLog, start: int, stop: int) -> Iterator[tuple[Block
 
 def count_for(view: View, block: Block, kinds: Mapping[int, int]) -> int:
     """How many events of a block the view folds at most."""
-    return block.count if view.sees_all else sum(kinds.get(kind, 0) for kind in view.kinds)
+    if view.sees_all:
+        return block.count
+    folded = view.kinds
+    return sum([count for kind, count in kinds.items() if kind in folded])
 
 
 @lru_cache(maxsize=1024)
