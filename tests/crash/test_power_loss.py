@@ -14,7 +14,8 @@ import random
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +77,7 @@ class Recording(NamedTuple):
 
 
 def record(
-    directory: Path, size_events: int, *, preallocated: bool = False, durability: str = "fsync"
+    directory: Path, size_events: int, *, preallocated: bool, durability: str
 ) -> Recording:
     if reason := why_no_strace():
         pytest.skip(reason)
@@ -144,23 +145,28 @@ def check_cut(recording: Recording, seed: int, directory: Path, *, syncs_count: 
 def complaint_of(
     home: Path, chains: dict[int, str], acknowledged: int | None, *, whole: bool
 ) -> str:
-    """acknowledged: the head that was, None before the home was said to be there."""
-    if not Home(home).exists():
+    """acknowledged: the head that was, None before the home was said to be there. whole: goes on
+    through the registry, the views made again; else with the log alone."""
+    made = not Home(home).exists()
+    if made:
         if acknowledged is not None:
             return f"the home is gone and {acknowledged} events with it"
         EventLog.create(home)
-        return complaint_of_appending(home, whole=whole)
-    if bad := failed(home):
+    elif bad := failed(home):
         return bad
     with EventLog.open(home, durability="relaxed") as log:
-        head, chain = log.head, log.chain_head.hex()
-    known = acknowledged or 0
+        wrong = "" if made else complaint_of_head(log, chains, acknowledged or 0)
+        if not (wrong or whole):
+            wrong = complaint_of_appending(log)
+    return wrong or (complaint_of_registry(home) if whole else failed(home))
+
+
+def complaint_of_head(log: EventLog, chains: dict[int, str], known: int) -> str:
+    head, chain = log.head, log.chain_head.hex()
     following = min((head for head in chains if head > known), default=known)
     if head not in (known, following):
-        return f"the head is {head}, acknowledged was {acknowledged}"
-    if chain != chains[head]:
-        return f"the chain at {head} is another"
-    return complaint_of_appending(home, whole=whole)
+        return f"the head is {head}, acknowledged was {known}"
+    return "" if chain == chains[head] else f"the chain at {head} is another"
 
 
 def failed(home: Path) -> str:
@@ -168,18 +174,12 @@ def failed(home: Path) -> str:
     return f"{bad[0].name}: {bad[0].detail}" if bad else ""
 
 
-def complaint_of_appending(home: Path, *, whole: bool) -> str:
-    """whole: through the registry, its views made again; else through the log alone."""
-    if whole:
-        return complaint_of_registry(home)
-    with EventLog.open(home, durability="relaxed") as log:
-        head = log.head
-        with log.writing() as session:
-            seen = AcknowledgedBody(alert=0, asset_class=0, reason="after the cut")
-            session.append(Draft(Kind.ALERT_ACKNOWLEDGED, Space.INSTRUMENT, 1, None, seen))
-        if log.head != head + 1:
-            return f"the head is {log.head} after an append at {head}"
-    return failed(home)
+def complaint_of_appending(log: EventLog) -> str:
+    head = log.head
+    with log.writing() as session:
+        seen = AcknowledgedBody(alert=0, asset_class=0, reason="after the cut")
+        session.append(Draft(Kind.ALERT_ACKNOWLEDGED, Space.INSTRUMENT, 1, None, seen))
+    return "" if log.head == head + 1 else f"the head is {log.head} after an append at {head}"
 
 
 def complaint_of_registry(home: Path) -> str:
@@ -218,12 +218,19 @@ def check_all(
             yield Cut(left.pop(0), -1, killed)
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Recording]:
+    """`record` on a disk; the same again is not recorded again."""
+    return cache(lambda *how, **more: record(tmp_path_factory.mktemp("on-disk"), *how, **more))
+
+
 @pytest.mark.parametrize("preallocated", [False, True], ids=["growing", "preallocated"])
 @pytest.mark.parametrize("size_events", [1, 64])
 def test_power_loss(
-    tmp_path: Path, on_disk: Path, size_events: int, preallocated: bool, scale: float
-) -> None:
-    recording = record(on_disk, size_events, preallocated=preallocated)
+    tmp_path: Path, recorded: Callable[..., Recording], size_events: int, preallocated: bool,
+    scale: float,
+) -> None:  # fmt: skip
+    recording = recorded(size_events, preallocated=preallocated, durability="fsync")
     wanted = list(seeds(max(1, round(75 * scale))))
     cuts = list(check_all(recording, wanted, tmp_path))
     bad = [cut for cut in cuts if cut.complaint]
@@ -239,10 +246,14 @@ def test_power_loss(
     ("broken", "size_events"),
     [("relaxed", 1), ("relaxed", 64), ("no metasync", 1), ("a disk that lies", 64)],
 )
-def test_power_loss_controls(tmp_path: Path, on_disk: Path, broken: str, size_events: int) -> None:
+def test_power_loss_controls(
+    tmp_path: Path, recorded: Callable[..., Recording], broken: str, size_events: int
+) -> None:
     """The test above can fail: it finds writers that wait for too little, and a disk that lies."""
     lies = broken == "a disk that lies"
-    recording = record(on_disk, size_events, durability="fsync" if lies else broken)
+    recording = recorded(
+        size_events, preallocated=False, durability="fsync" if lies else broken
+    )
     wanted = list(range(30))
     cuts = list(check_all(recording, wanted, tmp_path, syncs_count=not lies))
     bad = [cut for cut in cuts if cut.complaint]
