@@ -95,17 +95,28 @@ def audit_and_say(home: Path, say: Say) -> None:
     say(json.dumps([result.exit_code, verdicts, result.stderr]))
 
 
-def looked_at(home: Path) -> tuple[str, Answer]:
-    """What is read back, and what an audit says: by one child, or by two when the first dies."""
+def looked_at(home: Path, files: Sequence[bytes]) -> Iterator[tuple[str, Answer]]:
+    """Of the home with each of these files: what is read back, and what an audit says.
+
+    By one child, and a new one for what is left when it died, which it may do of reading back.
+    """
+    file, done = home / "log" / "data.mdb", 0
 
     def look(say: Say, _: Hear) -> None:
-        say(read_back(home))
-        audit_and_say(home, say)
+        for data in files[done:]:
+            file.write_bytes(data)
+            say(read_back(home))
+            audit_and_say(home, say)
 
-    lines, status = said_by(look)
-    if lines:
-        return lines[0], answer_of(lines[1:], status)
-    return UNREADABLE, audited(home)
+    while done < len(files):
+        lines, status = said_by(look)
+        for record, verdicts in zip(lines[::2], lines[1::2], strict=False):
+            done += 1
+            yield record, answer_of([verdicts], 0)
+        if status:
+            assert done < len(files), "it died after all was done"
+            done += 1
+            yield (lines[-1], Answer(status)) if len(lines) % 2 else (UNREADABLE, audited(home))
 
 
 def audited(home: Path) -> Answer:
@@ -168,13 +179,12 @@ def damage(
     home: Path, wanted: Iterable[int], kinds: Sequence[Kind] = KINDS
 ) -> tuple[Counter[str], list[str]]:
     """One damage for each seed: how often each kind was found, and what went wrong."""
-    file, counts, wrong = home / "log" / "data.mdb", Counter[str](), list[str]()
-    good, (record, answer) = file.read_bytes(), looked_at(home)
+    wanted, file, counts, wrong = list(wanted), home / "log" / "data.mdb", Counter[str](), []
+    good, used = file.read_bytes(), [kinds[seed % len(kinds)] for seed in wanted]
+    damaged = [kind(random.Random(seed), good) for seed, kind in zip(wanted, used, strict=True)]
+    (record, answer), *seen = looked_at(home, [good, *damaged])
     assert answer.fine and record != UNREADABLE
-    for seed in wanted:
-        rng, kind = random.Random(seed), kinds[seed % len(kinds)]
-        file.write_bytes(kind(rng, good))
-        found, answer = looked_at(home)
+    for seed, kind, (found, answer) in zip(wanted, used, seen, strict=True):
         counts[f"{kind.__name__}_{'harmless' if answer.fine else 'found'}"] += 1
         if problem := wrong_about(answer, same=found == record):
             wrong.append(f"{SEED_NAME}={seed} {kind.__name__}: {problem}")
