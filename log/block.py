@@ -120,8 +120,7 @@ def frame_in(block: bytes | memoryview, offset: int) -> bytes:
         _, magic, _, first, _, count, _ = BLOCK_HEADER.unpack_from(block)
         index = offset - first
         if magic == MAGIC and 0 <= index < count <= BLOCK_EVENTS_MAX:
-            ends_at = BLOCK_HEADER_SIZE_BYTES + 16 * count
-            frames_at = ends_at + sum((width * count + 7) & ~7 for width in _WIDTHS[2:])
+            _, _, ends_at, *_, frames_at = _starts(count)
             if frames_at <= len(block):
                 end: int = _U32(block, ends_at + 4 * index)[0]
                 start: int = _U32(block, ends_at + 4 * index - 4)[0] if index else frames_at

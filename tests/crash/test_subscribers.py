@@ -37,7 +37,8 @@ from alphapulse.log.store import Head
 
 from .children import Child, Hear, Say, report, seeds
 
-EVENTS = 1_000
+EVENTS = 500
+"""At scale 1; the gate writes as many more as its scale says."""
 EVENTS_OF_CONTROLS = 250
 SUBSCRIPTIONS_OF_A_PROCESS = {"stalled": 10, "killed": 10, "slow": 25}
 PROCESSES = {"stalled": 5, "killed": 5, "slow": 2}
@@ -285,8 +286,11 @@ def is_late(alone: Told, told: Told) -> bool:
     return told.late_us(0.99) > max(2 * alone.late_us(0.99), LATE_US)
 
 
-def test_a_healthy_subscriber_beside_stalled_killed_and_slow_ones(tmp_path: Path) -> None:
+def test_a_healthy_subscriber_beside_stalled_killed_and_slow_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float
+) -> None:
     (seed,) = seeds(1)
+    monkeypatch.setattr(sys.modules[__name__], "EVENTS", max(100, round(EVENTS * scale)))
     quiet = crowded(tmp_path / "alone", processes={})
     told, rounds = crowded(tmp_path / "home", seed), 1
     while is_late(quiet, told) and rounds < ROUNDS_MAX:
