@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import random
 import shutil
 from functools import partial
@@ -20,6 +21,7 @@ from .lists import tokens
 
 def feeding(home: Path, seed: int, instruments: list[Token], say: Say, hear: Hear) -> None:
     rng = random.Random(seed)
+    logging.disable()  # of 500 collisions, to each of pytest's handlers
     say("ready")
     hear()
     outcomes: dict[str, int] = {}
