@@ -220,6 +220,19 @@ def test_a_column_that_lies_is_found_though_the_chain_holds(column: int, width: 
             check_columns(sheet_of(Block(bytes(data))), len(good))
 
 
+@pytest.mark.parametrize("lies_at,first_bad", [(2, 2), (5, 5), (7, 5)])
+def test_of_a_bad_frame_and_a_column_that_lies_the_first_is_named(
+    lies_at: int, first_bad: int
+) -> None:
+    good = make_block(event_of_each_kind())
+    data = bytearray(good.data)
+    data[good._starts[6] + lies_at] ^= 1
+    data[good.frame_bounds(5)[0]] ^= 1  # of its CRC
+    bytes_, _, _ = verify_blocks([bytes(data)], CHAIN_SEED, [])
+    assert bytes_.first_bad_offset == first_bad
+    assert ("CRC" in bytes_.detail) == (lies_at >= 5)
+
+
 def test_a_frame_end_that_lies_is_refused() -> None:
     good = make_block(event_of_each_kind())
     at = good._starts[2] + 4
