@@ -458,11 +458,9 @@ class Views:
     def _fold_one(
         self, fold: _Fold, block: Block, start: int, kinds: Counter[int], locked: bool
     ) -> None:
-        view, count = fold.view, count_for(fold.view, block, kinds)
-        if count:
-            fold.writer = self._room(
-                view, fold.table, count, building=fold.building, locked=locked
-            )
+        view, building = fold.view, fold.building
+        if count := count_for(view, block, kinds):
+            fold.writer = self._room(view, fold.table, count, building=building, locked=locked)
         fold_block(view, fold.table, block, start, kinds.keys(), self._log.event)
 
     # Rebuilding by hand
