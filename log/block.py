@@ -47,6 +47,8 @@ FIRST_PLACE: Final = slice(40, 48)
 """Of the first offset in a block, u64."""
 _FEW: Final = 2
 """So many events are read one by one: what reads many at once takes 6 µs to begin."""
+_MOST: Final = 4
+"""Hashing a block costs less than the CRCs of this part of its frames: a quarter."""
 _U32: Final = struct.Struct("<I").unpack_from
 _WIDTHS: Final = (8, 8, 4, 4, 4, 2, 1, 1)
 if sys.byteorder != "little":
@@ -135,9 +137,13 @@ class Block:
 
     Columns are memoryviews of `len(block)` items; `event(i)` decodes one frame and checks its
     CRC. Valid for as long as it is held. Raises NotDecodable when the sizes cannot be.
+
+    `previous` is the chain of the block before, when who read it knows that: then `events` checks
+    all bytes by one hash, which says more than the CRCs and costs a tenth. Where it is not right,
+    or nothing is known, the CRC of each frame decides.
     """
 
-    __slots__ = ("_ends", "_starts", "count", "data", "first", "time")
+    __slots__ = ("_ends", "_proven", "_starts", "count", "data", "first", "previous", "time")
 
     def __init__(self, data: bytes) -> None:
         if len(data) < BLOCK_HEADER_SIZE_BYTES:
@@ -159,6 +165,8 @@ class Block:
         self.count: int = count
         self.data = data
         self._ends: memoryview | None = None
+        self.previous: bytes | None = None
+        self._proven: bool | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -255,23 +263,35 @@ class Block:
         return self.event(offset - self.first)
 
     def events(self, start: int = 0, stop: int | None = None) -> Iterator[Event]:
-        """Events by index, in order; checked as `event` does. Cost: 1.1 µs each, 3 if few."""
+        """Events by index, in order; checked as `event` does, or by the hash of the block.
+
+        Cost: 0.5 µs each by the hash, 1.1 by CRCs, 3 if few.
+        """
         stop = self.count if stop is None else stop
         bounds = self.bounds if stop - start > _FEW else None
-        if bounds is not None:
-            starts, ends = bounds
-            offsets = range(self.first + start, self.first + stop)
-            places = zip(offsets, starts[start:stop], ends[start:stop], strict=True)
-            start += yield from events_of(self.data, places)
-        for index in range(start, stop):  # few, or `event` says what is wrong with the next
-            yield self.event(index)
+        if bounds is None:  # few, or `event` says which of them is wrong
+            return map(self.event, range(start, stop))
+        starts, ends = bounds
+        offsets = range(self.first + start, self.first + stop)
+        places = zip(offsets, starts[start:stop], ends[start:stop], strict=True)
+        proven = (stop - start) * _MOST >= self.count and self._is_proven()
+        return events_of(self.data, places, self.at, verify=not proven)
+
+    def _is_proven(self) -> bool:
+        """Whether these are the bytes that were hashed when the block was written.
+
+        They held good frames then: whoever writes others with a hash of his own makes the next
+        block wrong, or is found by an audit, which checks both.
+        """
+        if self._proven is None:
+            previous, after = self.previous, memoryview(self.data)[CHAIN_SIZE_BYTES:]
+            self._proven = previous is not None and chain_hash(previous, after) == self.chain
+        return self._proven
 
     def events_at(self, indexes: Sequence[int]) -> Iterator[Event]:
         """Events at these indexes, in their order; checked as `event` does. Cost: 2 µs each."""
         places = ((self.first + index, *self.frame_bounds(index)) for index in indexes)
-        given = yield from events_of(self.data, places)
-        for index in indexes[given:]:
-            yield self.event(index)
+        return events_of(self.data, places, self.at)
 
     def check_chain(self, previous: bytes) -> None:
         """Raises ChainBroken unless this block follows the block with that chain."""

@@ -48,6 +48,8 @@ from .subscription import Spin, Start, Subscription
 BATCH_EVENTS_MAX: Final = 1_000
 UNSHOWN_NS_MAX: Final = 1_000_000_000
 """How long after its commit an event waits for the views, before subscribers are told anyway."""
+_PROVEN_FROM: Final = 32
+"""Of so many events a block is worth a look at the chain before it, which its hash needs."""
 Durability = Literal["fsync", "relaxed"]
 Mode = Literal["rw", "r"]
 
@@ -242,21 +244,27 @@ class EventLog(Closing):
             raise OffsetOutOfRange("reading the log", offset=start, head=head)
         start = start or self.first
         stop = head if stop is None else min(stop, head)
+        chain: bytes | None = None
         while start < stop:
             before = start
-            for block in self.next_blocks(start, min(BATCH_EVENTS_MAX, stop - start)):
-                start = block.stop
+            for block in self.next_blocks(start, min(BATCH_EVENTS_MAX, stop - start), chain):
+                start, chain = block.stop, block.chain
                 yield block
             if start == before:
                 raise Corrupt("reading the log", problem="a block is missing", offset=start)
 
-    def next_blocks(self, start: int, events_max: int = BATCH_EVENTS_MAX) -> Iterator[Block]:
+    def next_blocks(
+        self, start: int, events_max: int = BATCH_EVENTS_MAX, chain: bytes | None = None
+    ) -> Iterator[Block]:
         """Blocks from the one that holds `start` on, until so many events are reached.
 
         None at or past the head. One read transaction, so what follows a head need not ask for it.
+        chain: that of the block before, if it is known.
         """
         for data in self.store.blocks(start, events_max):
             block = Block(data)
+            if block.count >= _PROVEN_FROM:
+                block.previous = chain or self._chain_before(block.first)
             if not block.first <= start < block.stop:
                 if start < self.first:
                     raise self._nothing_at(start)
@@ -264,8 +272,14 @@ class EventLog(Closing):
                     "reading the log", problem="blocks overlap or one is missing",
                     offset=start, first_offset=block.first,
                 )  # fmt: skip
-            start = block.stop
+            start, chain = block.stop, block.chain
             yield block
+
+    def _chain_before(self, first: int) -> bytes | None:
+        try:
+            return self.store.chain_before(first)
+        except Corrupt:  # of a block that nobody asked for
+            return None
 
     def new_blocks(self, start: int) -> Iterator[Block]:
         """As `next_blocks`, for subscriptions: none that the views do not have yet, so who is told

@@ -28,7 +28,7 @@ from typing import Final
 
 import lmdb
 
-from .block import BLOCK_HEADER, chain_hash, frame_in
+from .block import BLOCK_HEADER, CHAIN_SIZE_BYTES, chain_hash, frame_in
 from .errors import (
     Closed,
     Corrupt,
@@ -403,6 +403,13 @@ class LmdbStore:
                 if events >= events_max or not count:
                     break
         return found
+
+    def chain_before(self, first: int) -> bytes:
+        with self._reading() as txn:
+            cursor = txn.cursor()
+            if self._seek(cursor, first - 1):
+                return bytes(cursor.value()[:CHAIN_SIZE_BYTES])
+            return base_from(txn, self._meta, self._seed).chain
 
     def misplaced(self, firsts: Sequence[int]) -> int | None:
         """The first of these offsets of blocks that follow each other which does not lead to its

@@ -148,18 +148,18 @@ class Pattern:
         stop = count if stop is None else min(stop, count)
         may, must = self._scan(block)
         if must == full(count):
-            yield from block.events(start, stop)
-            return
+            return block.events(start, stop)
         found = indexes(may, count)
         if start > 0 or stop < count:
             found = [index for index in found if start <= index < stop]
+        events = block.events_at(found)
         if may == must:
-            yield from block.events_at(found)
-            return
+            return events
+        if not must:
+            return filter(self._match, events)
         certain = mask_bytes(must, count)
-        for index, event in zip(found, block.events_at(found), strict=True):
-            if certain[index] or self._match(event):
-                yield event
+        pairs = zip(found, events, strict=True)
+        return (event for index, event in pairs if certain[index] or self._match(event))
 
     def terms(self) -> tuple[Term, ...]:
         """Every term of the tree, in the order of the text."""

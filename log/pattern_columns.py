@@ -94,7 +94,9 @@ def kind_numbers(term: Term) -> frozenset[int]:
     )
 
 
+@cache
 def full(count: int) -> Mask:
+    """All events of a block."""
     return int.from_bytes(b"\1" * count, "little")
 
 

@@ -64,6 +64,9 @@ class BlockStore(Protocol):
         Where damage took that one, from the next that is there: what is left can be looked at.
         """
 
+    def chain_before(self, first: int) -> bytes:
+        """The chain that the block which begins at `first` follows, as it stands in the store."""
+
     def statistics(self) -> StoreStatistics: ...
 
     def close(self) -> None: ...

@@ -69,6 +69,16 @@ class StoreContract(ABC):
         assert store.head() == Head(6, blocks[-1].chain, TIME)
         assert store.statistics().blocks == 3
 
+    def test_each_block_follows_the_chain_of_the_one_before(self, store: BlockStore) -> None:
+        seed = chain_hash(b"", GENESIS.encode())
+        assert store.chain_before(0) == seed
+        blocks = grow(store, [2, 1, 3])
+        chains = [seed, *(block.chain for block in blocks)]
+        assert [store.chain_before(block.first) for block in blocks] == chains[:3]
+        assert store.chain_before(6) == chains[3]
+        for block, chain in zip(blocks, chains, strict=False):
+            block.check_chain(chain)
+
     def test_past_the_head_and_outside_there_is_nothing(self, store: BlockStore) -> None:
         grow(store, [2, 2])
         for offset in (4, 5, (1 << 64) - 1, 1 << 64, 1 << 80, -1):

@@ -280,6 +280,33 @@ def test_events_in_bulk_are_checked_as_each_is_alone() -> None:
     assert ended > 8 * sum(event.size for event in events)
 
 
+def test_events_are_the_same_where_the_chain_before_is_known() -> None:
+    """Whichever bit is another, and if it is one of that chain."""
+    events = [make_event(Kind.ALERT_ACKNOWLEDGED, offset=at, entity=1) for at in range(3)]
+    good = make_block(events)
+    for bit, data in flips(CHAIN_SEED + good.data):
+        try:
+            block = Block(data[32:])
+        except NotDecodable:
+            continue
+        alone = told(block.event(index) for index in range(block.count))
+        block.previous = data[:32]
+        assert told(block.events()) == alone, f"bit {bit}"
+        assert told(block.events(1)) == told(block.event(index) for index in range(1, block.count))
+
+
+def test_a_right_hash_stands_for_the_crcs_of_many_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = [make_event(Kind.ALERT_ACKNOWLEDGED, offset=at, entity=1) for at in range(40)]
+    block = make_block(events)
+    monkeypatch.setattr(Event.__module__ + ".crc32", lambda _: 0)  # which is wrong everywhere
+    block.previous = CHAIN_SEED
+    assert list(block.events()) == events
+    assert list(block.events(10, 20)) == events[10:20]
+    for few in (block.events(10, 19), block.events_at([3]), make_block(events).events()):
+        with pytest.raises(Corrupt):
+            list(few)
+
+
 def test_some_events_of_a_block() -> None:
     events = event_of_each_kind()
     block = make_block(events)

@@ -6,12 +6,14 @@ import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import lmdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alphapulse.log.block import Block
 from alphapulse.log.copying import copy_blocks
 from alphapulse.log.errors import (
     Closed,
@@ -213,6 +215,30 @@ def test_a_damaged_event_is_refused_by_every_way_to_read_it(tmp_path: Path) -> N
     with EventLog.open(tmp_path / "home") as log:
         with pytest.raises(NotDecodable):
             log.event(3)
+
+
+def test_many_events_are_read_by_the_hash_of_their_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From wherever reading begins; damage is found and named all the same."""
+    with make_log(tmp_path / "home", [40, 40, 3]) as log:
+        expected, damaged = list(log.read()), bytearray(log.block(40).data)
+        with monkeypatch.context() as patch:
+            patch.setattr(Event.__module__ + ".crc32", lambda data: 0)
+            assert list(log.read(0, 80)) == list(log.subscribe("", 0, stop=80)) == expected[:80]
+            assert list(log.read(50, 80)) == expected[50:80]
+            with pytest.raises(Corrupt):
+                list(log.read(80))
+        monkeypatch.setattr(log.store, "chain_before", Mock(side_effect=Corrupt("reading")))
+        assert list(log.read(40)) == expected[40:], "the block before may be damaged"
+        damaged[Block(bytes(damaged)).frame_bounds(9)[0] + 60] ^= 4
+    replace_block(tmp_path / "home", 40, bytes(damaged))
+    with EventLog.open(tmp_path / "home") as log:
+        for events in (log.read(), log.subscribe("", 0)):
+            assert [next(events) for _ in range(49)] == expected[:49]
+            with pytest.raises(Corrupt) as caught:
+                next(events)
+            assert caught.value.facts["offset"] == 49
 
 
 def test_a_missing_block_is_not_passed_over(tmp_path: Path) -> None:

@@ -175,6 +175,10 @@ class MemoryStore:
                 index += 1
         return found
 
+    def chain_before(self, first: int) -> bytes:
+        data = self.block_at(first - 1)
+        return self._seed if data is None else data[:32]
+
     def statistics(self) -> StoreStatistics:
         self._check_open()
         disk = self._disk
