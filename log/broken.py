@@ -48,7 +48,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 def read_mark(home: Home) -> Mark | None:
     """None when there is none. One that cannot be read counts. Cost: 2 µs when there is none."""
-    if not os.path.lexists(home.broken):
+    if not os.access(home.broken, os.F_OK, follow_symlinks=False):  # half of what a stat costs
         return None
     try:
         with open(home.broken, "rb") as file:

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from .errors import AlphaPulseError, Corrupt, NotDecodable
-from .facets import Columns, columns_of, text_number
+from .facets import Columns, columns_of, text_number, text_numbers
 from .frame import FRAME_HEADER_SIZE_BYTES, Event
 from .kinds import INSTRUMENT_KINDS, KIND_NAMES, LISTING_KINDS
 from .message import MESSAGE_SIZE_BYTES
@@ -35,18 +35,6 @@ class _Listed(msgspec.Struct):
     asset_class: int
 
 
-class _TextNumbers(dict[str, int]):
-    """`text_number`, remembered: a log names few chains and venues, and names them again."""
-
-    def __missing__(self, text: str) -> int:
-        if len(self) >= _TEXTS_MAX:
-            self.clear()
-        number = self[text] = text_number(text)
-        return number
-
-
-_TEXTS_MAX: Final = 4096
-_numbers: Final = _TextNumbers()
 _decode_placed: Final = msgspec.msgpack.Decoder(_Placed).decode
 _decode_listed: Final = msgspec.msgpack.Decoder(_Listed).decode
 _SEVERITY_OF_FLAGS: Final = bytes(flags & 3 for flags in range(256))
@@ -66,7 +54,7 @@ def check_columns(sheet: Sheet, stop: int) -> None:
     _same(sheet, stop, "kinds", kinds, sheet.kinds)
     _same(sheet, stop, "entity ids", entities, sheet.entities)
     _same(sheet, stop, "severities", severities, said)
-    marks, numbers = sheet.marks[:stop].tolist(), _numbers
+    marks, numbers = sheet.marks[:stop].tolist(), text_numbers
     layouts = {mark: _layout_of(mark) for mark in set(marks)}
     offset = sheet.first
     try:

@@ -79,6 +79,20 @@ def text_number(text: str) -> int:
     return (crc32(text.encode()) or 1) if text else 0
 
 
+class _TextNumbers(dict[str, int]):
+    """`text_number`, remembered: a log names few chains and venues, and names them again."""
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= _TEXTS_MAX:
+            self.clear()
+        number = self[text] = text_number(text)
+        return number
+
+
+_TEXTS_MAX: Final = 4096
+text_numbers: Final = _TextNumbers()
+
+
 def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
     """The one derivation of the columns, used to write them and to check them."""
     instrument, chain, venue = entity, "", ""
@@ -107,8 +121,7 @@ def columns_of(kind: int, severity: int, entity: int, body: AnyBody) -> Columns:
         elif isinstance(body, SampleBody):
             venue = body.extension.venue
     return _as_columns(Columns, (
-        entity, instrument, text_number(chain) if chain else 0,
-        text_number(venue) if venue else 0, kind, asset_class, severity,
+        entity, instrument, text_numbers[chain], text_numbers[venue], kind, asset_class, severity,
     ))  # fmt: skip
 
 

@@ -88,6 +88,7 @@ class LmdbStore:
         map_size_bytes: int, read_only: bool = False,
     ) -> None:  # fmt: skip
         self._path = path
+        self._name = os.fspath(path)
         self.read_only = read_only
         """Opened without a lock file, which is right as long as nobody writes."""
         self._pid = os.getpid()
@@ -102,6 +103,9 @@ class LmdbStore:
         self._users = 0
         self._checked_at = time.monotonic()
         self._checked_pages = 0
+        self._known = (-1, Head(0, b"", 0))
+        """The number of a transaction and the head after it: no other has ended while LMDB names
+        that as its last. One tuple, so that threads see both or neither."""
         self.durable = durable
         self._env = self._new_env()
         try:
@@ -254,9 +258,16 @@ class LmdbStore:
         self._seed = chain_hash(b"", genesis.encode())
 
     def head(self) -> Head:
-        """Cost: 2 µs, one short read transaction."""
+        """Cost: 2 µs; a short read transaction, 4 µs, when there was a commit since the last."""
+        with self._inside:
+            self._free_dead_readers()
+            number, head = self._known
+            if self._env.info()["last_txnid"] == number:
+                return head
         with self._reading() as txn:
-            return self._head_from(txn)
+            head = self._head_from(txn)
+            self._known = txn.id(), head
+        return head
 
     def base(self) -> Head:
         """Cost: 2 µs, one short read transaction."""
@@ -309,7 +320,10 @@ class LmdbStore:
 
     def _put(self, blocks: Sequence[bytes], expected_head: int) -> None:
         with self._begin(write=True) as txn:
-            head = self._head_from(txn)
+            last, head = self._known
+            number = txn.id()
+            if last != number - 1:
+                head = self._head_from(txn)
             if head.offset != expected_head:
                 raise HeadMoved("appending a block", expected=expected_head, head=head.offset)
             at = expected_head
@@ -320,6 +334,8 @@ class LmdbStore:
                         problem="the last block's header is not what its key says",
                     )  # fmt: skip
                 at += count_of(block)
+        chain, _, _, _, recorded, _, _ = BLOCK_HEADER.unpack_from(blocks[-1])
+        self._known = number, Head(at, chain, recorded)
 
     def trim(self, size_bytes_max: int, before_time: int) -> int:
         """Forgets the oldest blocks that were recorded before `before_time` (ns), and more while
@@ -343,7 +359,7 @@ class LmdbStore:
             self._env.sync(True)
 
     def _check_space(self, size_bytes: int) -> None:
-        state = os.statvfs(self._path)
+        state = os.statvfs(self._name)
         free_bytes = state.f_bavail * state.f_frsize
         if free_bytes < self._reserve_size_bytes + size_bytes:
             raise LogFull(

@@ -90,6 +90,8 @@ class WriterLock:
             raise
 
     def _acquire_threads(self, doing: str, deadline: float, wait_s: float) -> None:
+        if self._thread_lock.acquire(blocking=False):
+            return
         left_s = wait_s
         while not self._thread_lock.acquire(timeout=min(max(left_s, 0), _LOOK_S)):
             safe_point()
@@ -220,7 +222,8 @@ class Holding:
         self.release()
 
     def __del__(self) -> None:
-        self.release()
+        if self._lock is not None:
+            self.release()
 
 
 def busy_thread(doing: str, waited_s: float) -> LogBusy:

@@ -125,11 +125,12 @@ class WriteSession:
         size_bytes = 0
         for offset, draft in enumerate(drafts, head):
             kind, space, entity, previous, body, metadata, valid_from = draft
+            if previous is None:
+                previous = NO_PREVIOUS
             fixed, rest = encode_body(body)
             frame = encode_frame(
-                kind=kind, space=space, offset=offset, recorded=time, valid_from=valid_from,
-                entity=entity, previous=NO_PREVIOUS if previous is None else previous,
-                fixed=fixed, rest=rest, metadata=metadata, codec=codec,
+                kind, space, offset, time, valid_from, entity, previous, fixed, rest, metadata,
+                codec,
             )  # fmt: skip
             frames.append(frame)
             size_bytes += len(frame)
