@@ -125,8 +125,9 @@ os.register_at_fork(after_in_child=_close_in_fork)
 class Ringer:
     """The writers' side: knows the bells of a home and rings them all. Not thread-safe.
 
-    Cost: one stat when there is none, 2 to 9 µs for each bell. The listing is remembered by the
-    directory's time and descriptors are kept. A forked child rings nothing.
+    Cost: one stat when there is none, 2 to 9 µs for each bell. Descriptors are kept, so
+    that known bells ring before anything is looked at; the listing is remembered by the time of the
+    directory. A forked child rings nothing.
     """
 
     def __init__(self, home: Home) -> None:
@@ -141,12 +142,6 @@ class Ringer:
         """To be called after a commit. Never waits and never raises: a ring is only a hint."""
         if os.getpid() != self._pid:
             return
-        try:
-            changed_ns = os.stat(self._directory).st_mtime_ns
-            if changed_ns != self._listed_at_ns:
-                self._list(changed_ns)
-        except OSError:  # no `run`, no descriptors: those already known are rung, others poll
-            self._listed_at_ns = -1
         gone = []
         for name, file in self._bells.items():
             try:
@@ -158,9 +153,15 @@ class Ringer:
         for name in gone:
             os.close(self._bells.pop(name))
             self._unlink(name)
+        try:
+            changed_ns = os.stat(self._directory).st_mtime_ns
+            if changed_ns != self._listed_at_ns:
+                self._list(changed_ns)
+        except OSError:  # no `run`, no descriptors: others poll
+            self._listed_at_ns = -1
 
     def _list(self, changed_ns: int) -> None:
-        """Opens new bells, lets go of those that were removed, removes those left behind."""
+        """Opens and rings new bells, lets go of removed ones, removes those left behind."""
         names = set(os.listdir(self._directory))
         for name in [name for name in self._bells if name not in names]:
             os.close(self._bells.pop(name))
@@ -186,6 +187,8 @@ class Ringer:
             return  # removed meanwhile, or nothing of ours
         if stat.S_ISFIFO(os.fstat(file).st_mode):
             self._bells[name] = file
+            with contextlib.suppress(OSError):  # whatever it is, it will be so at the next ring
+                os.write(file, _RING)
         else:
             os.close(file)
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from zlib import crc32
 
 import msgspec
@@ -64,9 +64,6 @@ _MAP_16: Final = 0xDE
 _MAP_SMALL: Final = 0x80
 """Heads of MessagePack maps: a u16 count follows, or it stands in the low four bits."""
 _encode_map = msgspec.msgpack.Encoder(order="deterministic").encode
-_DECODE: Final[dict[int, Callable[[bytes], Any]]] = {
-    kind: msgspec.msgpack.Decoder(body_type).decode for kind, body_type in BODY_TYPES.items()
-}
 _decode_metadata = msgspec.msgpack.Decoder(Metadata).decode
 _decode_raw = msgspec.msgpack.Decoder(dict[str, object]).decode
 _NO_METADATA: Final = Metadata()
@@ -76,6 +73,21 @@ FIXED_SIZES_BYTES: Final[dict[int, int]] = {
     **dict.fromkeys(SAMPLE_KINDS, SAMPLE_SIZE_BYTES),
 }
 """How long the fixed part is, of the kinds that have one."""
+_WithFixed: TypeAlias = Callable[[bytes, Any], Any]
+_WITH_FIXED: Final[dict[int, _WithFixed]] = {
+    **dict.fromkeys(map(int, INSTRUMENT_KINDS), InstrumentBody),
+    **dict.fromkeys(SAMPLE_KINDS, SampleBody),
+}
+if _WITH_FIXED.keys() != FIXED_SIZES_BYTES.keys():
+    raise ImportError("a kind with a fixed part needs a body that has one")
+_PLANS: Final[dict[int, tuple[int, Callable[[bytes], Any], _WithFixed | None]]] = {
+    kind: (
+        FIXED_SIZES_BYTES.get(kind, 0), msgspec.msgpack.Decoder(body_type).decode,
+        _WITH_FIXED.get(kind),
+    )
+    for kind, body_type in BODY_TYPES.items()
+}  # fmt: skip
+"""By kind: the size of the fixed part, the decoder of the rest, and what puts both together."""
 
 
 def encode_body(body: AnyBody) -> tuple[bytes, bytes]:
@@ -138,10 +150,6 @@ def decode_metadata(data: bytes) -> Metadata:
         return _decode_metadata(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise NotDecodable("reading metadata", problem=str(error)) from error
-
-
-def _with_fixed(kind: int, fixed: bytes, rest: Any) -> InstrumentBody | SampleBody:
-    return (SampleBody if kind in SAMPLE_KINDS else InstrumentBody)(fixed, rest)
 
 
 class Event:
@@ -239,15 +247,16 @@ class Event:
         buffer, start = self._buffer, self._start
         end = start + self.size - (self._flags >> 2 & 7) - self.metadata_size
         start += FRAME_HEADER_SIZE_BYTES
-        fixed_end = start + FIXED_SIZES_BYTES.get(kind, 0)
+        fixed_size, decode, with_fixed = _PLANS[kind]
+        fixed_end = start + fixed_size
         if fixed_end > end:
             raise self._too_short()
         try:
-            decoded: Any = _DECODE[kind](buffer[fixed_end:end])
+            decoded = decode(buffer[fixed_end:end])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
-        if start != fixed_end:
-            decoded = _with_fixed(kind, buffer[start:fixed_end], decoded)
+        if with_fixed is not None:
+            decoded = with_fixed(buffer[start:fixed_end], decoded)
         self._body = decoded
         return decoded  # type: ignore[no-any-return]  # what the decoder of this kind makes
 
@@ -299,14 +308,15 @@ class Event:
         check_version(self.kind, self.version)
         fixed, rest = self.body_bytes()
         try:
+            _, decode, with_fixed = _PLANS[self.kind]
             if VERSIONS[self.kind] == self.version:
-                decoded: Any = _DECODE[self.kind](rest)
+                decoded = decode(rest)
             else:
                 raw = upcast(self.kind, self.version, _decode_raw(rest))
                 decoded = msgspec.convert(raw, BODY_TYPES[self.kind])
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise self._unreadable(error) from error
-        body: AnyBody = _with_fixed(self.kind, fixed, decoded) if fixed else decoded
+        body: AnyBody = decoded if with_fixed is None else with_fixed(fixed, decoded)
         return body
 
     def _unreadable(self, error: Exception) -> NotDecodable:

@@ -20,7 +20,7 @@ from .frame import Event
 from .markers import Marked
 from .pattern import Pattern
 from .times import parse_time
-from .waiting import BACKSTOP_S
+from .waiting import BACKSTOP_S, let_others_run
 
 if TYPE_CHECKING:
     from .eventlog import EventLog
@@ -163,7 +163,7 @@ class Subscription(Closing):
 
     def _take(self) -> Event | None:
         """Hands over one event that was read."""
-        if self.closed or not self._ready:
+        if self._seat.closed or not self._ready:
             return None
         try:
             event = self._ready.popleft()
@@ -229,7 +229,7 @@ class Subscription(Closing):
             else:
                 looks_until = time.monotonic() + min(left_s, BACKSTOP_S)
                 while not self._sees_more(self.spin) and time.monotonic() < looks_until:
-                    time.sleep(0)  # lets go of the interpreter, which a writer here may wait for
+                    let_others_run()
         return None
 
     def _sees_more(self, spin: Spin) -> bool:
@@ -239,7 +239,7 @@ class Subscription(Closing):
         return self
 
     def __next__(self) -> Event:
-        event = self._take() if self._ready else self.next_event()
+        event = self._take() or self.next_event()
         if event is None:
             raise StopIteration
         return event
