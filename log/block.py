@@ -143,7 +143,11 @@ class Block:
     or nothing is known, the CRC of each frame decides.
     """
 
-    __slots__ = ("_ends", "_proven", "_starts", "count", "data", "first", "previous", "time")
+    __slots__ = (
+        "_ends", "_proven", "_starts", "count", "data", "first", "previous", "size_bytes", "time",
+    )  # fmt: skip
+    may_lack_frames = False
+    """Whether `data` may end where the frames begin."""
 
     def __init__(self, data: bytes) -> None:
         if len(data) < BLOCK_HEADER_SIZE_BYTES:
@@ -151,7 +155,8 @@ class Block:
         self.first: int
         self.time: int
         _, magic, size, self.first, self.time, count, zero = BLOCK_HEADER.unpack_from(data)
-        if magic != MAGIC or zero or size != len(data) or not 0 < count <= BLOCK_EVENTS_MAX:
+        possible = magic == MAGIC and not zero and 0 < count <= BLOCK_EVENTS_MAX
+        if not possible or (size != len(data) and not self._is_cut(size, count, len(data))):
             raise NotDecodable(
                 "reading a block", problem="its header is impossible", first_offset=self.first,
                 magic=magic, declared_bytes=size, size_bytes=len(data), count=count,
@@ -164,9 +169,13 @@ class Block:
             )  # fmt: skip
         self.count: int = count
         self.data = data
+        self.size_bytes: int = size
         self._ends: memoryview | None = None
         self.previous: bytes | None = None
         self._proven: bool | None = None
+
+    def _is_cut(self, size: int, count: int, size_here: int) -> bool:
+        return self.may_lack_frames and size_here == block_overhead_bytes(count) < size
 
     def __len__(self) -> int:
         return self.count
@@ -225,7 +234,7 @@ class Block:
         start = ends[index - 1] if index else self._starts[-1]
         end = ends[index]
         possible = self._starts[-1] <= start <= end - FRAME_HEADER_SIZE_BYTES
-        if not possible or end > len(self.data) or (start | end) & 7:
+        if not possible or end > self.size_bytes or (start | end) & 7:
             raise NotDecodable(
                 "reading a block", problem="a frame end is impossible",
                 offset=self.first + index, start=start, end=end,

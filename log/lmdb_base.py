@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import lmdb
 
-from .block import BLOCK_HEADER, FIRST_PLACE
+from .block import BLOCK_EVENTS_MAX, BLOCK_HEADER, FIRST_PLACE, block_overhead_bytes
 from .errors import Corrupt
 from .store import Head
 
@@ -27,6 +27,8 @@ FORGOTTEN_BLOCKS_MAX: Final = 256
 """In one transaction."""
 BLOCK_KEY: Final = struct.Struct(">Q")
 """The offset of a block's first event, so that the order of keys is that of events."""
+LONG_SIZE_BYTES: Final = 16_384
+"""Copying a shorter block costs less than a second look at it."""
 _BASE: Final = struct.Struct("<QQ32s")
 """Offset, time and chain."""
 _COUNT: Final = struct.Struct("<I").unpack_from
@@ -125,6 +127,15 @@ def first_of(cursor: lmdb.Cursor) -> int:
 
 def count_of(block: bytes | memoryview) -> int:
     return int(_COUNT(block, 56)[0]) if len(block) >= BLOCK_HEADER.size else 0
+
+
+def head_of(block: memoryview) -> bytes:
+    """What stands before the frames; all of one that is short, or whose sizes cannot be."""
+    if len(block) >= LONG_SIZE_BYTES:
+        _, _, size, _, _, count, _ = BLOCK_HEADER.unpack_from(block)
+        if size == len(block) and 0 < count <= BLOCK_EVENTS_MAX:
+            return bytes(block[: block_overhead_bytes(count)])
+    return bytes(block)
 
 
 def ends_by(cursor: lmdb.Cursor, offset: int) -> bool:

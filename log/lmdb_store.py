@@ -51,10 +51,11 @@ from .lmdb_base import (
     ends_by,
     first_of,
     forget,
+    head_of,
     misplaced,
     put_base,
 )
-from .refusals import refused
+from .lmdb_refusals import DISK_REFUSED, Refusals, unreadable
 from .store import Head, StoreStatistics
 
 BLOCKS_DB: Final = b"blocks"
@@ -71,7 +72,6 @@ read pins all pages freed since, and within a second the file would be many time
 RESERVE_SIZE_BYTES: Final = 64 << 20
 """Appends are refused when less than this would stay free, so that there is room to act."""
 _KEY_MAX: Final = (1 << 64) - 1
-_DISK_REFUSED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_MEANS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK})
 _NOT_ALLOWED: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 CURE_READ_ONLY: Final = "it can be read here; to write to it, restore or copy it elsewhere"
@@ -109,7 +109,7 @@ class LmdbStore:
         self.durable = durable
         self._env = self._new_env()
         try:
-            with _Refusals(f"opening {path}"):
+            with Refusals(f"opening {path}"):
                 self._page_size_bytes = self._env.stat()["psize"]
                 self._check_size()
                 self._env.reader_check()
@@ -129,7 +129,7 @@ class LmdbStore:
             if error.code in _NOT_ALLOWED:
                 cure = CURE_READ_ONLY if error.code == errno.EROFS else CURE_NOT_OURS
                 raise HomeUnsupported(doing, problem=error.reason, cure=cure) from error
-            if error.code in _DISK_REFUSED | _NO_MEANS:
+            if error.code in DISK_REFUSED | _NO_MEANS:
                 raise SystemRefused(doing, problem=str(error)) from error
             raise Corrupt(doing, problem=str(error)) from error
 
@@ -139,11 +139,11 @@ class LmdbStore:
             raise Closed("using the log")
         self._shut = True
         self._env.close()
-        with _Refusals(f"opening {self._path}"):
+        with Refusals(f"opening {self._path}"):
             check_size(self._path, 1)
         self._env = self._new_env()
         try:
-            with _Refusals(f"opening {self._path}"):
+            with Refusals(f"opening {self._path}"):
                 self._check_size()
                 self._blocks = self._env.open_db(BLOCKS_DB, create=False)
                 self._meta = self._env.open_db(META_DB, create=False)
@@ -169,7 +169,7 @@ class LmdbStore:
             map_size_bytes=map_size_bytes,
         )  # fmt: skip
         try:
-            with _Refusals("making the log"):
+            with Refusals("making the log"):
                 blocks, meta = store._env.open_db(BLOCKS_DB), store._env.open_db(META_DB)
                 with store._env.begin(write=True) as txn:
                     txn.put(GENESIS_KEY, genesis.encode(), db=meta)
@@ -205,7 +205,7 @@ class LmdbStore:
                     cls, path, sync=sync, durable=durable, reserve_size_bytes=reserve_size_bytes,
                     map_size_bytes=map_size_bytes,
                 )  # fmt: skip
-                with _Refusals(f"opening {path}"):
+                with Refusals(f"opening {path}"):
                     check_size(path, 1)
                 try:
                     store = make()
@@ -241,7 +241,7 @@ class LmdbStore:
             genesis = decode_genesis(stored, self._path)
         except lmdb.Error as error:
             self._env.close()
-            raise _unreadable(f"opening {self._path}", error) from error
+            raise unreadable(f"opening {self._path}", error) from error
         except BaseException:
             self._env.close()
             raise
@@ -291,7 +291,7 @@ class LmdbStore:
         """One LMDB transaction begun, checked and committed on this thread. Cost: a flush."""
         self._check_process()
         try:
-            with _Refusals("appending a block"):
+            with Refusals("appending a block"):
                 self._check_space(sum(map(len, blocks)))
                 self._put_with_room(blocks, expected_head)
         except LogFull as error:
@@ -346,7 +346,7 @@ class LmdbStore:
         """
         gone, pages_max = 0, size_bytes_max // self._page_size_bytes
         while True:
-            with _Refusals("forgetting the oldest events"), self._inside:
+            with Refusals("forgetting the oldest events"), self._inside:
                 with self._begin(write=True) as txn:
                     forgotten = forget(txn, self._blocks, self._meta, pages_max, before_time)
             gone += forgotten
@@ -355,7 +355,7 @@ class LmdbStore:
 
     def flush(self) -> None:
         """Waits until all that was committed is on the disk."""
-        with _Refusals("flushing"), self._inside:
+        with Refusals("flushing"), self._inside:
             self._env.sync(True)
 
     def _check_space(self, size_bytes: int) -> None:
@@ -404,6 +404,19 @@ class LmdbStore:
                 return frame_in(value, offset) if offset < first + count else None
 
     def blocks(self, start: int, events_max: int) -> list[bytes]:
+        return self._copied(start, events_max, bytes)
+
+    def heads(self, start: int, events_max: int) -> list[bytes]:
+        return self._copied(start, events_max, head_of)
+
+    def frames(self, first: int, bounds: Sequence[tuple[int, int]]) -> bytes:
+        with self._reading() as txn:
+            value = txn.get(BLOCK_KEY.pack(first))
+            return b"" if value is None else b"".join([value[start:end] for start, end in bounds])
+
+    def _copied(
+        self, start: int, events_max: int, part: Callable[[memoryview[int]], bytes]
+    ) -> list[bytes]:
         found: list[bytes] = []
         with self._reading() as txn:
             cursor = txn.cursor()
@@ -414,7 +427,7 @@ class LmdbStore:
                 return found  # at the head: the last block is not copied for nothing
             events = 0
             for value in cursor.iternext(keys=False):
-                found.append(bytes(value))
+                found.append(part(value))
                 events += (count := count_of(value))
                 if events >= events_max or not count:
                     break
@@ -500,7 +513,7 @@ class LmdbStore:
         with self._reading() as txn:
             entries = txn.stat(self._blocks)["entries"]
             info = self._env.info()
-        with _Refusals("looking at the log"):
+        with Refusals("looking at the log"):
             size_bytes = os.stat(self._path / "data.mdb").st_blocks * 512
         return StoreStatistics(entries, size_bytes, info["map_size"], info["num_readers"])
 
@@ -541,34 +554,6 @@ def _nobody_writes(path: Path, refusal: HomeUnsupported) -> bool:
         return False
 
 
-def _unreadable(doing: str, error: lmdb.Error) -> Corrupt | SystemRefused:
-    # Of the handle, or of the system (LMDB's own numbers are below 0): no word about the data.
-    if isinstance(error, lmdb.PanicError) or (error.code or 0) > 0:
-        return SystemRefused(doing, problem=str(error))
-    return Corrupt(doing, problem=str(error))
-
-
-class _Refusals:
-    """Around what writes: what LMDB or the system refuses leaves it as an error of ours."""
-
-    __slots__ = ("_doing",)
-
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, lmdb.Error):
-            # LMDB reports a write that the disk took only in part as EIO.
-            if isinstance(error, lmdb.DiskError) or error.code in _DISK_REFUSED:
-                raise LogFull(self._doing, problem=f"the disk refused: {error}") from error
-            raise _unreadable(self._doing, error) from error
-        if isinstance(error, OSError):
-            raise refused(self._doing, error) from error
-
-
 class _Inside:
     """Within it the gate is entered and LMDB is open. One for each store: it keeps nothing."""
 
@@ -601,7 +586,7 @@ class _Reading:
         except BaseException as error:
             store._gate.leave()
             if isinstance(error, lmdb.Error):
-                raise _unreadable("reading the log", error) from error
+                raise unreadable("reading the log", error) from error
             raise
         return self._txn
 
@@ -611,4 +596,4 @@ class _Reading:
         finally:
             self._store._gate.leave()
         if isinstance(error, lmdb.Error):
-            raise _unreadable("reading the log", error) from error
+            raise unreadable("reading the log", error) from error

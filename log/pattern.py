@@ -101,7 +101,7 @@ class Pattern:
     the header (kind, severity), plus decoding the body once for the rest.
     """
 
-    __slots__ = ("_match", "_scan", "_text", "exact", "tree")
+    __slots__ = ("_match", "_scan", "_text", "exact", "is_everything", "tree")
 
     def __init__(self, tree: Node) -> None:
         """From a tree of `pattern_tree`; raises PatternError when it is over the limits."""
@@ -119,6 +119,7 @@ class Pattern:
         self.tree: Final = tree
         self.exact: Final = is_exact(tree)
         """Whether columns alone decide, so that `candidates` are the matches."""
+        self.is_everything: Final = tree == AllOf(())
         self._match = matcher_of(tree)
         self._scan = scan_of(tree)
 

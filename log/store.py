@@ -64,6 +64,13 @@ class BlockStore(Protocol):
         Where damage took that one, from the next that is there: what is left can be looked at.
         """
 
+    def heads(self, start: int, events_max: int) -> list[bytes]:
+        """As `blocks`; of long ones only what stands before the frames."""
+
+    def frames(self, first: int, bounds: Sequence[tuple[int, int]]) -> bytes:
+        """These parts, starts and ends, of the block that begins at `first`, joined. Less of them
+        when it is not so long, nothing when it is gone."""
+
     def chain_before(self, first: int) -> bytes:
         """The chain that the block which begins at `first` follows, as it stands in the store."""
 

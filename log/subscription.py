@@ -196,7 +196,7 @@ class Subscription(Closing):
         if stop is not None and begin >= stop:
             return False
         try:
-            for block in self._log.new_blocks(begin):
+            for block in self._log.new_blocks(begin, scanned=not self.pattern.is_everything):
                 last = block.count if stop is None else min(stop - block.first, block.count)
                 self._ready.extend(self.pattern.select(block, seat.scanned - block.first, last))
                 seat.scanned = block.first + last

@@ -79,6 +79,23 @@ class StoreContract(ABC):
         for block, chain in zip(blocks, chains, strict=False):
             block.check_chain(chain)
 
+    def test_a_block_comes_in_parts_too(self, store: BlockStore) -> None:
+        blocks = grow(store, [2, 300, 1])
+        for head, block in zip(store.heads(0, 1_000), blocks, strict=True):
+            frames_at = block.frame_bounds(0)[0]
+            assert head in (block.data, block.data[:frames_at])
+        assert len(store.heads(2, 1)[0]) < len(blocks[1].data) // 2, "a long one is cut"
+        assert store.heads(302, 5) == [data[: len(data)] for data in store.heads(0, 999)[2:]]
+        for block in blocks:
+            last = block.count - 1
+            bounds = [block.frame_bounds(last), block.frame_bounds(0)]
+            assert store.frames(block.first, bounds) == b"".join(
+                block.event(index).frame for index in (last, 0)
+            )
+            end = len(block.data)
+            assert store.frames(block.first, [(end - 8, end + 8)]) == block.data[-8:]
+        assert store.frames(1, [(0, 8)]) == b"" == store.frames(303, [(0, 8)])
+
     def test_past_the_head_and_outside_there_is_nothing(self, store: BlockStore) -> None:
         grow(store, [2, 2])
         for offset in (4, 5, (1 << 64) - 1, 1 << 64, 1 << 80, -1):

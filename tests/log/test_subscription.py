@@ -198,8 +198,8 @@ def test_closing_it_while_it_catches_up_ends_the_look(
     subscription = log.subscribe(start="beginning")
     real = log.new_blocks
 
-    def closed_meanwhile(begin: int) -> Iterator[Any]:
-        for block in real(begin):
+    def closed_meanwhile(begin: int, *, scanned: bool) -> Iterator[Any]:
+        for block in real(begin, scanned=scanned):
             subscription.close()
             yield block
 

@@ -14,7 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from alphapulse.log import Block, Closed, Genesis, Head, HeadMoved, LogFull, chain_hash
-from alphapulse.log.block import frame_in
+from alphapulse.log.block import block_overhead_bytes, frame_in
 from alphapulse.log.store import StoreStatistics
 
 CAPACITY_BYTES = 1 << 40
@@ -174,6 +174,16 @@ class MemoryStore:
                 events += self._disk.heads[index].offset - self._disk.firsts[index]
                 index += 1
         return found
+
+    def heads(self, start: int, events_max: int) -> list[bytes]:
+        return [data[: block_overhead_bytes(Block(data).count)]
+                for data in self.blocks(start, events_max)]  # fmt: skip
+
+    def frames(self, first: int, bounds: Sequence[tuple[int, int]]) -> bytes:
+        data = self.block_at(first) or b""
+        if not data or Block(data).first != first:
+            return b""
+        return b"".join(data[start:end] for start, end in bounds)
 
     def chain_before(self, first: int) -> bytes:
         data = self.block_at(first - 1)

@@ -1,0 +1,41 @@
+"""What LMDB or the system below it refuses, as errors of ours."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+import lmdb
+
+from .errors import Corrupt, LogFull, SystemRefused
+from .refusals import refused
+
+DISK_REFUSED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def unreadable(doing: str, error: lmdb.Error) -> Corrupt | SystemRefused:
+    # Of the handle, or of the system (LMDB's own numbers are below 0): no word about the data.
+    if isinstance(error, lmdb.PanicError) or (error.code or 0) > 0:
+        return SystemRefused(doing, problem=str(error))
+    return Corrupt(doing, problem=str(error))
+
+
+class Refusals:
+    """Around what writes: what LMDB or the system refuses leaves it as an error of ours."""
+
+    __slots__ = ("_doing",)
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, lmdb.Error):
+            # LMDB reports a write that the disk took only in part as EIO.
+            if isinstance(error, lmdb.DiskError) or error.code in DISK_REFUSED:
+                raise LogFull(self._doing, problem=f"the disk refused: {error}") from error
+            raise unreadable(self._doing, error) from error
+        if isinstance(error, OSError):
+            raise refused(self._doing, error) from error
