@@ -20,7 +20,7 @@ from .frame import Event
 from .markers import Marked
 from .pattern import Pattern
 from .times import parse_time
-from .waiting import BACKSTOP_S, let_others_run
+from .waiting import BACKSTOP_S
 
 if TYPE_CHECKING:
     from .eventlog import EventLog
@@ -229,7 +229,7 @@ class Subscription(Closing):
             else:
                 looks_until = time.monotonic() + min(left_s, BACKSTOP_S)
                 while not self._sees_more(self.spin) and time.monotonic() < looks_until:
-                    let_others_run()
+                    time.sleep(0)  # lets go of the interpreter, which a writer here may wait for
         return None
 
     def _sees_more(self, spin: Spin) -> bool:

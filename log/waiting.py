@@ -44,13 +44,6 @@ _PUMPED_MANY: Final = 1_000
 Pump = Callable[[], int]
 
 
-def let_others_run() -> None:
-    """Between two looks of who spins. Cost: 0.3 µs; 60 µs where other threads may need the
-    interpreter, who would get it only every 5 ms from one that never rests."""
-    if threading.active_count() > 1:
-        time.sleep(0)
-
-
 class Waiting:
     """The bells of one log in this process."""
 
