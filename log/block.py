@@ -25,6 +25,7 @@ import struct
 import sys
 from collections.abc import Iterator, Sequence
 from functools import cache, reduce
+from itertools import accumulate
 from operator import or_, sub
 from typing import Final
 
@@ -91,12 +92,8 @@ def encode_block(
     count = len(frames)
     assert 0 < count <= BLOCK_EVENTS_MAX and count == len(columns)
     entities, instruments, chains, venues, kinds, classes, severities = zip(*columns, strict=True)
-    end = _starts(count)[-1]
-    ends = []
-    for frame in frames:
-        end += len(frame)
-        ends.append(end)
-    header = BLOCK_HEADER.pack(bytes(32), MAGIC, end, first, time, count, 0)
+    _, *ends = accumulate(map(len, frames), initial=_starts(count)[-1])
+    header = BLOCK_HEADER.pack(bytes(32), MAGIC, ends[-1], first, time, count, 0)
     packed = _columns_of(count).pack(
         *entities, *instruments, *ends, *chains, *venues, *kinds, *classes, *severities
     )
