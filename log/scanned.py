@@ -24,7 +24,10 @@ _MANY = 4
 
 
 class ScannedBlock(Block):
-    """One of `EventLog.blocks(scanned=True)`. Frames come from the log, which is to stay open."""
+    """One of `EventLog.blocks(scanned=True)`, for columns and events; `data` may lack the frames.
+
+    Those come from the log, which is to stay open.
+    """
 
     __slots__ = ("_log",)
     may_lack_frames = True
@@ -32,6 +35,11 @@ class ScannedBlock(Block):
     def __init__(self, data: bytes, log: EventLog) -> None:
         super().__init__(data)
         self._log = log
+
+    def event(self, index: int, *, verify: bool = True) -> Event:
+        if self._has_frames:
+            return super().event(index, verify=verify)
+        return self._whole().event(index, verify=verify)
 
     def events(self, start: int = 0, stop: int | None = None) -> Iterator[Event]:
         if self._has_frames:

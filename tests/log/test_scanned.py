@@ -84,6 +84,15 @@ def test_frames_that_do_not_match_stay_in_the_store(log: EventLog) -> None:
     assert fetched.call_count == 2 and whole.call_count == 2, "many are fetched with their block"
 
 
+def test_its_events_are_those_of_the_block(log: EventLog) -> None:
+    for scanned, block in zip(log.blocks(scanned=True), log.blocks(), strict=True):
+        events = list(block.events())
+        assert list(scanned.events()) == list(map(scanned.at, range(block.first, block.stop)))
+        assert list(scanned.events()) == events and list(scanned.events(1)) == events[1:]
+        for indexes in ([], [0], range(block.count)):
+            assert list(scanned.events_at(indexes)) == [events[index] for index in indexes]
+
+
 def change(home: Path, at: int, byte: int) -> None:
     """Of the first long block, behind the log's back."""
     key = LONG.to_bytes(8, "big")
