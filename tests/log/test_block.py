@@ -292,6 +292,7 @@ def test_events_are_the_same_where_the_chain_before_is_known() -> None:
         alone = told(block.event(index) for index in range(block.count))
         block.previous = data[:32]
         assert told(block.events()) == alone, f"bit {bit}"
+        assert told(block.events_at(range(block.count))) == alone, f"bit {bit}"
         assert told(block.events(1)) == told(block.event(index) for index in range(1, block.count))
 
 
@@ -301,7 +302,7 @@ def test_a_right_hash_stands_for_the_crcs_of_many_frames(monkeypatch: pytest.Mon
     monkeypatch.setattr(Event.__module__ + ".crc32", lambda _: 0)  # which is wrong everywhere
     block.previous = CHAIN_SEED
     assert list(block.events()) == events
-    assert list(block.events(10, 20)) == events[10:20]
+    assert list(block.events(10, 20)) == events[10:20] == list(block.events_at(range(10, 20)))
     for few in (block.events(10, 19), block.events_at([3]), make_block(events).events()):
         with pytest.raises(Corrupt):
             list(few)
