@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 from typing import Final
 
 import lmdb
 
-from .errors import Corrupt, LogFull, SystemRefused
+from .errors import Corrupt, HomeUnsupported, LogFull, SystemRefused
 from .refusals import refused
 
 DISK_REFUSED: Final = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -18,6 +19,18 @@ def unreadable(doing: str, error: lmdb.Error) -> Corrupt | SystemRefused:
     if isinstance(error, lmdb.PanicError) or (error.code or 0) > 0:
         return SystemRefused(doing, problem=str(error))
     return Corrupt(doing, problem=str(error))
+
+
+def nobody_writes(path: Path, refusal: HomeUnsupported) -> bool:
+    """Whether a log that we may not write is safe from others too: a read-only file system, or
+    no file of it that anybody has the right to write."""
+    cause = refusal.__cause__
+    if isinstance(cause, lmdb.Error) and cause.code == errno.EROFS:
+        return True
+    try:
+        return not any(each.stat().st_mode & 0o222 for each in (path, *path.iterdir()))
+    except OSError:  # we may not even look
+        return False
 
 
 class Refusals:
