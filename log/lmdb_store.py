@@ -104,8 +104,8 @@ class LmdbStore:
         self._checked_at = time.monotonic()
         self._checked_pages = 0
         self._known = (-1, Head(0, b"", 0))
-        """The number of a transaction and the head after it. It is the head as long as a reader gets
-        the same number, and a writer the next. One tuple: threads see both or neither."""
+        """The number of a transaction and the head after it: the head as long as a reader gets the
+        same number, and a writer the next. One tuple, so that threads see both or neither."""
         self.durable = durable
         self._env = self._new_env()
         try:
