@@ -21,6 +21,7 @@ import io
 import mmap
 import os
 import random
+import re
 import shutil
 import tempfile
 import threading
@@ -358,13 +359,19 @@ def small_views() -> Iterator[None]:
         yield
 
 
-def fail_at_each(place: Path, seed: int, part: int, parts: int) -> Counter[str]:
-    """How faults were told, of every call of a part; AssertionError at the first bad point."""
+def fail_at_each(
+    place: Path, seed: int, part: int = 0, parts: int = 1, calls: str = ""
+) -> Counter[str]:
+    """How faults were told, of every call of a part; AssertionError at the first bad point.
+
+    calls: only those whose names have this regular expression.
+    """
     told: Counter[str] = Counter()
     faults = Faults(random.Random(seed))
     with faults.installed():
         wanted = without_fault(place / "whole", faults)
-        for nth in range(1 + part, 1 + len(faults.names), parts):
+        points = [nth for nth, name in enumerate(faults.names, 1) if re.search(calls, name)]
+        for nth in points[part::parts]:
             home = place / str(nth)
             try:
                 told[fail_at(home, faults, nth, wanted)] += 1
@@ -388,16 +395,16 @@ def test_each_call_fails_once(tmp_path: Path, part: int, scale: float) -> None:
         assert told["MemoryError"] and told["SystemRefused"] and told["Corrupt"]
 
 
-# Controls: one part of the points is enough to find each.
+# Controls: the calls that each is about are enough to find it.
 
 
-def found(place: Path) -> str:
+def found(place: Path, calls: str) -> str:
     """What the first bad point says."""
     for seed in seeds(3):
         place = place / "again"
         place.mkdir()
         try:
-            fail_at_each(place, seed, 1, 3)
+            fail_at_each(place, seed, calls=calls)
         except AssertionError as error:
             return str(error)
     return "nothing"
@@ -412,7 +419,7 @@ def test_control_a_put_that_hides_its_error(tmp_path: Path) -> None:
             real(self, blocks, expected_head)
 
     with mock.patch.object(LmdbStore, "_put", put):
-        says = found(tmp_path)
+        says = found(tmp_path, r"Transaction\.put")
     report("nth call, control: a put that hides its error", found=says[:80])
     assert "injected" in says
 
@@ -420,13 +427,13 @@ def test_control_a_put_that_hides_its_error(tmp_path: Path) -> None:
 def test_control_an_error_that_nobody_mends(tmp_path: Path) -> None:
     """One that is told, and typed, where the store should have mended it and gone on."""
     with mock.patch.object(LmdbStore, "_alone", side_effect=LogBusy("growing the map")):
-        says = found(tmp_path)
+        says = found(tmp_path, r"Environment\.begin|Transaction\.put")
     report("nth call, control: an error that nobody mends", found=says[:80])
     assert any(name in says for name in MENDED)
 
 
 def test_control_a_system_error_as_it_is(tmp_path: Path) -> None:
     with mock.patch("alphapulse.log.refusals.SystemCalls.__exit__", return_value=None):
-        says = found(tmp_path)
+        says = found(tmp_path, "^[a-z_]+$")
     report("nth call, control: a system error as it is", found=says[:80])
     assert "OSError" in says
