@@ -74,7 +74,8 @@ class Live:
             self._forget_dropped()
             head = self._log.head
             if not self._attached:
-                self.offset = head
+                # Not the head: of the newest block nothing is told before the views have it.
+                self.offset = min(head, seat.scanned)
             elif self.offset < seat.scanned:  # others are behind, and do not look
                 self._pump()
             if seat.scanned == self.offset <= head and not seat.closed:

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alphapulse.log import live
+from alphapulse.log import eventlog, live
+from alphapulse.log.block import Block
 from alphapulse.log.errors import Corrupt
 from alphapulse.log.eventlog import EventLog
 from alphapulse.log.frame import Event
@@ -50,6 +51,17 @@ def grow(log: EventLog, count: int) -> None:
 def log(tmp_path: Path) -> Iterator[EventLog]:
     with make_log(tmp_path / "home") as made:
         yield made
+
+
+def counted(look: Callable[..., Iterator[Block]], most: int) -> Callable[..., Iterator[Block]]:
+    """It fails when it is called more often."""
+    left = [None] * most
+
+    def call(*arguments: Any, **named: Any) -> Iterator[Block]:
+        left.pop()
+        return look(*arguments, **named)
+
+    return call
 
 
 def drained(subscription: Subscription) -> list[int]:
@@ -429,3 +441,20 @@ def test_a_forked_child_does_not_wait_for_the_lock_of_a_thread_it_has_not_got(
         os._exit(0 if log.live._lock.acquire(timeout=10) else 1)
     log.live._lock.release()
     assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_one_that_is_not_attached_does_not_look_again_and_again_for_what_no_view_has(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(eventlog, "UNSHOWN_NS_MAX", 1 << 62)
+    heads = [0]
+    log.shown = lambda: heads[0]
+    events = log.subscribe("", 0)
+    grow(log, 2)
+    monkeypatch.setattr(log, "next_blocks", counted(log.next_blocks, most=10))
+    assert events.poll() is None and events.position == 0 and not events.caught_up
+    grow(log, 2)
+    heads[0] = 2
+    assert drained(events) == [0, 1]
+    heads[0] = 4
+    assert drained(events) == [2, 3] and events.caught_up
