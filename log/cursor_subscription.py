@@ -52,6 +52,7 @@ from .subscription import Start, Subscription
 
 if TYPE_CHECKING:
     from .eventlog import EventLog
+    from .home import Home
 
 SAVE_INTERVAL_S: Final = 0.1
 SAVE_EVENTS_MAX: Final = 1_000
@@ -89,7 +90,6 @@ class CursorSubscription(Subscription):
         self._cursors = Cursors(log.home)
         self._cursor = cursor
         """What the file says."""
-        self._shown = log.home.cursor_shown(cursor.name)
         self._hold = hold
         self._auto = ack == "auto"
         self._last = -1
@@ -290,7 +290,7 @@ class CursorSubscription(Subscription):
         except CursorNotSaved as unsaved:
             problem += f"; it is not paused: {unsaved.why}"
         if self._cursor.state == "paused":  # else another thread closed it, or the disk is full
-            cure = f"mend the handler, then {pause_cure(self._shown, event.offset)}"
+            cure = f"mend the handler, then {pause_cure(self._log.home, self.cursor, event.offset)}"
         try:
             self.close()
         except CursorNotSaved as unsaved:
@@ -374,7 +374,7 @@ def _resumed(log: EventLog, cursor: Cursor, pattern: Pattern | str) -> Pattern:
             )  # fmt: skip
         raise CursorPaused(
             doing, problem=f"it is paused, its handler raised {cursor.error}",
-            cure=pause_cure(shown, cursor.error.offset),
+            cure=pause_cure(log.home, cursor.name, cursor.error.offset),
         )  # fmt: skip
     given = Pattern.parse(pattern) if isinstance(pattern, str) else pattern
     if cursor.pattern is None:
@@ -408,9 +408,10 @@ def _refuse_awaitable(result: object, cursor: str) -> None:
     )  # fmt: skip
 
 
-def pause_cure(name: str, offset: int) -> str:
-    reset = f"`alphapulse cursors reset {name}"
-    return f"{reset}` tries that event again, {reset} --to {offset + 1}` goes on after it"
+def pause_cure(home: Home, name: str, offset: int) -> str:
+    reset, after = f"`alphapulse cursors reset {home.cursor_shown(name)}", offset + 1
+    on = f"{reset} --to {home.offset_shown(after)}` goes on after it"
+    return f"{reset}` tries that event again, {on}"
 
 
 def _text(error: Exception) -> str:

@@ -268,7 +268,7 @@ class Cursors:
         """What its file says. Cost: 20 µs. Raises CursorMissing, CursorDamaged, InvalidInput,
         SystemRefused.
         """
-        path, doing = self._path(name), f"reading the cursor {name}"
+        path, doing = self._path(name), f"reading the cursor {self._shown(name)}"
         try:
             with open(path, "rb") as file:
                 data = file.read(CURSOR_SIZE_BYTES_MAX + 1)
@@ -276,12 +276,12 @@ class Cursors:
             raise CursorMissing(doing) from None
         except OSError as error:
             raise refused(doing, error) from error
-        return decode_cursor(data, name, self._home.cursor_shown(name))
+        return decode_cursor(data, name, self._shown(name))
 
     def hold(self, name: str) -> CursorHold:
         """Takes the cursor, whether it exists or not. Raises CursorBusy, CursorNotSaved."""
         self._path(name)
-        doing = f"taking the cursor {name}"
+        doing = f"taking the cursor {self._shown(name)}"
         with _saving(doing):
             return CursorHold(self._lock_path(name), doing)
 
@@ -292,7 +292,7 @@ class Cursors:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise refused(f"looking who holds the cursor {name}", error) from error
+            raise refused(f"looking who holds the cursor {self._shown(name)}", error) from error
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
@@ -311,7 +311,7 @@ class Cursors:
         path = self._path(cursor.name)
         temporary = path.with_name(f".{cursor.name}.tmp")  # one writer, so one name is enough
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
-        with _saving(f"saving the cursor {cursor.name}"):
+        with _saving(f"saving the cursor {self._shown(cursor.name)}"):
             with open(os.open(temporary, flags, 0o600), "wb") as file:
                 file.write(encode_cursor(cursor))
                 file.flush()  # all of it or an error, where one unbuffered write may be short
@@ -383,7 +383,7 @@ class Cursors:
     def delete(self, name: str) -> None:
         """Raises CursorMissing, CursorBusy, CursorNotSaved."""
         self._require(name)
-        with self.hold(name), _saving(f"deleting the cursor {name}"):
+        with self.hold(name), _saving(f"deleting the cursor {self._shown(name)}"):
             # The lock's file stays: whoever waits for it must not hold what others do not see.
             self._path(name).unlink(missing_ok=True)
             sync_directory(self._home.cursors)
@@ -391,7 +391,7 @@ class Cursors:
     def _require(self, name: str) -> None:
         """Before the lock, so that a name that was mistyped leaves no file."""
         if not self._path(name).exists():
-            raise CursorMissing(f"looking for the cursor {name}")
+            raise CursorMissing(f"looking for the cursor {self._shown(name)}")
 
     def _path(self, name: str) -> Path:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -401,6 +401,9 @@ class Cursors:
             )  # fmt: skip
         return self._home.cursors / f"{name}{SUFFIX}"
 
+    def _shown(self, name: str) -> str:
+        return self._home.cursor_shown(name)
+
     def _lock_path(self, name: str) -> Path:
         return self._home.run / f"cursor.{name}"
 
@@ -409,12 +412,13 @@ def position_at(log: EventLog, name: str, start: Start) -> int:
     """The offset that `start` means. A cursor is never ahead, nor before what a market log keeps:
     raises OffsetOutOfRange, NoLongerKept."""
     offset, head, first = start_offset(log, start), log.head, log.first
+    doing = f"placing the cursor {log.home.cursor_shown(name)}"
     if offset < first:
-        raise NoLongerKept(f"placing the cursor {name}", offset=offset, first=first)
+        raise NoLongerKept(doing, offset=offset, first=first)
     if offset > head:
         raise OffsetOutOfRange(
-            f"placing the cursor {name}", problem="the log has not come so far", offset=offset,
-            head=head, cure="give an offset up to the head",
+            doing, problem="the log has not come so far", offset=offset, head=head,
+            cure="give an offset up to the head",
         )  # fmt: skip
     return offset
 

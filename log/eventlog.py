@@ -317,7 +317,8 @@ class EventLog(Closing):
 
         Only the columns of events that cannot match are looked at, and they are trusted: that they
         say what the events say is for `verify_store` to check. Raises Corrupt, naming the offset,
-        at an event whose bytes are not what was written.
+        at an event whose bytes are not what was written; NoLongerKept at one that a market log
+        forgot meanwhile.
         """
         pattern = Pattern.parse("") if pattern is None else pattern
         stop = self.head if stop is None else min(stop, self.head)

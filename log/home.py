@@ -105,6 +105,10 @@ class Home:
         """What a person types for a cursor of this home."""
         return name
 
+    def offset_shown(self, offset: int) -> int | str:
+        """What a person reads and types for an offset of this home's log."""
+        return offset
+
     def exists(self) -> bool:
         with SystemCalls(f"looking for the home {self.path}"):
             return self.log.is_dir()

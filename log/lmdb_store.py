@@ -138,6 +138,7 @@ class LmdbStore:
         if self._closed:
             raise Closed("using the log")
         self._shut = True
+        self._known = (-1, Head(0, b"", 0))
         self._env.close()
         with Refusals(f"opening {self._path}"):
             check_size(self._path, 1)

@@ -62,6 +62,9 @@ class MarketHome(Home):
     def cursor_shown(self, name: str) -> str:
         return f"{MARKET_PREFIX}{name}"
 
+    def offset_shown(self, offset: int) -> str:
+        return market_offset_text(offset)
+
 
 class MarketLog(EventLog):
     """Open with `MarketLog.of`, close it or use it as a context manager. Thread-safe."""

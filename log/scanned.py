@@ -61,6 +61,17 @@ class ScannedBlock(Block):
                 return self._fetched(indexes, bounds)
         return self._whole().events_at(indexes)
 
+    def check_chain(self, previous: bytes) -> None:
+        if self._has_frames:
+            super().check_chain(previous)
+        else:
+            self._whole().check_chain(previous)
+
+    def prefix(self, stop: int, previous_chain: bytes) -> bytes:
+        if self._has_frames:
+            return super().prefix(stop, previous_chain)
+        return self._whole().prefix(stop, previous_chain)
+
     def _fetched(
         self, indexes: Sequence[int], bounds: Sequence[tuple[int, int]]
     ) -> Iterator[Event]:

@@ -15,7 +15,7 @@ from .output import Column
 from .verb import Cli, settings
 
 if TYPE_CHECKING:
-    from alphapulse.log import CursorState, EventLog
+    from alphapulse.log import CursorState, EventLog, Home
 
 _ACTIONS: Final = ("list", "show", "reset", "delete")
 
@@ -58,18 +58,29 @@ def cursors(cli: Cli, action: str, name: str | None, to: str | None) -> None:
         return
     from alphapulse.log import Cursors
 
+    if action == "delete":
+        _delete(cli, name)
+        return
     with _log_of(cli, name) as (log, own_name):
         known = Cursors(log.home)
-        if action == "delete":
-            known.delete(own_name)
-            if cli.json:
-                cli.out.records([{"name": name, "deleted": True}])
-            else:
-                cli.out.line(f"deleted the cursor {name}")
-        else:
-            if action == "reset":
-                known.reset(own_name, log, _start(log, to))
-            _show(cli, log, known.state(log, own_name))
+        if action == "reset":
+            known.reset(own_name, log, _start(log, to))
+        _show(cli, log, known.state(log, own_name))
+
+
+def _delete(cli: Cli, name: str) -> None:
+    """Whatever became of the log that it is of."""
+    from alphapulse.log import MARKET_PREFIX, Cursors, Home, MarketHome
+
+    home = Home(cli.home)
+    home.require()
+    if name.startswith(MARKET_PREFIX):
+        home = MarketHome(cli.home)
+    Cursors(home).delete(name.removeprefix(MARKET_PREFIX))
+    if cli.json:
+        cli.out.records([{"name": name, "deleted": True}])
+    else:
+        cli.out.line(f"deleted the cursor {name}")
 
 
 @contextmanager
@@ -97,13 +108,11 @@ def _start(log: EventLog, to: str | None) -> int | str | None:
 
 
 def _list(cli: Cli) -> None:
-    from alphapulse.log import Cursors, MarketHome, MarketLog
+    from alphapulse.log import Cursors
 
     with cli.log() as log:
-        rows = [_fields(log, state) for state in Cursors(log.home).states(log)]
-    if Cursors(MarketHome(cli.home)).names():
-        with MarketLog.of(cli.home, mode="r") as market:
-            rows += [_fields(market, state) for state in Cursors(market.home).states(market)]
+        rows = [_fields(log.home, state) for state in Cursors(log.home).states(log)]
+    rows += _of_market(cli)
     if cli.json:
         cli.out.records(rows)
     elif rows:
@@ -117,8 +126,29 @@ def _list(cli: Cli) -> None:
         cli.note("no cursors: `alphapulse tail --cursor NAME`, or subscribe with cursor=NAME")
 
 
+def _of_market(cli: Cli) -> list[dict[str, object]]:
+    """A market log that cannot be read makes its cursors unusable, and nobody else's."""
+    from alphapulse.log import AlphaPulseError, Cursors, CursorState, MarketHome, MarketLog
+
+    home = MarketHome(cli.home)
+    known = Cursors(home)
+    names = known.names()
+    if not names:
+        return []
+    try:
+        with MarketLog.of(cli.home, mode="r") as market:
+            return [_fields(home, state) for state in known.states(market)]
+    except AlphaPulseError as error:
+        return [
+            _fields(home, CursorState(
+                name, None, None, None, None, "unusable", error.why, known.holder_pid(name), None
+            ))
+            for name in names
+        ]  # fmt: skip
+
+
 def _show(cli: Cli, log: EventLog, state: CursorState) -> None:
-    fields = _fields(log, state) | _more(log, state)
+    fields = _fields(log.home, state) | _more(log.home, state)
     if cli.json:
         cli.out.records([fields])
     else:
@@ -128,16 +158,17 @@ def _show(cli: Cli, log: EventLog, state: CursorState) -> None:
         )
 
 
-def _fields(log: EventLog, state: CursorState) -> dict[str, object]:
+def _fields(home: Home, state: CursorState) -> dict[str, object]:
     return {
-        "name": log.home.cursor_shown(state.name), "pattern": state.pattern,
-        "offset": _offset(log, state.offset), "lag_events": state.lag_events,
+        "name": home.cursor_shown(state.name), "pattern": state.pattern,
+        "offset": None if state.offset is None else home.offset_shown(state.offset),
+        "lag_events": state.lag_events,
         "lag_s": None if state.lag_s is None else round(state.lag_s, 3),
         "state": state.state, "error": state.error,
     }  # fmt: skip
 
 
-def _more(log: EventLog, state: CursorState) -> dict[str, object]:
+def _more(home: Home, state: CursorState) -> dict[str, object]:
     from alphapulse.log import format_time
 
     cursor = state.cursor
@@ -145,16 +176,8 @@ def _more(log: EventLog, state: CursorState) -> dict[str, object]:
     return {
         "policy": None if cursor is None else cursor.policy,
         "skipped": None if cursor is None else cursor.skipped,
-        "error_offset": None if error is None else _offset(log, error.offset),
+        "error_offset": None if error is None else home.offset_shown(error.offset),
         "error_time": None if error is None else format_time(error.time),
         "saved": None if cursor is None else format_time(cursor.saved),
         "holder_pid": state.holder_pid,
     }
-
-
-def _offset(log: EventLog, offset: int | None) -> int | str | None:
-    from alphapulse.log import MarketLog, market_offset_text
-
-    if offset is None or not isinstance(log, MarketLog):
-        return offset
-    return market_offset_text(offset)

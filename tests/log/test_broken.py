@@ -53,6 +53,21 @@ def test_meaning_and_views_make_no_mark(home: Home) -> None:
     assert read_mark(home) is None
 
 
+def test_where_no_mark_can_be_looked_for_it_is_opened(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "not permitted")
+
+    mark_broken(home, "a chain", 3, "")
+    monkeypatch.setattr(os, "lstat", refused)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    mark = read_mark(home)
+    assert mark is not None and mark.offset == 3
+    home.broken.unlink()
+    assert read_mark(home) is None
+
+
 @pytest.mark.parametrize("text", [b"", b"{", b'{"found":1}', b"\xff" * 9])
 def test_a_mark_that_cannot_be_read_counts(home: Home, text: bytes) -> None:
     home.broken.write_bytes(text)

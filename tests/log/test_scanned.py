@@ -91,6 +91,10 @@ def test_its_events_are_those_of_the_block(log: EventLog) -> None:
         assert list(scanned.events()) == events and list(scanned.events(1)) == events[1:]
         for indexes in ([], [0], range(block.count)):
             assert list(scanned.events_at(indexes)) == [events[index] for index in indexes]
+        previous = log.chain_at(block.first)
+        scanned.check_chain(previous)
+        for stop in {block.first + 1, block.stop}:
+            assert scanned.prefix(stop, previous) == block.prefix(stop, previous)
 
 
 def change(home: Path, at: int, byte: int) -> None:

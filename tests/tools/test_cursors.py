@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 
 from alphapulse.log import (
+    CursorPaused,
     Cursors,
     Event,
     HandlerFailed,
@@ -207,3 +210,43 @@ def test_those_of_the_market_log_are_known_by_their_prefix(run: Run, home: Path)
     assert row == {"name": "m:scores", "deleted": True}
     assert [row["name"] for row in run("cursors", "--json").rows] == ["scores"]
     assert Cursors(MarketHome(home)).names() == []
+    missing = run("cursors", "reset", "m:scores", "--json")
+    assert missing.code == 1 and "the cursor m:scores" in missing.error["doing"]
+
+
+def test_what_a_paused_one_of_the_market_log_says_can_be_typed(run: Run, home: Path) -> None:
+    run("init")
+    with MarketLog.of(home) as log:
+        add(log, 3)
+        with log.subscribe(start="beginning", cursor="scores") as events:
+            with pytest.raises(HandlerFailed) as failed:
+                events.handle(lambda event: 1 / 0)
+        with pytest.raises(CursorPaused) as paused:
+            log.subscribe(cursor="scores")
+    cures = [
+        re.findall("`alphapulse (cursors reset [^`]*)`", error.advice)
+        for error in (failed.value, paused.value)
+    ]
+    again, after = cures[0]
+    assert cures[1] == cures[0]
+    for words, offset in ((again, "m:0"), (after, "m:1")):
+        (row,) = run(*words.split(), "--json").rows
+        assert (row["state"], row["offset"]) == ("idle", offset)
+
+
+def test_a_market_log_that_is_gone_hides_no_cursor_of_the_registry(run: Run, home: Path) -> None:
+    run("init")
+    shown(run, "--cursor", "scores")
+    with MarketLog.of(home) as log:
+        log.subscribe(cursor="scores").close()
+    for gone in (MarketHome(home).log / "data.mdb", MarketHome(home).log):
+        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+        listed = run("cursors", "--json")
+        assert listed.code == 0
+        assert [(row["name"], row["state"]) for row in listed.rows] == [
+            ("scores", "idle"), ("m:scores", "unusable"),
+        ]  # fmt: skip
+        assert listed.rows[1]["error"] and listed.rows[1]["offset"] is None
+    assert run("cursors", "delete", "m:scores").code == 0
+    assert run("cursors", "delete", "m:scores").code == 1
+    assert [row["name"] for row in run("cursors", "--json").rows] == ["scores"]
