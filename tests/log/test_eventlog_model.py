@@ -336,18 +336,20 @@ class Forgetful(Logs):
             self.log = EventLog.open(less, durability="relaxed", clock=ticking(self.clock))
 
 
-STEPS = 50
+RUNS, STEPS = 100, 50
 _PROFILE = settings.get_profile(settings.get_current_profile_name())
 _SETTINGS = settings(
-    _PROFILE, max_examples=4 * _PROFILE.max_examples, stateful_step_count=STEPS
+    _PROFILE, max_examples=max(RUNS, 4 * _PROFILE.max_examples), stateful_step_count=STEPS
 )  # fmt: skip
 
 
 def test_the_log_is_the_list() -> None:
-    """100 runs of up to 50 steps at scale 1."""
+    """100 runs of up to 50 steps, however few examples other tests have."""
     before, wanted = Logs.runs, list(seeds(1))
     run_state_machine_as_test(seed(wanted[0])(Logs), settings=_SETTINGS)
-    report("state machine", wanted, runs=Logs.runs - before, steps_max=STEPS, bad=0)
+    runs = Logs.runs - before
+    report("state machine", wanted, runs=runs, steps_max=STEPS, bad=0)
+    assert runs >= RUNS
 
 
 def test_control_a_log_that_forgets_an_event_at_reopen() -> None:
